@@ -1,0 +1,1 @@
+"""The steps and the rules they follow: one folder per capability."""
