@@ -1,0 +1,123 @@
+"""`@pipeline`: a Prefect flow whose run is also a row in `headway.run`.
+
+The same function runs three ways: by Prefect (`apply_migrations(…)`), by the ledger alone
+(`run_by_ledger`), and again after it died (`flows.resume`).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import uuid
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import prefect
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
+from prefect.states import Failed
+from pydantic import ValidationError
+
+from tasks import ledger
+from tasks.errors import InputError, Refused
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_pipelines: dict[str, prefect.Flow[..., Any]] = {}
+
+
+def pipeline(
+    *, name: str, run_name: str | Callable[[], str] | None = None
+) -> Callable[[Callable[P, R]], prefect.Flow[P, R]]:
+    """Make a function a Prefect flow that keeps the conventions of this project.
+
+    Its steps share the root flow run's id, so a re-run of the same flow run resumes. A refusal
+    ends as a Failed state named `Refused` with its reasons.
+    """
+
+    def decorate(function: Callable[P, R]) -> prefect.Flow[P, R]:
+        @functools.wraps(function)
+        def body(*args: P.args, **kwargs: P.kwargs) -> R | State[Any]:
+            if ledger.active_run() is not None:
+                return function(*args, **kwargs)
+            parameters = _bind(function, *args, **kwargs)
+            try:
+                with ledger.in_run(_prefect_run(function, name, parameters), parameters):
+                    return function(*args, **kwargs)
+            except Refused as refusal:
+                return Failed(name="Refused", message=str(refusal), data=refusal)
+
+        made = prefect.flow(name=name, flow_run_name=run_name, validate_parameters=True)(body)
+        _pipelines[name] = made
+        return made
+
+    return decorate
+
+
+def pipelines() -> dict[str, prefect.Flow[..., Any]]:
+    """Every pipeline that has been imported, by flow name."""
+    return dict(_pipelines)
+
+
+def run_by_ledger(
+    flow: prefect.Flow[P, R], parameters: dict[str, Any], run_id: str | None = None
+) -> R:
+    """Run a pipeline without Prefect's engine: the same steps, by the ledger alone.
+
+    Args:
+        flow: the pipeline.
+        parameters: checked against the flow's signature; InputError says what does not fit.
+        run_id: give that of a run that died, and it resumes; by default a new one.
+    """
+    checked = validate(flow, parameters)
+    function: Callable[..., R] = inspect.unwrap(flow.fn)
+    run = ledger.RunInfo(
+        id=run_id or str(uuid.uuid4()),
+        flow=flow.name,
+        entrypoint=_entrypoint(function),
+        mode="ledger",
+        actor=checked.get("actor"),
+        reason=checked.get("reason"),
+    )
+    with ledger.in_run(run, parameters):
+        return function(**checked)
+
+
+def validate(flow: prefect.Flow[..., Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as the flow's types; InputError for unknown, missing or impossible ones."""
+    known = inspect.signature(flow.fn).parameters
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise InputError(
+            f"{flow.name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}"
+        )
+    try:
+        return flow.validate_parameters(parameters)
+    except (ValidationError, prefect.exceptions.ParameterTypeError, TypeError) as error:
+        raise InputError(f"parameters of {flow.name} do not fit: {error}") from None
+
+
+def _prefect_run(
+    function: Callable[..., Any], name: str, parameters: dict[str, Any]
+) -> ledger.RunInfo:
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    return ledger.RunInfo(
+        id=str(flow_run.id if flow_run else uuid.uuid4()),
+        flow=name,
+        entrypoint=_entrypoint(function),
+        mode="prefect",
+        actor=parameters.get("actor"),
+        reason=parameters.get("reason"),
+    )
+
+
+def _entrypoint(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}:{function.__name__}"
+
+
+def _bind(function: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+    bound = inspect.signature(function).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return dict(bound.arguments)

@@ -1,0 +1,105 @@
+"""Connections to Postgres, and the SQL that lives in `.sql` files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from importlib.resources import files
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError
+
+from tasks import embedded
+from tasks.bootstrap import bootstrap
+from tasks.errors import ConfigurationError
+from tasks.settings import load_settings
+
+_NAME = re.compile(r"^-- name: (?P<name>\w+)\s*$", re.MULTILINE)
+
+
+def control_url() -> str:
+    """URL of the control database; starts the embedded Postgres if no other is named.
+
+    It holds the password, so it must never be logged or shown.
+    """
+    settings = load_settings()
+    if settings.database_url is not None:
+        return psycopg_url(settings.database_url.get_secret_value()).render_as_string(
+            hide_password=False
+        )
+    server = embedded.start(
+        settings.data_dir.absolute() / "postgres",
+        tcp=settings.embedded_tcp,
+        fsync=settings.embedded_fsync,
+    )
+    return server.url()
+
+
+@lru_cache(maxsize=1)
+def control_engine() -> Engine:
+    """The control database, one pool per process, with schema `headway` in place."""
+    engine = create_engine(control_url())
+    with engine.begin() as connection:
+        bootstrap(connection, is_clock_adjustable=load_settings().may_shift_clock)
+    return engine
+
+
+def create_engine(url: str | URL, application_name: str = "headway") -> Engine:
+    """An engine on psycopg 3 that notices connections cut while they lay in the pool."""
+    return sa.create_engine(
+        psycopg_url(url),
+        pool_pre_ping=True,
+        connect_args={"application_name": application_name, "connect_timeout": 10},
+    )
+
+
+def psycopg_url(url: str | URL) -> URL:
+    """The URL with the psycopg 3 driver: plain `postgresql://` and `postgres://` mean it too."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(
+            "the database URL cannot be read; expected postgresql://user:password@host:port/name"
+        ) from None
+    if parsed.drivername in {"postgres", "postgresql"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername != "postgresql+psycopg":
+        raise ConfigurationError(
+            f"Headway works on Postgres through psycopg 3, not on {parsed.drivername!r}; "
+            "give a URL that starts with postgresql://"
+        )
+    return parsed
+
+
+class Queries(Mapping[str, sa.TextClause]):
+    """Named SQL statements of one file."""
+
+    def __init__(self, statements: Mapping[str, sa.TextClause], source: str) -> None:
+        self._statements = dict(statements)
+        self.source = source
+
+    def __getitem__(self, name: str) -> sa.TextClause:
+        return self._statements[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._statements)
+
+    def __len__(self) -> int:
+        return len(self._statements)
+
+
+def load_queries(package: str | None, file: str = "queries.sql") -> Queries:
+    """Read the named blocks (`-- name: lock_rollout`) of a `.sql` file beside its step."""
+    if package is None:
+        raise ConfigurationError("load_queries needs the package that holds the file: __package__")
+    source = f"{package}/{file}"
+    parts = _NAME.split(files(package).joinpath(file).read_text("utf-8"))
+    names, bodies = parts[1::2], parts[2::2]
+    if len(set(names)) != len(names):
+        raise ConfigurationError(f"{source} names a query twice")
+    statements = {
+        name: sa.text(body.strip().rstrip(";")) for name, body in zip(names, bodies, strict=True)
+    }
+    return Queries(statements, source)

@@ -1,0 +1,384 @@
+"""`@step`: a retryable Prefect task = one Postgres transaction = one row in `headway.step`.
+
+A step's effect and its row commit together, so a run that dies anywhere resumes where it
+stopped and does nothing twice. Inside a Prefect flow a step is a Prefect task; without Prefect
+the same step runs by the ledger alone, with the same retries.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
+
+from pydantic import TypeAdapter
+from pydantic_core import to_json
+from sqlalchemy import Connection
+
+from tasks import retries
+from tasks.database import control_engine, load_queries
+from tasks.errors import ConfigurationError, EffectUnknown, Refused
+
+if TYPE_CHECKING:
+    from prefect import Task
+
+__all__ = ["EffectUnknown", "RunInfo", "Step", "current_run", "effect", "in_run", "step"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+Scope = Literal["run", "once"]
+
+QUERIES = load_queries("tasks", "ledger.sql")
+_logger = logging.getLogger("headway.step")
+_steps: dict[str, Step[Any, Any]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """The root run that everything belongs to: a Prefect flow run, or one of the ledger's own."""
+
+    id: str
+    flow: str
+    entrypoint: str
+    mode: Literal["prefect", "ledger"]
+    actor: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _ActiveStep:
+    key: str
+
+
+class Point(StrEnum):
+    """The moments of a step at which it may die; tests cut it at each of them."""
+
+    BEFORE_BODY = "before-body"
+    AFTER_ACT = "after-act"
+    BEFORE_COMMIT = "before-commit"
+    AFTER_COMMIT = "after-commit"
+
+
+observers: list[Callable[[Point, str, Connection | None], None]] = []
+_run: ContextVar[RunInfo | None] = ContextVar("headway_run", default=None)
+_active: ContextVar[_ActiveStep | None] = ContextVar("headway_step", default=None)
+
+
+def current_run() -> RunInfo:
+    """The root run of this step or flow; ConfigurationError outside of one."""
+    run = _run.get()
+    if run is None:
+        raise ConfigurationError(
+            "no run is active: call a step from a flow (@pipeline), or inside ledger.in_run(…)"
+        )
+    return run
+
+
+def active_run() -> RunInfo | None:
+    """The root run, or None outside of one."""
+    return _run.get()
+
+
+@contextmanager
+def in_run(run: RunInfo, parameters: dict[str, Any] | None = None) -> Iterator[RunInfo]:
+    """Everything inside belongs to ``run``; its row in `headway.run` says how it ended."""
+    _write(
+        "start_run",
+        id=run.id,
+        flow=run.flow,
+        entrypoint=run.entrypoint,
+        mode=run.mode,
+        parameters=_dump(parameters or {}),
+        actor=run.actor,
+        reason=run.reason,
+    )
+    token = _run.set(run)
+    try:
+        yield run
+    except Refused as refusal:
+        _write("finish_run", id=run.id, state="refused", message=str(refusal))
+        raise
+    except BaseException as error:
+        _finish_failed(run, error)
+        raise
+    else:
+        _write("finish_run", id=run.id, state="completed", message=None)
+    finally:
+        _run.reset(token)
+
+
+def step(
+    *,
+    key: str | Callable[..., str],
+    scope: Scope = "run",
+    retries: int = 3,
+    name: str | None = None,
+) -> Callable[[Callable[Concatenate[Connection, P], R]], Step[P, R]]:
+    """Make a function a step: one transaction, one row, one Prefect task.
+
+    Args:
+        key: the business key, as a template over the arguments (`"{rollout}:{slot}"`) or a
+            function of them.
+        scope: `run` = once in a (root) run; `once` = once ever, whichever run comes first.
+        retries: further tries after a transient error (see `tasks.retries`).
+        name: the step's name; by default the function's, with dashes.
+
+    The function's first parameter is `tx`, the transaction; callers leave it out. Its other
+    arguments and its result must be serialisable as JSON.
+    """
+
+    def decorate(function: Callable[Concatenate[Connection, P], R]) -> Step[P, R]:
+        made = Step(function, key, scope, retries, name)
+        if made.name in _steps:
+            raise ConfigurationError(f"step {made.name!r} is defined twice; rename one")
+        _steps[made.name] = made
+        return made
+
+    return decorate
+
+
+def registered_steps() -> dict[str, Step[Any, Any]]:
+    """Every step that has been imported, by name."""
+    return dict(_steps)
+
+
+def step_logger() -> logging.Logger | logging.LoggerAdapter[Any]:
+    """Prefect's run logger inside a Prefect run, the standard `headway.step` logger elsewhere."""
+    if _prefect_context("TaskRunContext") or _prefect_context("FlowRunContext"):
+        from prefect import get_run_logger
+
+        return get_run_logger()
+    return _logger
+
+
+def effect(
+    name: str,
+    intent: dict[str, Any],
+    act: Callable[[], T],
+    probe: Callable[[], T | None],
+    returns: Any = Any,
+) -> T:
+    """Do something outside the step's transaction (DDL elsewhere, an HTTP call), journalled.
+
+    The intent is committed before ``act``, the outcome after it. When an earlier attempt died
+    in between, ``probe`` looks at the world: an outcome means it was applied, None means it was
+    not, and it may raise EffectUnknown. ``returns`` is the outcome's type, to restore it by.
+    """
+    active = _active.get()
+    if active is None:
+        raise ConfigurationError("effect() is for the body of a step")
+    key = f"{active.key}/{name}"
+    adapter: TypeAdapter[T] = TypeAdapter(returns)
+    with control_engine().begin() as journal:
+        is_new = journal.execute(
+            QUERIES["intend_effect"],
+            {"key": key, "step_key": active.key, "name": name, "intent": _dump(intent)},
+        ).first()
+        known = journal.execute(QUERIES["find_effect"], {"key": key}).one()
+    if known.is_done:
+        return adapter.validate_python(known.outcome)
+    outcome = None if is_new else probe()
+    if outcome is None:
+        outcome = act()
+        _reached(Point.AFTER_ACT, active.key)
+    _write("finish_effect", key=key, outcome=_dump(outcome))
+    return outcome
+
+
+class Step(Generic[P, R]):
+    """A function that runs once per key, in a transaction with the row that says so."""
+
+    def __init__(
+        self,
+        function: Callable[Concatenate[Connection, P], R],
+        key: str | Callable[..., str],
+        scope: Scope,
+        retries: int,
+        name: str | None,
+    ) -> None:
+        functools.update_wrapper(self, function)
+        del self.__wrapped__  # Prefect would see the transaction among the parameters
+        self.function = function
+        self.name = name or function.__name__.replace("_", "-")
+        self.scope: Scope = scope
+        self.retries = retries
+        self._key = key
+        signature = inspect.signature(function, eval_str=True)
+        first, *others = signature.parameters.values()
+        if first.name != "tx":
+            raise ConfigurationError(f"the first parameter of step {self.name!r} must be `tx`")
+        self.__signature__ = signature.replace(parameters=others)
+        self._adapter: TypeAdapter[R] = TypeAdapter(signature.return_annotation)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the step, or return what it gave when it ran before."""
+        if _prefect_context("FlowRunContext") and not _prefect_context("TaskRunContext"):
+            return self.task(*args, **kwargs)
+        return self._with_retries(self._bind(args, kwargs))
+
+    def map(self, items: Sequence[dict[str, Any]]) -> list[R | Exception]:
+        """Run the step for each set of arguments; an item's failure is in its place, not raised."""
+        if not (_prefect_context("FlowRunContext") and not _prefect_context("TaskRunContext")):
+            return [self._result_or_error(item) for item in items]
+        futures = [self.task.submit(**item) for item in items]
+        return [future.result(raise_on_failure=False) for future in futures]
+
+    @functools.cached_property
+    def task(self) -> Task[..., R]:
+        """The Prefect task: its parameters are the function's, without the transaction."""
+        from prefect import Task
+        from prefect.cache_policies import NO_CACHE
+        from prefect.tasks import exponential_backoff
+
+        def body(*args: Any, **kwargs: Any) -> R:
+            from prefect.context import TaskRunContext
+
+            context = TaskRunContext.get()
+            attempt = context.task_run.run_count if context else 1
+            return self._attempt(self._bind(args, kwargs), attempt)
+
+        functools.update_wrapper(body, self, assigned=("__module__", "__name__", "__doc__"))
+        del body.__wrapped__  # type: ignore[attr-defined]
+        body.__signature__ = self.__signature__  # type: ignore[attr-defined]
+        return Task(
+            fn=body,
+            name=self.name,
+            task_run_name=self._task_run_name,
+            retries=self.retries,
+            retry_delay_seconds=exponential_backoff(retries.FIRST_DELAY_SECONDS),
+            retry_jitter_factor=retries.JITTER_FRACTION,
+            retry_condition_fn=_is_transient_state,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+
+    def _bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+        bound = self.__signature__.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.arguments
+
+    def _task_run_name(self) -> str:
+        from prefect.runtime import task_run
+
+        return f"{self.name}/{self._business_key(task_run.parameters)}"
+
+    def _business_key(self, arguments: dict[str, Any]) -> str:
+        if callable(self._key):
+            return self._key(**arguments)
+        return self._key.format_map(arguments)
+
+    def _result_or_error(self, arguments: dict[str, Any]) -> R | Exception:
+        try:
+            return self._with_retries(self._bind((), arguments))
+        except Exception as error:  # noqa: BLE001 - given to the caller in the item's place
+            return error
+
+    def _with_retries(self, arguments: dict[str, Any]) -> R:
+        for attempt in range(1, self.retries + 1):
+            try:
+                return self._attempt(arguments, attempt)
+            except Exception as error:
+                if not retries.is_transient(error):
+                    raise
+                wait = retries.delay_seconds(attempt)
+                _logger.warning("%s: %s; again in %.1f s", self.name, _line(error), wait)
+                time.sleep(wait)
+        return self._attempt(arguments, self.retries + 1)
+
+    def _attempt(self, arguments: dict[str, Any], attempt: int) -> R:
+        run = current_run()
+        business_key = self._business_key(arguments)
+        key = f"{self.name}:{business_key}"
+        if self.scope == "run":
+            key = f"{run.id}:{key}"
+        row = {"key": key, "run_id": run.id, "name": self.name, "business_key": business_key}
+        try:
+            return self._execute(arguments, row | {"attempt": attempt})
+        except Exception as error:
+            _record_failure(row | {"attempt": attempt}, error)
+            raise
+
+    def _execute(self, arguments: dict[str, Any], row: dict[str, Any]) -> R:
+        if _active.get() is not None:
+            raise ConfigurationError(f"step {self.name!r} is called inside another step")
+        key = row["key"]
+        with control_engine().begin() as tx:
+            tx.execute(QUERIES["lock_key"], {"key": key})
+            done = tx.execute(QUERIES["find_step"], {"key": key}).first()
+            if done is not None:
+                return self._adapter.validate_python(done.output)
+            _reached(Point.BEFORE_BODY, key, tx)
+            token = _active.set(_ActiveStep(key))
+            try:
+                result = self.function(tx, **arguments)  # type: ignore[call-arg]
+            finally:
+                _active.reset(token)
+            output = _dump(result)
+            tx.execute(
+                QUERIES["record_step"],
+                row | {"scope": self.scope, "inputs": _dump(arguments), "output": output},
+            )
+            _reached(Point.BEFORE_COMMIT, key, tx)
+        _reached(Point.AFTER_COMMIT, key)
+        return self._adapter.validate_python(json.loads(output))
+
+
+def _reached(point: Point, key: str, tx: Connection | None = None) -> None:
+    for observer in observers:
+        observer(point, key, tx)
+
+
+def _record_failure(row: dict[str, Any], error: Exception) -> None:
+    # The database may be what failed; then the error itself must not be hidden by this one.
+    try:
+        _write(
+            "record_failed_attempt",
+            **row,
+            error_type=type(error).__name__,
+            error_message=str(error)[:4000],
+            is_retryable=retries.is_transient(error),
+        )
+    except Exception as second:  # noqa: BLE001
+        _logger.warning("the failed attempt could not be recorded: %s", _line(second))
+
+
+def _finish_failed(run: RunInfo, error: BaseException) -> None:
+    try:
+        _write("finish_run", id=run.id, state="failed", message=str(error)[:4000])
+    except Exception as second:  # noqa: BLE001 - as in _record_failure
+        _logger.warning("the end of run %s could not be recorded: %s", run.id, _line(second))
+
+
+def _write(query: str, **parameters: Any) -> None:
+    with control_engine().begin() as connection:
+        connection.execute(QUERIES[query], parameters)
+
+
+def _dump(value: Any) -> str:
+    # NaN and infinities are not JSON; pydantic writes them as null unless told otherwise.
+    return to_json(value, inf_nan_mode="strings").decode().replace("\\u0000", "\\ufffd")
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
+def _prefect_context(name: str) -> Any:
+    # Prefect takes seconds to import: where nobody imported it, no Prefect run can be active.
+    context = sys.modules.get("prefect.context")
+    return getattr(context, name).get() if context else None
+
+
+def _is_transient_state(_task: Any, _task_run: Any, state: Any) -> bool:
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, BaseException) and retries.is_transient(error)

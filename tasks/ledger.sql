@@ -1,0 +1,51 @@
+-- name: lock_key
+-- Simultaneous callers of one key share one execution: the second waits, then finds the row.
+SELECT pg_advisory_xact_lock(hashtextextended(:key, 0));
+
+-- name: find_step
+-- The output of the step with this key, if it is done.
+SELECT output FROM headway.step WHERE key = :key;
+
+-- name: record_step
+-- The step is done: this row commits with its effect.
+INSERT INTO headway.step
+    (scope, run_id, name, business_key, key, inputs, output, attempt, started_at)
+VALUES
+    (CAST(:scope AS headway.step_scope), :run_id, :name, :business_key, :key,
+     CAST(:inputs AS jsonb), CAST(:output AS jsonb), :attempt, now());
+
+-- name: record_failed_attempt
+-- An attempt failed; its own transaction is gone, so this row has another.
+INSERT INTO headway.step_attempt
+    (key, run_id, name, business_key, attempt, error_type, error_message, is_retryable)
+VALUES
+    (:key, :run_id, :name, :business_key, :attempt, :error_type, :error_message, :is_retryable);
+
+-- name: intend_effect
+-- Announce an effect outside the transaction; nothing if it was announced before.
+INSERT INTO headway.effect (key, step_key, name, intent)
+VALUES (:key, :step_key, :name, CAST(:intent AS jsonb))
+ON CONFLICT (key) DO NOTHING
+RETURNING key;
+
+-- name: find_effect
+-- What is known of an announced effect.
+SELECT done_at IS NOT NULL AS is_done, outcome FROM headway.effect WHERE key = :key;
+
+-- name: finish_effect
+-- The effect happened, with this outcome.
+UPDATE headway.effect SET outcome = CAST(:outcome AS jsonb), done_at = clock_timestamp()
+WHERE key = :key AND done_at IS NULL;
+
+-- name: start_run
+-- A run starts, or starts again after it died.
+INSERT INTO headway.run (id, flow, entrypoint, mode, parameters, actor, reason)
+VALUES (:id, :flow, :entrypoint, CAST(:mode AS headway.run_mode), CAST(:parameters AS jsonb),
+        :actor, :reason)
+ON CONFLICT (id) DO UPDATE SET state = 'running', message = NULL, finished_at = NULL;
+
+-- name: finish_run
+-- A run ended in this state.
+UPDATE headway.run
+SET state = CAST(:state AS headway.run_state), message = :message, finished_at = clock_timestamp()
+WHERE id = :id;

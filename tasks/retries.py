@@ -1,0 +1,56 @@
+"""Which errors are passing troubles, and how long to wait before the next try."""
+
+from __future__ import annotations
+
+import random
+
+import httpx
+from sqlalchemy.exc import DBAPIError
+
+from tasks.errors import HeadwayError
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_TRANSIENT_SQLSTATES = frozenset(
+    {
+        "40001",  # serialization failure
+        "40P01",  # deadlock
+        "55P03",  # lock not available: lock_timeout
+        "57014",  # query cancelled: statement_timeout
+        "57P01",  # terminated by an administrator
+        "57P02",  # crash shutdown
+        "57P03",  # cannot connect now
+        "53300",  # too many connections
+    }
+)
+FIRST_DELAY_SECONDS = 0.5
+JITTER_FRACTION = 0.5
+
+
+def is_transient(error: BaseException) -> bool:
+    """True if trying again may help: connection lost, deadlock, timeout, 429 and 5xx.
+
+    Headway's own errors say it of themselves (`retryable`).
+    """
+    if isinstance(error, HeadwayError):
+        return error.retryable
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or _is_transient_sqlstate(error)
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code == httpx.codes.TOO_MANY_REQUESTS or (
+            error.response.is_server_error
+        )
+    return isinstance(error, httpx.TransportError)
+
+
+def delay_seconds(attempt: int) -> float:
+    """Seconds to wait after the given failed attempt (1, 2, …): 0.5, 1, 2, … plus up to half."""
+    base = FIRST_DELAY_SECONDS * 2.0 ** (attempt - 1)
+    return base * (1 + JITTER_FRACTION * random.random())  # noqa: S311 - jitter, not a secret
+
+
+def _is_transient_sqlstate(error: DBAPIError) -> bool:
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    if sqlstate is None:
+        # psycopg gives no SQLSTATE when the socket died under it or nobody answered.
+        return type(error).__name__ == "OperationalError"
+    return sqlstate in _TRANSIENT_SQLSTATES or sqlstate.startswith("08")

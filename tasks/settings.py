@@ -1,0 +1,114 @@
+"""All settings in one class: environment variables first, then `headway.toml`, then defaults."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from tasks.errors import ConfigurationError
+
+
+class Environment(BaseModel):
+    """A database to migrate, declared as `[environments.NAME]` in `headway.toml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    order: int = 0
+    url: SecretStr | None = None
+    url_env: str | None = Field(default=None, description="environment variable holding the URL")
+    is_protected: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Environment:
+        if (self.url is None) == (self.url_env is None):
+            message = "give either url or url_env"
+            raise ValueError(message)
+        return self
+
+    def database_url(self) -> str:
+        """The URL itself; ConfigurationError if the named environment variable is not set."""
+        if self.url is not None:
+            return self.url.get_secret_value()
+        url = os.environ.get(self.url_env or "")
+        if not url:
+            raise ConfigurationError(
+                f"environment variable {self.url_env} is not set; it must hold the database URL"
+            )
+        return url
+
+
+class Settings(BaseSettings):
+    """Settings with the prefix `HEADWAY_` (see docs/operations.md for the table)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HEADWAY_", toml_file="headway.toml", extra="forbid", frozen=True
+    )
+
+    database_url: SecretStr | None = Field(
+        default=None, description="control database; unset = embedded Postgres"
+    )
+    data_dir: Path = Field(
+        default=Path(".headway"), description="folder for the embedded Postgres and Prefect's state"
+    )
+    embedded_tcp: bool = Field(
+        default=False, description="let the embedded Postgres listen on 127.0.0.1 (scram)"
+    )
+    embedded_fsync: bool = Field(default=True, description="off only for throw-away databases")
+    allow_clock_shift: bool | None = Field(
+        default=None,
+        description="may clock_now() be shifted? unset = only on the unprotected embedded database",
+    )
+    lock_timeout_seconds: float = Field(default=5.0, gt=0)
+    statement_timeout_seconds: float = Field(default=0.0, ge=0, description="0 = no limit")
+    ledger_retention_days: int = Field(default=90, ge=1)
+    log_format: Literal["human", "json"] = "human"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    environments: dict[str, Environment] = Field(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments beat the environment, the environment beats `headway.toml`."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def is_embedded(self) -> bool:
+        """True when no control database is named, so the embedded one is used."""
+        return self.database_url is None
+
+    @property
+    def may_shift_clock(self) -> bool:
+        """True where `clock_now()` may be given an offset: tests, the demo, local use."""
+        if self.allow_clock_shift is not None:
+            return self.allow_clock_shift
+        return self.is_embedded and not any(e.is_protected for e in self.environments.values())
+
+
+@lru_cache(maxsize=1)
+def load_settings() -> Settings:
+    """Read the settings once per process; ConfigurationError names each bad one, not its value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+        )
+        raise ConfigurationError(
+            f"settings (HEADWAY_* variables or headway.toml) cannot be used: {problems}"
+        ) from None

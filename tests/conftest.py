@@ -1,0 +1,194 @@
+"""Fixtures of every tier. What needs Postgres is started only by the tests that ask for it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from tasks.ledger import RunInfo
+
+ROOT = Path(__file__).parent.parent
+TEMPLATE = "headway_template"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test sees the settings of the person who runs it."""
+    for name in list(os.environ):
+        if (
+            name.startswith("HEADWAY_") and name != "HEADWAY_TEST_DATABASE_URL"
+        ) or name == "DATABASE_URL":
+            monkeypatch.delenv(name)
+    _forget_settings()
+    yield
+    _forget_settings()
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this test session that all xdist workers share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def server_url(shared_folder: Path) -> str:
+    """URL of the test Postgres: HEADWAY_TEST_DATABASE_URL, or an embedded one for the session."""
+    named = os.environ.get("HEADWAY_TEST_DATABASE_URL")
+    if named:
+        return named
+    from tasks import embedded
+
+    return embedded.start(shared_folder / "postgres", fsync=False).url()
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str, shared_folder: Path) -> str:
+    """Name of a migrated database to copy from; made once, by whichever worker comes first."""
+    from sqlalchemy import text
+
+    with _locked(shared_folder / "template.lock"), _admin(server_url) as admin:
+        known = text("SELECT 1 FROM pg_database WHERE datname = :name")
+        name = f"{TEMPLATE}_{_session_key(shared_folder)}"
+        if admin.scalar(known, {"name": name}) is None:
+            making = f"{name}_making"
+            admin.execute(text(f'DROP DATABASE IF EXISTS "{making}" WITH (FORCE)'))
+            admin.execute(text(f'CREATE DATABASE "{making}"'))
+            _migrate(_url_of(server_url, making))
+            admin.execute(text(f'ALTER DATABASE "{making}" RENAME TO "{name}"'))
+    return name
+
+
+@pytest.fixture
+def empty_database(server_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """A fresh database with nothing in it, named as the control database."""
+    with _fresh_database(server_url, "template1", monkeypatch) as engine:
+        yield engine
+
+
+@pytest.fixture
+def bootstrapped_database(empty_database: Engine) -> Engine:
+    """A fresh database with schema `headway` only."""
+    from tasks.bootstrap import bootstrap
+
+    with empty_database.begin() as connection:
+        bootstrap(connection, is_clock_adjustable=True)
+    return empty_database
+
+
+@pytest.fixture
+def database(
+    server_url: str, template: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
+    """A fresh migrated database, named as the control database; its clock may be shifted."""
+    with _fresh_database(server_url, template, monkeypatch) as engine:
+        yield engine
+
+
+@pytest.fixture
+def run(database: Engine) -> Iterator[RunInfo]:
+    """A run of the ledger's own, so that a test can call steps."""
+    from tasks import ledger
+
+    info = ledger.RunInfo(
+        id=str(uuid.uuid4()), flow="test", entrypoint="tests:test", mode="ledger"
+    )
+    with ledger.in_run(info):
+        yield info
+
+
+@contextmanager
+def _fresh_database(
+    server_url: str, source: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
+    from sqlalchemy import text
+
+    from tasks.database import control_engine, create_engine
+
+    name = f"test_{uuid.uuid4().hex[:16]}"
+    url = _url_of(server_url, name)
+    with _admin(server_url) as admin:
+        admin.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{source}"'))
+    monkeypatch.setenv("HEADWAY_DATABASE_URL", url)
+    monkeypatch.setenv("HEADWAY_ALLOW_CLOCK_SHIFT", "true")
+    _forget_settings()
+    engine = create_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+        if control_engine.cache_info().currsize:
+            control_engine().dispose()
+        _forget_settings()
+        with _admin(server_url) as admin:
+            admin.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@contextmanager
+def _admin(server_url: str) -> Iterator[object]:
+    from sqlalchemy.pool import NullPool
+    import sqlalchemy as sa
+
+    from tasks.database import psycopg_url
+
+    engine = sa.create_engine(
+        psycopg_url(server_url), isolation_level="AUTOCOMMIT", poolclass=NullPool
+    )
+    with engine.connect() as connection:
+        yield connection
+
+
+def _migrate(url: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    from tasks.bootstrap import bootstrap
+    from tasks.database import create_engine
+
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            with connection.begin():
+                bootstrap(connection, is_clock_adjustable=True)
+            config = Config(toml_file=ROOT / "pyproject.toml")
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.commit()
+    finally:
+        engine.dispose()
+
+
+def _url_of(server_url: str, name: str) -> str:
+    from tasks.database import psycopg_url
+
+    return psycopg_url(server_url).set(database=name).render_as_string(hide_password=False)
+
+
+def _session_key(shared_folder: Path) -> str:
+    return uuid.uuid5(uuid.NAMESPACE_URL, str(shared_folder)).hex[:12]
+
+
+def _forget_settings() -> None:
+    import sys
+
+    if "tasks.settings" in sys.modules:
+        sys.modules["tasks.settings"].load_settings.cache_clear()
+    if "tasks.database" in sys.modules:
+        sys.modules["tasks.database"].control_engine.cache_clear()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
