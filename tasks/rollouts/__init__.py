@@ -1,0 +1,1 @@
+"""Staged rollouts: a version goes to a growing share of users while its health is watched."""

@@ -1,0 +1,100 @@
+"""The stages of a rollout: which percentage, for how many hours."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tasks.errors import InputError
+
+TOLERANCE_SECONDS = 60.0
+"""An hourly tick that comes a little early must not cost a whole hour."""
+
+_STAGE = re.compile(r"\s*(?P<percentage>[^/\s]+)\s*/\s*(?P<hours>[^/\s]+?)\s*h\s*")
+
+
+class Stage(BaseModel):
+    """One stage: the percentage of users (above 0, at most 100) and the hours it lasts at least."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    percentage: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+    hours: Annotated[float, Field(ge=0, le=24 * 366, allow_inf_nan=False)]
+
+
+class Schedule(BaseModel):
+    """The stages in their order, each with more users than the one before.
+
+    The hours of the last stage are the bake: only after them is the rollout finished. A last stage
+    below 100 % is allowed; such a rollout ends as ``partial``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _percentages_increase(self) -> Schedule:
+        for earlier, later in pairwise(self.stages):
+            if later.percentage <= earlier.percentage:
+                raise ValueError(
+                    f"percentages must increase, but {later.percentage:g} % follows "
+                    f"{earlier.percentage:g} %"
+                )
+        return self
+
+    def __str__(self) -> str:
+        return ",".join(f"{stage.percentage:g}/{stage.hours:g}h" for stage in self.stages)
+
+    @property
+    def last(self) -> int:
+        """Index of the last stage."""
+        return len(self.stages) - 1
+
+    def position(self, percentage: float) -> int:
+        """Index of the last stage that has at most ``percentage``; -1 below the first."""
+        return sum(stage.percentage <= percentage for stage in self.stages) - 1
+
+
+def parse_schedule(text: str) -> Schedule:
+    """Read a schedule such as ``5/2h,25/4h,100/24h``: percentage/hours, comma-separated.
+
+    Raise InputError that says what is wrong with it.
+    """
+    matches = [_STAGE.fullmatch(part) for part in text.split(",")]
+    if not all(matches):
+        raise InputError(f"a schedule looks like '5/2h,25/4h,100/24h', not {text!r}")
+    try:
+        return Schedule.model_validate(
+            {"stages": [match.groupdict() for match in matches if match]}
+        )
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+        )
+        raise InputError(f"schedule {text!r} cannot be used: {problems}") from None
+
+
+DEFAULT_SCHEDULE = "5/2h,25/4h,50/8h,75/12h,100/24h"
+
+
+def slot_of(moment: datetime) -> str:
+    """Name the hour that ``moment`` lies in, as the hourly tick does: ``2026-11-20T14:00Z``."""
+    return _slot(moment.replace(minute=0))
+
+
+def parse_slot(text: str) -> str:
+    """Normalise the time that names a tick to UTC minutes, so that slots sort as times do."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"a slot is a time such as 2026-11-20T14:00Z, not {text!r}") from None
+    return _slot(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def _slot(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")
