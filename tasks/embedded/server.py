@@ -95,7 +95,7 @@ def _hold(data_dir: Path, tcp: bool, fsync: bool, isolation: Isolation) -> Embed
     )
     try:
         running = _join(data_dir, tcp) or _launch(data_dir, tcp, fsync, isolation)
-        except BaseException:
+    except BaseException:
         os.close(users)
         raise
     return EmbeddedServer(data_dir, running, users)
