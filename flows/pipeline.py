@@ -10,7 +10,7 @@ import functools
 import inspect
 import uuid
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import prefect
 from prefect.client.schemas.objects import State
@@ -18,7 +18,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Failed
 from pydantic import ValidationError
 
-from tasks import ledger
+from tasks import runs
 from tasks.errors import InputError, Refused
 
 P = ParamSpec("P")
@@ -39,18 +39,20 @@ def pipeline(
     def decorate(function: Callable[P, R]) -> prefect.Flow[P, R]:
         @functools.wraps(function)
         def body(*args: P.args, **kwargs: P.kwargs) -> R | State[Any]:
-            if ledger.active_run() is not None:
+            if runs.active_run() is not None:
                 return function(*args, **kwargs)
             parameters = _bind(function, *args, **kwargs)
             try:
-                with ledger.in_run(_prefect_run(function, name, parameters), parameters):
+                with runs.in_run(_prefect_run(function, name, parameters), parameters):
                     return function(*args, **kwargs)
             except Refused as refusal:
                 return Failed(name="Refused", message=str(refusal), data=refusal)
 
         made = prefect.flow(name=name, flow_run_name=run_name, validate_parameters=True)(body)
         _pipelines[name] = made
-        return made
+        return cast(
+            "prefect.Flow[P, R]", made
+        )  # a refusal's state never reaches the caller: it is raised
 
     return decorate
 
@@ -72,7 +74,7 @@ def run_by_ledger(
     """
     checked = validate(flow, parameters)
     function: Callable[..., R] = inspect.unwrap(flow.fn)
-    run = ledger.RunInfo(
+    run = runs.RunInfo(
         id=run_id or str(uuid.uuid4()),
         flow=flow.name,
         entrypoint=_entrypoint(function),
@@ -80,7 +82,7 @@ def run_by_ledger(
         actor=checked.get("actor"),
         reason=checked.get("reason"),
     )
-    with ledger.in_run(run, parameters):
+    with runs.in_run(run, parameters):
         return function(**checked)
 
 
@@ -100,10 +102,10 @@ def validate(flow: prefect.Flow[..., Any], parameters: dict[str, Any]) -> dict[s
 
 def _prefect_run(
     function: Callable[..., Any], name: str, parameters: dict[str, Any]
-) -> ledger.RunInfo:
+) -> runs.RunInfo:
     context = FlowRunContext.get()
     flow_run = context.flow_run if context else None
-    return ledger.RunInfo(
+    return runs.RunInfo(
         id=str(flow_run.id if flow_run else uuid.uuid4()),
         flow=name,
         entrypoint=_entrypoint(function),

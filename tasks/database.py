@@ -51,6 +51,7 @@ def create_engine(url: str | URL, application_name: str = "headway") -> Engine:
     return sa.create_engine(
         psycopg_url(url),
         pool_pre_ping=True,
+        hide_parameters=True,  # values of rows do not belong in logs
         connect_args={"application_name": application_name, "connect_timeout": 10},
     )
 

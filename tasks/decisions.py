@@ -18,8 +18,8 @@ from sqlalchemy import Connection, Row
 
 from tasks.database import load_queries
 from tasks.errors import ConfigurationError, Reason, Refused, UnknownName
-from tasks.ledger import active_run
 from tasks.registry import Registry
+from tasks.runs import active_run
 
 QUERIES = load_queries("tasks", "decisions.sql")
 _PAGE_SIZE = 500

@@ -13,8 +13,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,12 +25,26 @@ from sqlalchemy import Connection
 
 from tasks import retries
 from tasks.database import control_engine, load_queries
-from tasks.errors import ConfigurationError, EffectUnknown, Refused
+from tasks.errors import ConfigurationError, EffectUnknown
+from tasks.runs import RunInfo, active_run, current_run, in_run
 
 if TYPE_CHECKING:
     from prefect import Task
 
-__all__ = ["EffectUnknown", "RunInfo", "Step", "current_run", "effect", "in_run", "step"]
+__all__ = [
+    "EffectUnknown",
+    "Point",
+    "RunInfo",
+    "Step",
+    "active_run",
+    "current_run",
+    "effect",
+    "in_run",
+    "observers",
+    "registered_steps",
+    "step",
+    "step_logger",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,18 +54,6 @@ Scope = Literal["run", "once"]
 QUERIES = load_queries("tasks", "ledger.sql")
 _logger = logging.getLogger("headway.step")
 _steps: dict[str, Step[Any, Any]] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class RunInfo:
-    """The root run that everything belongs to: a Prefect flow run, or one of the ledger's own."""
-
-    id: str
-    flow: str
-    entrypoint: str
-    mode: Literal["prefect", "ledger"]
-    actor: str | None = None
-    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,51 +71,7 @@ class Point(StrEnum):
 
 
 observers: list[Callable[[Point, str, Connection | None], None]] = []
-_run: ContextVar[RunInfo | None] = ContextVar("headway_run", default=None)
 _active: ContextVar[_ActiveStep | None] = ContextVar("headway_step", default=None)
-
-
-def current_run() -> RunInfo:
-    """The root run of this step or flow; ConfigurationError outside of one."""
-    run = _run.get()
-    if run is None:
-        raise ConfigurationError(
-            "no run is active: call a step from a flow (@pipeline), or inside ledger.in_run(…)"
-        )
-    return run
-
-
-def active_run() -> RunInfo | None:
-    """The root run, or None outside of one."""
-    return _run.get()
-
-
-@contextmanager
-def in_run(run: RunInfo, parameters: dict[str, Any] | None = None) -> Iterator[RunInfo]:
-    """Everything inside belongs to ``run``; its row in `headway.run` says how it ended."""
-    _write(
-        "start_run",
-        id=run.id,
-        flow=run.flow,
-        entrypoint=run.entrypoint,
-        mode=run.mode,
-        parameters=_dump(parameters or {}),
-        actor=run.actor,
-        reason=run.reason,
-    )
-    token = _run.set(run)
-    try:
-        yield run
-    except Refused as refusal:
-        _write("finish_run", id=run.id, state="refused", message=str(refusal))
-        raise
-    except BaseException as error:
-        _finish_failed(run, error)
-        raise
-    else:
-        _write("finish_run", id=run.id, state="completed", message=None)
-    finally:
-        _run.reset(token)
 
 
 def step(
@@ -207,7 +164,7 @@ class Step(Generic[P, R]):
         name: str | None,
     ) -> None:
         functools.update_wrapper(self, function)
-        del self.__wrapped__  # Prefect would see the transaction among the parameters
+        self.__dict__.pop("__wrapped__")  # Prefect would see the transaction among the parameters
         self.function = function
         self.name = name or function.__name__.replace("_", "-")
         self.scope: Scope = scope
@@ -280,7 +237,7 @@ class Step(Generic[P, R]):
     def _result_or_error(self, arguments: dict[str, Any]) -> R | Exception:
         try:
             return self._with_retries(self._bind((), arguments))
-        except Exception as error:  # noqa: BLE001 - given to the caller in the item's place
+        except Exception as error:  # given to the caller in the item's place
             return error
 
     def _with_retries(self, arguments: dict[str, Any]) -> R:
@@ -348,15 +305,8 @@ def _record_failure(row: dict[str, Any], error: Exception) -> None:
             error_message=str(error)[:4000],
             is_retryable=retries.is_transient(error),
         )
-    except Exception as second:  # noqa: BLE001
+    except Exception as second:
         _logger.warning("the failed attempt could not be recorded: %s", _line(second))
-
-
-def _finish_failed(run: RunInfo, error: BaseException) -> None:
-    try:
-        _write("finish_run", id=run.id, state="failed", message=str(error)[:4000])
-    except Exception as second:  # noqa: BLE001 - as in _record_failure
-        _logger.warning("the end of run %s could not be recorded: %s", run.id, _line(second))
 
 
 def _write(query: str, **parameters: Any) -> None:

@@ -36,16 +36,3 @@ SELECT done_at IS NOT NULL AS is_done, outcome FROM headway.effect WHERE key = :
 -- The effect happened, with this outcome.
 UPDATE headway.effect SET outcome = CAST(:outcome AS jsonb), done_at = clock_timestamp()
 WHERE key = :key AND done_at IS NULL;
-
--- name: start_run
--- A run starts, or starts again after it died.
-INSERT INTO headway.run (id, flow, entrypoint, mode, parameters, actor, reason)
-VALUES (:id, :flow, :entrypoint, CAST(:mode AS headway.run_mode), CAST(:parameters AS jsonb),
-        :actor, :reason)
-ON CONFLICT (id) DO UPDATE SET state = 'running', message = NULL, finished_at = NULL;
-
--- name: finish_run
--- A run ended in this state.
-UPDATE headway.run
-SET state = CAST(:state AS headway.run_state), message = :message, finished_at = clock_timestamp()
-WHERE id = :id;

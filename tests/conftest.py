@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from tasks.ledger import RunInfo
 
@@ -87,9 +87,7 @@ def bootstrapped_database(empty_database: Engine) -> Engine:
 
 
 @pytest.fixture
-def database(
-    server_url: str, template: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engine]:
+def database(server_url: str, template: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """A fresh migrated database, named as the control database; its clock may be shifted."""
     with _fresh_database(server_url, template, monkeypatch) as engine:
         yield engine
@@ -100,9 +98,7 @@ def run(database: Engine) -> Iterator[RunInfo]:
     """A run of the ledger's own, so that a test can call steps."""
     from tasks import ledger
 
-    info = ledger.RunInfo(
-        id=str(uuid.uuid4()), flow="test", entrypoint="tests:test", mode="ledger"
-    )
+    info = ledger.RunInfo(id=str(uuid.uuid4()), flow="test", entrypoint="tests:test", mode="ledger")
     with ledger.in_run(info):
         yield info
 
@@ -135,9 +131,9 @@ def _fresh_database(
 
 
 @contextmanager
-def _admin(server_url: str) -> Iterator[object]:
-    from sqlalchemy.pool import NullPool
+def _admin(server_url: str) -> Iterator[Connection]:
     import sqlalchemy as sa
+    from sqlalchemy.pool import NullPool
 
     from tasks.database import psycopg_url
 

@@ -1,0 +1,91 @@
+"""`headway …`: the same flows from a terminal.
+
+Exit codes: 0 done, 1 failed, 2 usage or settings, 3 refused. With `--json` there is one JSON
+document on stdout; logs go to stderr. Heavy libraries are imported by the command that needs
+them, so `headway --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from flows.commands import experiments, ledger, local, migrate, rollouts
+from flows.commands.output import emit
+from flows.commands.status import status
+from tasks.errors import HeadwayError, Refused
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="headway")
+def cli() -> None:
+    """Headway takes a change safely to everyone: migrate, decide, roll out."""
+    from tasks import logs
+    from tasks.settings import load_settings
+
+    settings = load_settings()
+    logs.configure(settings.log_format, settings.log_level)
+
+
+for _command in (
+    status,
+    migrate.migrate,
+    experiments.experiment,
+    rollouts.rollout,
+    ledger.runs,
+    ledger.resume,
+    ledger.replay,
+    ledger.purge,
+    local.up,
+    local.psql,
+    local.database_url,
+):
+    cli.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: run a command and turn its outcome into an exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = cli.main(words, prog_name="headway", standalone_mode=False)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        _show_error(error.format_message(), "usage", words, {})
+        sys.exit(2)
+    except HeadwayError as error:
+        _show_headway_error(error, words)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        logging.getLogger("headway").debug("unexpected error", exc_info=error)
+        _show_error(_short(error), type(error).__name__, words, {})
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_headway_error(error: HeadwayError, words: Sequence[str]) -> None:
+    if isinstance(error, Refused):
+        extra: dict[str, Any] = {"subject": error.subject, "reasons": error.reasons}
+        _show_error(str(error), "refused", words, extra)
+    else:
+        _show_error(str(error), type(error).__name__, words, {"retryable": error.retryable})
+
+
+def _show_error(message: str, kind: str, words: Sequence[str], extra: dict[str, Any]) -> None:
+    if "--json" in words:
+        emit({"error": kind, "message": message, **extra}, as_json=True, text="")
+    click.echo(f"headway: {message}", err=True)
+
+
+def _short(error: Exception) -> str:
+    # The first line says what is wrong; the rest of a database error repeats the statement.
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""`headway experiment …`: experiments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from flows.commands.output import act, emit, json_option, remote_option, table
+
+
+@click.group()
+def experiment() -> None:
+    """Decide experiments: ingest events, analyse, report."""
+
+
+@experiment.command("list")
+@json_option
+def list_experiments(as_json: bool) -> None:
+    """List experiments with their status and winner."""
+    from tasks.experiments.status import experiment_status
+
+    from tasks.database import control_engine
+
+    with control_engine().connect() as connection:
+        found = experiment_status(connection)
+    rows = [[e.name, e.status, e.looks, e.winner, e.last_verdict] for e in found]
+    emit(found, as_json, table(["experiment", "status", "looks", "winner", "last verdict"], rows))
+
+
+@experiment.command()
+@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--experiment", "name", help="For rows that name no experiment.")
+@click.option("--batch-size", type=click.IntRange(1, 1_000_000), default=10_000, show_default=True)
+@remote_option
+@json_option
+def ingest(path: Path, name: str | None, batch_size: int, remote: bool, as_json: bool) -> None:
+    """Load assignments and events from a CSV, JSONL or Parquet file; loading again is harmless."""
+    parameters = {"path": str(path.absolute()), "experiment": name, "batch_size": batch_size}
+    act("flows.analyze:ingest_events", parameters, remote=remote, as_json=as_json)
+
+
+@experiment.command()
+@remote_option
+@json_option
+def analyze(remote: bool, as_json: bool) -> None:
+    """Analyse every active experiment that has new data."""
+    act("flows.analyze:analyze_experiments", {}, remote=remote, as_json=as_json)
+
+
+@experiment.command()
+@click.argument("name")
+@json_option
+def report(name: str, as_json: bool) -> None:
+    """Print the last analysis of the experiment NAME."""
+    from tasks.experiments.status import latest_analysis
+
+    from tasks.database import control_engine
+
+    with control_engine().connect() as connection:
+        found = latest_analysis(connection, name)
+    emit(found, as_json, found.markdown)
+
+
+@experiment.command()
+@click.argument("name")
+@click.argument("user_id")
+@json_option
+def variant(name: str, user_id: str, as_json: bool) -> None:
+    """Say which variant of the experiment NAME the user USER_ID gets."""
+    from tasks.experiments.assignment import get_variant
+
+    from tasks.database import control_engine
+
+    with control_engine().begin() as connection:
+        answer = get_variant(connection, name, user_id)
+    emit({"experiment": name, "user_id": user_id, "variant": answer}, as_json, answer)

@@ -1,0 +1,81 @@
+"""`headway migrate …`: the schema."""
+
+from __future__ import annotations
+
+import click
+
+from flows.commands.output import act, emit, json_option, person_options, remote_option, table
+
+environment_option = click.option(
+    "--env", "environment", default="local", show_default=True, help="Environment to work on."
+)
+
+
+@click.group()
+def migrate() -> None:
+    """Migrate the schema: status, plan, apply, roll back."""
+
+
+@migrate.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Show each environment: revision, pending revisions, drift, last run."""
+    from tasks.migrations.status import migration_status
+
+    environments = migration_status()
+    rows = [
+        [e.environment, e.current_revision, e.head, len(e.pending), e.state, e.last_run]
+        for e in environments
+    ]
+    headers = ["environment", "revision", "scripts", "pending", "state", "last run"]
+    emit(environments, as_json, table(headers, rows))
+
+
+@migrate.command()
+@environment_option
+@click.option("--target", default="head", show_default=True, help="Revision to migrate to.")
+@click.option("--actor", help="Who does this.")
+@click.option("--reason", help="Why.")
+@remote_option
+@json_option
+def apply(
+    environment: str,
+    target: str,
+    actor: str | None,
+    reason: str | None,
+    remote: bool,
+    as_json: bool,
+) -> None:
+    """Apply pending revisions, one retryable step each, then validate."""
+    parameters = {"environment": environment, "target": target, "actor": actor, "reason": reason}
+    act("flows.migrate:apply_migrations", parameters, remote=remote, as_json=as_json)
+
+
+@migrate.command("roll-back")
+@click.argument("steps", type=click.IntRange(min=1), default=1)
+@environment_option
+@click.option("--allow-data-loss", is_flag=True, help="Drop rows that the downgrade would lose.")
+@click.option("--confirm", help="The environment's name again, where it is protected.")
+@person_options
+@remote_option
+@json_option
+def roll_back(
+    steps: int,
+    environment: str,
+    allow_data_loss: bool,
+    confirm: str | None,
+    actor: str,
+    reason: str,
+    remote: bool,
+    as_json: bool,
+) -> None:
+    """Roll back the last STEPS revisions (1 by default)."""
+    parameters = {
+        "steps": steps,
+        "environment": environment,
+        "allow_data_loss": allow_data_loss,
+        "confirm": confirm,
+        "actor": actor,
+        "reason": reason,
+    }
+    act("flows.migrate:roll_back_migrations", parameters, remote=remote, as_json=as_json)

@@ -1,0 +1,70 @@
+"""What a command prints: one JSON document on stdout with `--json`, plain words without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+from pydantic_core import to_json
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout."
+)
+remote_option = click.option(
+    "--remote", is_flag=True, help="Run on a worker of the configured Prefect server."
+)
+
+
+def person_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What a person triggers says who did it and why."""
+    actor = click.option("--actor", required=True, help="Who does this.")
+    reason = click.option("--reason", required=True, help="Why; it is kept for ever.")
+    return actor(reason(function))
+
+
+def emit(document: Any, as_json: bool, text: str) -> None:
+    """Print the document as JSON, or the text."""
+    if as_json:
+        click.echo(to_json(document, indent=2, inf_nan_mode="strings", fallback=str).decode())
+    else:
+        click.echo(text)
+
+
+def table(headers: list[str], rows: list[list[Any]], title: str | None = None) -> str:
+    """A table as text, as wide as the terminal allows."""
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(*headers, title=title, title_justify="left")
+    for row in rows:
+        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
+    console = Console()
+    with console.capture() as capture:
+        console.print(drawn)
+    return capture.get().rstrip("\n")
+
+
+def act(flow: str, parameters: dict[str, Any], *, remote: bool, as_json: bool) -> None:
+    """Run a flow, named `module:function`, and print how it ended."""
+    from importlib import import_module
+
+    from flows.execute import execute
+
+    module, _, name = flow.partition(":")
+    execution = execute(getattr(import_module(module), name), parameters, remote=remote)
+    emit(execution, as_json, _in_words(execution.result, execution.run_id))
+
+
+def _in_words(result: Any, run_id: str) -> str:
+    from pydantic import BaseModel
+
+    if isinstance(result, BaseModel):
+        result = result.model_dump(mode="json")
+    if isinstance(result, dict):
+        lines = [f"{name}: {value}" for name, value in result.items()]
+    elif isinstance(result, list | tuple):
+        lines = [str(item) for item in result] or ["nothing to do"]
+    else:
+        lines = [str(result)] if result is not None else ["done"]
+    return "\n".join([*lines, f"run: {run_id}"])

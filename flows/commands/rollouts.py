@@ -1,0 +1,98 @@
+"""`headway rollout …`: staged rollouts."""
+
+from __future__ import annotations
+
+import click
+
+from flows.commands.output import act, emit, json_option, person_options, remote_option, table
+
+
+@click.group()
+def rollout() -> None:
+    """Roll a version out in stages: start, progress, pause, resume, roll back."""
+
+
+@rollout.command("list")
+@json_option
+def list_rollouts(as_json: bool) -> None:
+    """List rollouts with their percentage, state and stage."""
+    from tasks.rollouts.status import rollout_status
+
+    from tasks.database import control_engine
+
+    with control_engine().connect() as connection:
+        found = rollout_status(connection)
+    rows = [[r.name, r.model_version, f"{r.percentage:g} %", r.state, r.stage] for r in found]
+    emit(found, as_json, table(["rollout", "version", "traffic", "state", "stage"], rows))
+
+
+@rollout.command()
+@click.argument("user_id")
+@click.argument("model_version")
+@json_option
+def check(user_id: str, model_version: str, as_json: bool) -> None:
+    """Say whether USER_ID should use MODEL_VERSION now."""
+    from tasks.rollouts.exposure import should_use_new_model
+
+    from tasks.database import control_engine
+
+    with control_engine().connect() as connection:
+        answer = should_use_new_model(connection, user_id, model_version)
+    document = {"user_id": user_id, "model_version": model_version, "should_use": answer}
+    emit(document, as_json, "yes" if answer else "no")
+
+
+@rollout.command()
+@click.argument("slot", required=False)
+@remote_option
+@json_option
+def progress(slot: str | None, remote: bool, as_json: bool) -> None:
+    """Check health and advance, hold or roll back every rollout that is due (one tick)."""
+    act("flows.rollout:progress_rollouts", {"slot": slot}, remote=remote, as_json=as_json)
+
+
+@rollout.command("roll-back")
+@click.argument("name")
+@person_options
+@remote_option
+@json_option
+def roll_back(name: str, actor: str, reason: str, remote: bool, as_json: bool) -> None:
+    """Send the rollout NAME to 0 % now."""
+    parameters = {"rollout": name, "actor": actor, "reason": reason}
+    act("flows.rollout:roll_back_rollout", parameters, remote=remote, as_json=as_json)
+
+
+@rollout.command()
+@click.argument("name")
+@person_options
+@remote_option
+@json_option
+def pause(name: str, actor: str, reason: str, remote: bool, as_json: bool) -> None:
+    """Stop the clock of the rollout NAME; health checks go on."""
+    parameters = {"rollout": name, "actor": actor, "reason": reason}
+    act("flows.rollout:pause_rollout", parameters, remote=remote, as_json=as_json)
+
+
+@rollout.command("resume")
+@click.argument("name")
+@person_options
+@remote_option
+@json_option
+def resume_rollout(name: str, actor: str, reason: str, remote: bool, as_json: bool) -> None:
+    """Let the rollout NAME go on after a pause or a manual percentage."""
+    parameters = {"rollout": name, "actor": actor, "reason": reason}
+    act("flows.rollout:resume_rollout", parameters, remote=remote, as_json=as_json)
+
+
+@rollout.command("set")
+@click.argument("name")
+@click.argument("percentage", type=click.FloatRange(0, 100))
+@person_options
+@remote_option
+@json_option
+def set_percentage(
+    name: str, percentage: float, actor: str, reason: str, remote: bool, as_json: bool
+) -> None:
+    """Set the rollout NAME to PERCENTAGE by hand; it holds there until it is resumed."""
+    parameters = {"rollout": name, "percentage": percentage, "actor": actor, "reason": reason}
+    act("flows.rollout:set_rollout_percentage", parameters, remote=remote, as_json=as_json)

@@ -1,0 +1,88 @@
+"""Where a flow runs when a person starts it from a terminal.
+
+On the configured Prefect server's API, or on one of its workers with ``remote``; with no server
+configured, by the ledger alone.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Literal
+
+import prefect
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.client.schemas.objects import State
+from prefect.deployments import run_deployment
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from pydantic import BaseModel
+
+from flows.pipeline import run_by_ledger, validate
+from tasks.errors import ConfigurationError, HeadwayError, NotFound, Reason, Refused
+
+
+class Execution(BaseModel):
+    """How a run ended that did not fail: where it ran, and what it returned."""
+
+    run_id: str
+    mode: Literal["prefect", "worker", "ledger"]
+    result: Any
+
+
+class RunFailed(HeadwayError):
+    """A run on a worker failed; the message is its state's."""
+
+
+def execute(
+    flow: prefect.Flow[..., Any], parameters: dict[str, Any], *, remote: bool = False
+) -> Execution:
+    """Run a flow to its end. Refused and failures are raised, whichever way it runs."""
+    checked = validate(flow, parameters)
+    if remote:
+        return _on_worker(flow, parameters)
+    if PREFECT_API_URL.value():
+        return _in_this_process(flow, checked)
+    run_id = str(uuid.uuid4())
+    return Execution(run_id=run_id, mode="ledger", result=run_by_ledger(flow, parameters, run_id))
+
+
+def _in_this_process(flow: prefect.Flow[..., Any], parameters: dict[str, Any]) -> Execution:
+    # The heartbeat thread alone would add a second to every run.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        state = flow(**parameters, return_state=True)
+    result = state.result(raise_on_failure=True)
+    return Execution(run_id=_run_id(state), mode="prefect", result=result)
+
+
+def _on_worker(flow: prefect.Flow[..., Any], parameters: dict[str, Any]) -> Execution:
+    if not PREFECT_API_URL.value():
+        raise ConfigurationError("--remote needs a Prefect server: set PREFECT_API_URL")
+    with get_client(sync_client=True) as client:
+        deployment = _deployment_of(client, flow)
+    flow_run = run_deployment(deployment, parameters=parameters, timeout=None, as_subflow=False)
+    state = flow_run.state  # type: ignore[union-attr]  # the sync call returns the run itself
+    if state is None or not state.is_completed():
+        raise _failure(flow.name, state)
+    return Execution(run_id=str(flow_run.id), mode="worker", result=state.message)  # type: ignore[union-attr]
+
+
+def _deployment_of(client: SyncPrefectClient, flow: prefect.Flow[..., Any]) -> Any:
+    found = client.read_deployments(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=[flow.name])), limit=1
+    )
+    if not found:
+        raise NotFound(
+            f"the Prefect server has no deployment of {flow.name}; run `prefect deploy --all`"
+        )
+    return found[0].id
+
+
+def _failure(name: str, state: State[Any] | None) -> HeadwayError:
+    message = (state.message if state else None) or "no message"
+    if state is not None and state.name == "Refused":
+        return Refused(name, [Reason("refused", message)])
+    return RunFailed(f"{name} ended {state.name if state else 'without a state'}: {message}")
+
+
+def _run_id(state: State[Any]) -> str:
+    return str(state.state_details.flow_run_id)

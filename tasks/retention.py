@@ -1,0 +1,22 @@
+"""How long the ledger's working rows are kept."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+
+class Purged(BaseModel):
+    """Rows deleted, by table."""
+
+    step: int
+    step_attempt: int
+    effect: int
+    run: int
+
+    def as_markdown(self, days: int) -> str:
+        """One table for the run's report."""
+        rows = "\n".join(f"| {table} | {count:,} |" for table, count in self.model_dump().items())
+        return (
+            f"## Ledger rows older than {days} days\n\n| table | deleted |\n|---|---:|\n{rows}\n\n"
+            "Decisions, migration history and steps that may happen only once are kept."
+        )

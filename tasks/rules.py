@@ -1,0 +1,17 @@
+"""Where the rules of the capabilities are registered from; `replay` needs them all."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+_MODULES = (
+    "tasks.migrations.decision",
+    "tasks.experiments.decision",
+    "tasks.rollouts.decision",
+)
+
+
+def load_rules() -> None:
+    """Import every module that registers a rule."""
+    for module in _MODULES:
+        import_module(module)

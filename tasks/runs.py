@@ -1,0 +1,89 @@
+"""The root run that steps and decisions belong to, and its row in `headway.run`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic_core import to_json
+
+from tasks.database import control_engine, load_queries
+from tasks.errors import ConfigurationError, Refused
+
+QUERIES = load_queries("tasks", "runs.sql")
+_logger = logging.getLogger("headway.run")
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """The root run that everything belongs to: a Prefect flow run, or one of the ledger's own."""
+
+    id: str
+    flow: str
+    entrypoint: str
+    mode: Literal["prefect", "ledger"]
+    actor: str | None = None
+    reason: str | None = None
+
+
+_run: ContextVar[RunInfo | None] = ContextVar("headway_run", default=None)
+
+
+def current_run() -> RunInfo:
+    """The root run of this step or flow; ConfigurationError outside of one."""
+    run = _run.get()
+    if run is None:
+        raise ConfigurationError(
+            "no run is active: call a step from a flow (@pipeline), or inside ledger.in_run(…)"
+        )
+    return run
+
+
+def active_run() -> RunInfo | None:
+    """The root run, or None outside of one."""
+    return _run.get()
+
+
+@contextmanager
+def in_run(run: RunInfo, parameters: dict[str, Any] | None = None) -> Iterator[RunInfo]:
+    """Everything inside belongs to ``run``; its row in `headway.run` says how it ended."""
+    _write(
+        "start_run",
+        id=run.id,
+        flow=run.flow,
+        entrypoint=run.entrypoint,
+        mode=run.mode,
+        parameters=to_json(parameters or {}, inf_nan_mode="strings").decode(),
+        actor=run.actor,
+        reason=run.reason,
+    )
+    token = _run.set(run)
+    try:
+        yield run
+    except Refused as refusal:
+        _write("finish_run", id=run.id, state="refused", message=str(refusal))
+        raise
+    except BaseException as error:
+        _finish_failed(run, error)
+        raise
+    else:
+        _write("finish_run", id=run.id, state="completed", message=None)
+    finally:
+        _run.reset(token)
+
+
+def _finish_failed(run: RunInfo, error: BaseException) -> None:
+    # The database may be what failed; then the error itself must not be hidden by this one.
+    try:
+        _write("finish_run", id=run.id, state="failed", message=str(error)[:4000])
+    except Exception as second:
+        _logger.warning("the end of run %s could not be recorded: %s", run.id, second)
+
+
+def _write(query: str, **parameters: Any) -> None:
+    with control_engine().begin() as connection:
+        connection.execute(QUERIES[query], parameters)
