@@ -1,0 +1,1 @@
+"""Experiments: who saw what, what came of it, and whether there is a winner."""

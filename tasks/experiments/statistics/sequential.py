@@ -1,0 +1,149 @@
+"""Group-sequential bounds: how far z must be out at each look so that looking often costs nothing.
+
+Error spending at the information fractions that really occurred: after a fraction t at most
+``alpha * t**rho`` of the error may have been spent (Lan and DeMets 1983; Kim and DeMets 1987).
+The bounds come from integrating the density of the partial sums from look to look (Armitage,
+McPherson and Rowe 1969) with Gauss-Legendre nodes dense enough for the step between two looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, exp, log, log2, sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special
+
+LEAST_STEP = 0.002
+"""A look with less new information is passed over: it has no bound, the next one gets its error."""
+
+_FURTHEST = 40.0  # standard errors; beyond this a double holds no probability
+_LEAST_LOG, _MOST_LOG = log(1e-12), log(0.999)
+_WIDEST = 8.5  # how far the open side of a one-sided density is followed
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The bound of one look. ``z`` is None where the look could not decide anything."""
+
+    fraction: float
+    z: float | None
+    alpha_spent: float  # cumulative, this look included
+
+
+@dataclass(frozen=True, slots=True)
+class _Density:
+    """Density of the sum, on nodes, over the paths that crossed no bound so far."""
+
+    fraction: float
+    nodes: Floats
+    mass: Floats  # density × quadrature weight
+
+
+def group_sequential_bounds(
+    fractions: Sequence[float], alpha: float, rho: float = 2.0, sides: int = 2
+) -> list[Bound]:
+    """Bounds for |z| (or z, one-sided) at each of the looks, in order.
+
+    Args:
+        fractions: information at each look as a share of the plan. Beyond 1 no error is left to
+            spend, but the correlation between looks still uses the real information. A fraction
+            that does not exceed the one before by LEAST_STEP gets no bound.
+        alpha: error to spend by fraction 1.
+        rho: power of the spending function; 2 is a compromise between Pocock and O'Brien-Fleming.
+        sides: 2 for |z|, 1 for z.
+    """
+    bounds: list[Bound] = []
+    spent, density = 0.0, _start()
+    for fraction in fractions:
+        budget = alpha * min(max(fraction, 0.0), 1.0) ** rho
+        if fraction - density.fraction < LEAST_STEP - 1e-9 or budget <= spent:
+            bounds.append(Bound(fraction, None, spent))
+            continue
+        z = _solve(density, fraction, budget - spent, sides)
+        density = _advance(density, fraction, z * sqrt(fraction), sides)
+        spent = budget
+        bounds.append(Bound(fraction, z, spent))
+    return bounds
+
+
+def sequential_p_value(
+    fractions: Sequence[float], deviates: Sequence[float | None], rho: float = 2.0
+) -> float:
+    """The smallest alpha at which |z| has crossed its two-sided bound at some look so far.
+
+    It may be read at every look, and is at most alpha exactly where the bounds of alpha were
+    crossed. An undefined deviate crosses nothing. Exact to 0.1 %, from 1e-12 up.
+    """
+
+    def distance(log_alpha: float) -> float:
+        return _distance(group_sequential_bounds(fractions, exp(log_alpha), rho), deviates)
+
+    if distance(_LEAST_LOG) <= 0:
+        return exp(_LEAST_LOG)
+    if distance(_MOST_LOG) > 0:
+        return 1.0
+    return exp(float(optimize.brentq(distance, _LEAST_LOG, _MOST_LOG, xtol=1e-4, rtol=1e-4)))
+
+
+def has_crossed(bounds: Sequence[Bound], deviates: Sequence[float | None]) -> int | None:
+    """Return the index of the first look whose |z| reached its bound; None if none did."""
+    for index, (bound, z) in enumerate(zip(bounds, deviates, strict=True)):
+        if bound.z is not None and z is not None and abs(z) >= bound.z:
+            return index
+    return None
+
+
+def _distance(bounds: Sequence[Bound], deviates: Sequence[float | None]) -> float:
+    gaps = (
+        bound.z - abs(z)
+        for bound, z in zip(bounds, deviates, strict=True)
+        if bound.z is not None and z is not None
+    )
+    return min(gaps, default=_FURTHEST)
+
+
+def _start() -> _Density:
+    return _Density(0.0, np.zeros(1), np.ones(1))
+
+
+def _solve(density: _Density, fraction: float, error: float, sides: int) -> float:
+    """Find the z that the surviving paths cross with probability ``error`` at this look."""
+    sigma = sqrt(fraction - density.fraction)
+
+    def excess(z: float) -> float:
+        limit = z * sqrt(fraction)
+        above = special.ndtr((density.nodes - limit) / sigma)
+        below = special.ndtr((-limit - density.nodes) / sigma) if sides == 2 else 0.0
+        return float(density.mass @ (above + below)) - error
+
+    return float(optimize.brentq(excess, -_WIDEST if sides == 1 else 0.0, _FURTHEST, xtol=1e-10))
+
+
+def _advance(density: _Density, fraction: float, limit: float, sides: int) -> _Density:
+    """Carry the density on to this look, without the paths beyond its bound."""
+    sigma = sqrt(fraction - density.fraction)
+    low = -limit if sides == 2 else -_WIDEST * sqrt(fraction)
+    points, weights = _gauss_legendre(_node_count((limit - low) / sigma))
+    half = (limit - low) / 2
+    nodes = low + half * (points + 1)
+    distance = (nodes[:, None] - density.nodes[None, :]) / sigma
+    values = np.exp(-0.5 * distance * distance) @ density.mass
+    return _Density(fraction, nodes, values * weights * (half / (sigma * sqrt(2 * np.pi))))
+
+
+def _node_count(widths: float) -> int:
+    """At least 1.6 nodes to each standard deviation of the step: bounds exact to 1e-6."""
+    return int(2 ** min(11, max(5, ceil(log2(1.6 * widths)))))
+
+
+@lru_cache(maxsize=8)
+def _gauss_legendre(count: int) -> tuple[Floats, Floats]:
+    roots: Any = special.roots_legendre(count)
+    return np.asarray(roots[0]), np.asarray(roots[1])
