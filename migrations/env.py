@@ -1,0 +1,112 @@
+"""How Alembic runs here, from its command line and from Headway's flows alike.
+
+- The database: a connection given by the caller, else `-x environment=NAME`, else DATABASE_URL,
+  else HEADWAY_DATABASE_URL, else the embedded control database.
+- One transaction per revision, in which the row of `headway.migration_run` is written too.
+- One migrating session per database (an advisory lock), and `lock_timeout`, so that a migration
+  never makes an application queue for long behind it.
+- Logging is left alone unless Alembic's own command line runs: `fileConfig` would silence
+  Prefect's loggers.
+
+`-x actor=NAME -x reason=TEXT` are recorded; the actor is by default the user of the system.
+"""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from alembic import context
+from alembic.runtime.migration import MigrationContext, MigrationInfo
+from sqlalchemy import Connection
+
+from tasks import database
+from tasks.bootstrap import bootstrap
+from tasks.migrations import alembic_config, environments, history, session
+from tasks.settings import load_settings
+
+
+def run() -> None:
+    """Run whatever command was asked for, on the database that was named."""
+    given = context.config.attributes.get("connection")
+    if context.config.cmd_opts is not None:
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("alembic.runtime.migration").setLevel(logging.INFO)
+    if context.is_offline_mode():
+        run_offline()
+    elif given is not None:
+        default = history.Occasion(environments.LOCAL)
+        run_on(given, context.config.attributes.get("occasion", default))
+    else:
+        environment, url = named_database()
+        with environments.engine(url, "headway-alembic").connect() as connection:
+            run_on(connection, occasion_of_command_line(environment))
+
+
+def run_on(connection: Connection, occasion: history.Occasion) -> None:
+    """Run on this connection: in its transaction if it is in one, else in one per revision."""
+    settings = load_settings()
+    is_callers = connection.in_transaction()
+    bootstrap(connection)
+    if not is_callers:
+        connection.commit()
+    with session.migrating(
+        connection,
+        lock_timeout_seconds=settings.lock_timeout_seconds,
+        statement_timeout_seconds=settings.statement_timeout_seconds,
+    ):
+        run_migrations(occasion, connection=connection)
+
+
+def run_offline() -> None:
+    """Print the SQL (`--sql`): it needs schema `headway` in place, and takes the same lock."""
+    occasion = occasion_of_command_line(environments.LOCAL)
+    run_migrations(occasion, dialect_name="postgresql", literal_binds=True)
+
+
+def run_migrations(occasion: history.Occasion, **where: Any) -> None:
+    """Configure Alembic and let it run."""
+
+    def on_version_apply(
+        ctx: MigrationContext,
+        step: MigrationInfo,
+        heads: Collection[Any],  # noqa: ARG001 - Alembic passes it by name
+        run_args: Mapping[str, Any],  # noqa: ARG001
+    ) -> None:
+        history.record(ctx, step, occasion)
+
+    context.configure(
+        transaction_per_migration=True,
+        on_version_apply=on_version_apply,
+        **alembic_config.comparison_options(),
+        **where,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def named_database() -> tuple[str, str]:
+    """Name and URL of the database that the command line or the environment names."""
+    asked = context.get_x_argument(as_dictionary=True).get("environment")
+    if asked:
+        return asked, environments.find(asked).url
+    url = os.environ.get("DATABASE_URL")
+    if not url:
+        url = database.control_engine().url.render_as_string(hide_password=False)
+    return environments.name_of(url), url
+
+
+def occasion_of_command_line(environment: str) -> history.Occasion:
+    """Who runs `alembic`, and why, as far as they say."""
+    arguments = context.get_x_argument(as_dictionary=True)
+    return history.Occasion(
+        environment=environment,
+        actor=arguments.get("actor") or getpass.getuser(),
+        reason=arguments.get("reason"),
+    )
+
+
+run()

@@ -1,0 +1,1 @@
+"""Schema migrations: plan, apply, roll back and check, one revision at a time."""
