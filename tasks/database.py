@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from tasks import embedded
 from tasks.bootstrap import bootstrap
+from tasks.embedded import EmbeddedServer
 from tasks.errors import ConfigurationError
 from tasks.settings import load_settings
 
@@ -29,12 +30,18 @@ def control_url() -> str:
         return psycopg_url(settings.database_url.get_secret_value()).render_as_string(
             hide_password=False
         )
-    server = embedded.start(
+    return embedded_server().url()
+
+
+@lru_cache(maxsize=1)
+def embedded_server() -> EmbeddedServer:
+    """The embedded Postgres, held until this process ends."""
+    settings = load_settings()
+    return embedded.start(
         settings.data_dir.absolute() / "postgres",
         tcp=settings.embedded_tcp,
         fsync=settings.embedded_fsync,
     )
-    return server.url()
 
 
 @lru_cache(maxsize=1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,6 +94,12 @@ def database(server_url: str, template: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
+def new_database(server_url: str, template: str) -> Callable[[], AbstractContextManager[Engine]]:
+    """Makes fresh migrated databases, for tests that need more than one or another process."""
+    return lambda: _created_database(server_url, template)
+
+
+@pytest.fixture
 def run(database: Engine) -> Iterator[RunInfo]:
     """A run of the ledger's own, so that a test can call steps."""
     from tasks import ledger
@@ -107,25 +113,34 @@ def run(database: Engine) -> Iterator[RunInfo]:
 def _fresh_database(
     server_url: str, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Engine]:
+    from tasks.database import control_engine
+
+    with _created_database(server_url, source) as engine:
+        monkeypatch.setenv("HEADWAY_DATABASE_URL", engine.url.render_as_string(False))
+        monkeypatch.setenv("HEADWAY_ALLOW_CLOCK_SHIFT", "true")
+        _forget_settings()
+        try:
+            yield engine
+        finally:
+            if control_engine.cache_info().currsize:
+                control_engine().dispose()
+            _forget_settings()
+
+
+@contextmanager
+def _created_database(server_url: str, source: str) -> Iterator[Engine]:
     from sqlalchemy import text
 
-    from tasks.database import control_engine, create_engine
+    from tasks.database import create_engine
 
     name = f"test_{uuid.uuid4().hex[:16]}"
-    url = _url_of(server_url, name)
     with _admin(server_url) as admin:
         admin.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{source}"'))
-    monkeypatch.setenv("HEADWAY_DATABASE_URL", url)
-    monkeypatch.setenv("HEADWAY_ALLOW_CLOCK_SHIFT", "true")
-    _forget_settings()
-    engine = create_engine(url)
+    engine = create_engine(_url_of(server_url, name))
     try:
         yield engine
     finally:
         engine.dispose()
-        if control_engine.cache_info().currsize:
-            control_engine().dispose()
-        _forget_settings()
         with _admin(server_url) as admin:
             admin.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
 

@@ -21,12 +21,11 @@ def up(port: int | None) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(arguments: tuple[str, ...]) -> None:
     """Open psql on the control database; arguments are psql's own (`-c '\\dt ab_*'`)."""
-    from tasks import embedded
-    from tasks.database import control_url, psycopg_url
+    from tasks.database import control_url, embedded_server, psycopg_url
     from tasks.settings import load_settings
 
     url = psycopg_url(control_url())
-    program = str(embedded.binary("psql")) if load_settings().is_embedded else "psql"
+    program = str(embedded_server().binary("psql")) if load_settings().is_embedded else "psql"
     # The password goes by the environment: a command line can be read by every user.
     environment = os.environ | ({"PGPASSWORD": str(url.password)} if url.password else {})
     shown = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
@@ -40,6 +39,8 @@ def database_url() -> None:
 
     An embedded Postgres runs only while something uses it, such as `headway up`.
     """
-    from tasks.database import control_url
+    from tasks.database import control_url, embedded_server
+    from tasks.settings import load_settings
 
-    click.echo(control_url().replace("postgresql+psycopg://", "postgresql://", 1))
+    url = embedded_server().tcp_url() if load_settings().embedded_tcp else control_url()
+    click.echo(url.replace("postgresql+psycopg://", "postgresql://", 1))

@@ -32,9 +32,8 @@ def list_rollouts(as_json: bool) -> None:
 @json_option
 def check(user_id: str, model_version: str, as_json: bool) -> None:
     """Say whether USER_ID should use MODEL_VERSION now."""
-    from tasks.rollouts.exposure import should_use_new_model
-
     from tasks.database import control_engine
+    from tasks.rollouts.exposure import should_use_new_model
 
     with control_engine().connect() as connection:
         answer = should_use_new_model(connection, user_id, model_version)

@@ -1,0 +1,207 @@
+"""Run a step in a subprocess that dies, or whose connection is cut, at a chosen point."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import signal
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, event, text
+
+from tasks import database, ledger, runs
+from tasks.settings import load_settings
+from tests.faults.cases import KILL_CASES
+
+Fault = Literal["kill", "cut"]
+PointName = Literal["before-body", "inside", "after-act", "before-commit", "after-commit"]
+POINTS: tuple[PointName, ...] = ("before-body", "inside", "before-commit", "after-commit")
+KILLED = -signal.SIGKILL
+
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["tests.faults.harness"])
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a subprocess is to do with one step."""
+
+    url: str
+    step: str
+    run_id: str
+    point: PointName | None = None
+    fault: Fault | None = None
+    engine: Literal["ledger", "prefect"] = "ledger"
+
+
+def arrange(url: str, step: str) -> dict[str, Any]:
+    """Prepare the world of a step in a subprocess; returns the step's arguments."""
+    return _in_process(_arrange, url, step)
+
+
+def call(job: Job, arguments: dict[str, Any]) -> int:
+    """Call the step in a subprocess; returns its exit code (-9 when it was killed)."""
+    process = _processes.Process(target=_call, args=(job, arguments))
+    process.start()
+    process.join(60)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        raise AssertionError(f"{job} did not end within a minute")
+    return process.exitcode
+
+
+def observe(engine: Engine) -> dict[str, Any]:
+    """All that a database holds, less what differs between any two runs (ids, times)."""
+    with engine.connect() as connection:
+        return {
+            "schema": _columns(connection),
+            "rows": {table: _rows(connection, table) for table in _tables(connection)},
+        }
+
+
+def _in_process(function: Callable[..., Any], *args: Any) -> Any:
+    reader, writer = _processes.Pipe(duplex=False)
+    process = _processes.Process(target=_send, args=(writer, function, args))
+    process.start()
+    writer.close()
+    try:
+        outcome = reader.recv()
+    finally:
+        process.join(60)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+def _send(writer: Any, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    try:
+        writer.send(function(*args))
+    except BaseException as error:
+        writer.send(RuntimeError(f"{type(error).__name__}: {error}"))
+
+
+def _use(url: str) -> None:
+    for name in [name for name in os.environ if name.startswith("HEADWAY_")]:
+        del os.environ[name]
+    os.environ["HEADWAY_DATABASE_URL"] = url
+    os.environ["HEADWAY_ALLOW_CLOCK_SHIFT"] = "true"
+    load_settings.cache_clear()
+    database.control_engine.cache_clear()
+
+
+def _arrange(url: str, step: str) -> dict[str, Any]:
+    _use(url)
+    with _run(str(uuid.uuid4())):
+        arguments = KILL_CASES[step]()
+    database.control_engine().dispose()
+    return arguments
+
+
+def _call(job: Job, arguments: dict[str, Any]) -> None:
+    _use(job.url)
+    if job.fault is not None and job.point is not None:
+        _Saboteur(job.point, job.fault).install()
+    step = ledger.registered_steps()[job.step]
+    if job.engine == "prefect":
+        from tests.faults import under_prefect
+
+        under_prefect.call(step, arguments, job.run_id)
+        return
+    with _run(job.run_id):
+        step(**arguments)
+
+
+def _run(run_id: str) -> Any:
+    return runs.in_run(runs.RunInfo(run_id, "kill", "tests:kill", "ledger"))
+
+
+class _Saboteur:
+    """Strikes once, at the chosen point of the first step that runs."""
+
+    def __init__(self, point: PointName, fault: Fault) -> None:
+        self._point, self._fault = point, fault
+        self._has_struck = False
+        self._is_inside = False
+
+    def install(self) -> None:
+        ledger.observers.append(self._on_point)
+        event.listen(sa.Engine, "after_cursor_execute", self._on_statement)
+
+    def _on_point(self, point: ledger.Point, _key: str, tx: Connection | None) -> None:
+        self._is_inside = point is ledger.Point.BEFORE_BODY and self._point == "inside"
+        if point.value == self._point:
+            self._strike(tx)
+
+    def _on_statement(self, connection: Connection, *_: Any) -> None:
+        if self._is_inside:
+            self._is_inside = False
+            self._strike(connection)
+
+    def _strike(self, connection: Connection | None) -> None:
+        if self._has_struck:
+            return
+        self._has_struck = True
+        if self._fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+            threading.Event().wait()  # the signal may take a moment
+        _cut(connection)
+
+
+def _cut(connection: Connection | None) -> None:
+    """Cut the given connection, or every pooled one, from the server's side, and wait."""
+    admin = database.create_engine(database.control_url(), application_name="saboteur")
+    if connection is None:
+        victims = (
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name <> 'saboteur' AND backend_type = 'client backend'"
+        )
+    else:
+        victims = f"SELECT {int(connection.connection.info.backend_pid)} AS pid"  # type: ignore[attr-defined]
+    with admin.connect() as surgeon:
+        surgeon.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM ({victims}) AS v"))
+    admin.dispose()
+
+
+_VOLATILE = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+    r"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?"
+)
+# What a failed attempt rightly leaves behind, and the runs of the harness itself.
+_UNCOMPARED = "('headway.step_attempt', 'headway.run')"
+
+
+def _tables(connection: Connection) -> list[str]:
+    found = connection.scalars(
+        text(
+            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables "
+            "WHERE schemaname IN ('public', 'headway') "
+            f"AND schemaname || '.' || tablename NOT IN {_UNCOMPARED} ORDER BY 1"
+        )
+    )
+    return list(found)
+
+
+def _columns(connection: Connection) -> list[tuple[Any, ...]]:
+    query = text(
+        "SELECT table_schema, table_name, column_name, data_type, is_nullable, column_default "
+        "FROM information_schema.columns WHERE table_schema IN ('public', 'headway') "
+        "ORDER BY 1, 2, 3"
+    )
+    return [tuple(row) for row in connection.execute(query)]
+
+
+def _rows(connection: Connection, table: str) -> list[str]:
+    query = text(f"SELECT (to_jsonb(t) - 'id' - 'attempt')::text FROM {table} AS t")
+    return sorted(_VOLATILE.sub("~", _without_ids(row)) for row in connection.scalars(query))
+
+
+def _without_ids(row: str) -> str:
+    # Rolled-back attempts use up numbers of a sequence, so numbers may differ, never their count.
+    return re.sub(r'"(\w*_id|id)": \d+', r'"\1": 0', row)

@@ -1,0 +1,57 @@
+"""A step that dies anywhere, and is run again, leaves what an uninterrupted one leaves."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from tasks import ledger
+from tests.faults import harness
+from tests.faults.cases import KILL_CASES, STEPS_WITH_EFFECT
+
+NewDatabase = Callable[[], AbstractContextManager[Engine]]
+_uninterrupted: dict[str, dict[str, Any]] = {}
+
+
+def test_every_step_has_a_kill_case() -> None:
+    assert set(ledger.registered_steps()) == set(KILL_CASES)
+
+
+def _points() -> Iterator[tuple[str, str, str]]:
+    for step in sorted(KILL_CASES):
+        effect_points = ("after-act",) if step in STEPS_WITH_EFFECT else ()
+        for point in (*harness.POINTS, *effect_points):
+            for fault in ("kill", "cut"):
+                yield step, point, fault
+
+
+@pytest.mark.parametrize(("step", "point", "fault"), list(_points()))
+def test_step_cut_anywhere_ends_as_if_uninterrupted(
+    step: str, point: Any, fault: Any, new_database: NewDatabase
+) -> None:
+    expected = _expected(step, new_database)
+    with new_database() as engine:
+        url = engine.url.render_as_string(hide_password=False)
+        arguments = harness.arrange(url, step)
+        run_id = str(uuid.uuid4())
+        code = harness.call(harness.Job(url, step, run_id, point, fault), arguments)
+        assert code == (harness.KILLED if fault == "kill" else 0)
+        assert harness.call(harness.Job(url, step, run_id), arguments) == 0
+        assert harness.observe(engine) == expected
+
+
+def _expected(step: str, new_database: NewDatabase) -> dict[str, Any]:
+    if step not in _uninterrupted:
+        with new_database() as engine:
+            url = engine.url.render_as_string(hide_password=False)
+            arguments = harness.arrange(url, step)
+            before = harness.observe(engine)
+            assert harness.call(harness.Job(url, step, str(uuid.uuid4())), arguments) == 0
+            _uninterrupted[step] = harness.observe(engine)
+            assert before != _uninterrupted[step], "the step left no trace: nothing is proved"
+    return _uninterrupted[step]
