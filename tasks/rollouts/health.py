@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from math import isfinite
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -38,6 +37,7 @@ class Measured(BaseModel):
 
     ``value_sum`` over ``sample_count`` is the mean of the samples that came with a count (a rate is
     the mean of noughts and ones); ``given_value`` is the mean of values that came without one.
+    ``broken_rows`` counts samples that are no finite number; they are in none of the sums.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,7 +47,7 @@ class Measured(BaseModel):
     sample_count: int = 0
     given_value: Finite | None = None
     given_rows: int = 0
-    is_finite: bool = True
+    broken_rows: int = 0
     source_error: str | None = None
 
     @property
@@ -121,14 +121,14 @@ def judge(measured: Measured, policy: CheckPolicy, operator: Operator) -> CheckR
     Counted samples and values given without a count are judged apart: one unhealthy answer is
     enough, and only two healthy ones (where both exist) are healthy.
     """
-    unknown = _unusable(measured)
-    if unknown is not None:
-        return _result(measured, policy, operator, Health.INCONCLUSIVE, unknown)
     parts = []
     if measured.given_value is not None:
         parts.append(_compare(measured, policy, operator, measured.given_value, None))
     if measured.value is not None:
         parts.append(_compare(measured, policy, operator, measured.value, measured.sample_count))
+    unknown = _missing(measured)
+    if unknown is not None:
+        parts.append(_result(measured, policy, operator, Health.INCONCLUSIVE, unknown))
     return worst(parts)
 
 
@@ -156,12 +156,13 @@ def run_check(measured: Measured, policy: CheckPolicy) -> CheckResult:
         return _result(measured, policy, None, Health.INCONCLUSIVE, Reason("check-error", message))
 
 
-def _unusable(measured: Measured) -> Reason | None:
+def _missing(measured: Measured) -> Reason | None:
     metric = measured.metric
     if measured.source_error is not None:
         return Reason("source-error", f"{metric} could not be read: {measured.source_error}")
-    if not measured.is_finite:
-        return Reason("not-finite", f"{metric} is not a finite number in this window")
+    if measured.broken_rows:
+        message = f"{measured.broken_rows} {metric} samples are not finite numbers"
+        return Reason("not-finite", message)
     if measured.value is None and measured.given_value is None:
         return Reason("no-data", f"no {metric} samples of this version in the window")
     return None
@@ -171,9 +172,7 @@ def _compare(
     measured: Measured, policy: CheckPolicy, operator: Operator, value: float, count: int | None
 ) -> CheckResult:
     shown = f"{policy.check} {value:.6g} (n={count if count is not None else 'not given'})"
-    if not isfinite(value):
-        health, reason = Health.INCONCLUSIVE, Reason("not-finite", f"{shown} is not finite")
-    elif count is not None and count < policy.min_samples:
+    if count is not None and count < policy.min_samples:
         message = f"{shown}: fewer than {policy.min_samples} samples"
         health, reason = Health.INCONCLUSIVE, Reason("too-few-samples", message)
     elif value < policy.limit if operator == "<" else value > policy.limit:

@@ -1,0 +1,155 @@
+-- name: lock_rollout
+-- Serialise decisions about one rollout.
+SELECT
+    rollout.*,
+    (SELECT jsonb_agg(
+        jsonb_build_object('percentage', percentage, 'hours', duration_seconds / 3600)
+        ORDER BY rollout_stage.stage_index)
+     FROM rollout_stage
+     WHERE rollout_stage.rollout_id = rollout.id) AS stages
+FROM rollout
+WHERE id = :rollout_id
+FOR UPDATE OF rollout;
+
+-- name: all_rollouts
+-- Every rollout with its stages, the newest first.
+SELECT
+    rollout.*,
+    (SELECT jsonb_agg(
+        jsonb_build_object('percentage', percentage, 'hours', duration_seconds / 3600)
+        ORDER BY rollout_stage.stage_index)
+     FROM rollout_stage
+     WHERE rollout_stage.rollout_id = rollout.id) AS stages
+FROM rollout
+ORDER BY id DESC;
+
+-- name: rollout_id
+-- The number of a rollout, by its name.
+SELECT id FROM rollout WHERE name = :name;
+
+-- name: active_rollouts
+-- What a tick has to look at: every rollout that has not ended.
+SELECT id AS rollout_id, name
+FROM rollout
+WHERE state IN ('running', 'paused', 'manual_hold')
+ORDER BY id;
+
+-- name: insert_rollout
+-- Nothing is inserted where the name is taken or the version has an active rollout.
+INSERT INTO rollout
+    (name, model_version, experiment_id, variant, salt, is_salt_inherited, hash_version,
+     percentage, stage_index, stage_entered_at, policy, created_at)
+VALUES
+    (:name, :model_version, :experiment_id, :variant, :salt, :is_salt_inherited, :hash_version,
+     :percentage, 0, :now, CAST(:policy AS jsonb), :now)
+ON CONFLICT DO NOTHING
+RETURNING id;
+
+-- name: insert_stage
+-- One stage of the plan.
+INSERT INTO rollout_stage (rollout_id, stage_index, percentage, duration_seconds)
+VALUES (:rollout_id, :stage_index, :percentage, :duration_seconds);
+
+-- name: active_rollout_of_version
+-- Which rollout of the version has not ended.
+SELECT name
+FROM rollout
+WHERE model_version = :model_version AND state IN ('running', 'paused', 'manual_hold');
+
+-- name: newest_salt_of_version
+-- The same users carry the risk again, unless a new salt is asked for.
+SELECT salt FROM rollout WHERE model_version = :model_version ORDER BY id DESC LIMIT 1;
+
+-- name: experiment_variant
+-- The experiment that a rollout follows, if it has that variant.
+SELECT ab_experiments.id
+FROM ab_experiments
+JOIN ab_variants ON ab_variants.experiment_id = ab_experiments.id
+WHERE ab_experiments.experiment_name = :experiment AND ab_variants.variant_name = :variant;
+
+-- name: save_rollout
+-- The new standing of a locked rollout.
+UPDATE rollout SET
+    percentage = :percentage,
+    state = CAST(:state AS rollout_state),
+    stage_index = :stage_index,
+    stage_entered_at = :stage_entered_at,
+    paused_at = :paused_at,
+    paused_seconds = :paused_seconds,
+    inconclusive_since = :inconclusive_since,
+    is_hold_escalated = :is_hold_escalated,
+    source_error_count = :source_error_count,
+    finished_at = :finished_at,
+    version = version + 1
+WHERE id = :id AND version = :version;
+
+-- name: record_change
+-- The audit: append-only.
+INSERT INTO rollout_change
+    (rollout_id, old_percentage, new_percentage, old_state, new_state, cause, actor, reason,
+     slot, decision_id, health_check_id, changed_at)
+VALUES
+    (:rollout_id, :old_percentage, :new_percentage, CAST(:old_state AS rollout_state),
+     CAST(:new_state AS rollout_state), :cause, :actor, :reason,
+     :slot, :decision_id, :health_check_id, :changed_at);
+
+-- name: changes_of_rollout
+-- What happened to a rollout, in order.
+SELECT changed_at, old_percentage, new_percentage, old_state, new_state, cause, actor, reason, slot
+FROM rollout_change
+WHERE rollout_id = :rollout_id
+ORDER BY id;
+
+-- name: decided_slots
+-- Whether this slot is decided, and the latest one that is.
+SELECT max(slot) AS latest_slot, coalesce(bool_or(slot = :slot), false) AS is_decided
+FROM health_check
+WHERE rollout_id = :rollout_id;
+
+-- name: measure_health
+-- Sums over the samples of one version in the half-open window; broken numbers are only counted.
+SELECT
+    metric,
+    coalesce(sum(value_sum) FILTER (WHERE is_usable AND sample_count IS NOT NULL), 0) AS value_sum,
+    CAST(coalesce(sum(sample_count) FILTER (WHERE is_usable), 0) AS bigint) AS sample_count,
+    avg(value_sum) FILTER (WHERE is_usable AND sample_count IS NULL) AS given_value,
+    count(*) FILTER (WHERE is_usable AND sample_count IS NULL) AS given_rows,
+    count(*) FILTER (WHERE NOT is_usable) AS broken_rows
+FROM (
+    SELECT
+        metric,
+        value_sum,
+        sample_count,
+        value_sum NOT IN ('NaN', 'Infinity', '-Infinity') AS is_usable
+    FROM health_sample
+    WHERE model_version = :model_version
+        AND metric = ANY(:metrics)
+        AND observed_at >= :window_start
+        AND observed_at < :window_end
+) AS sample
+GROUP BY metric;
+
+-- name: record_check
+-- One row per rollout, slot and metric; the unique key makes a repeated tick impossible.
+INSERT INTO health_check
+    (rollout_id, slot, metric, verdict, reason_code, message, value, operator, limit_value,
+     sample_count, min_samples, window_start, window_end, decision_id, checked_at)
+VALUES
+    (:rollout_id, :slot, :metric, CAST(:verdict AS health_verdict), :reason_code, :message, :value,
+     :operator, :limit_value, :sample_count, :min_samples, :window_start, :window_end,
+     :decision_id, :checked_at)
+RETURNING id;
+
+-- name: exposure
+-- What decides who sees the version: its newest rollout, whatever its state.
+SELECT salt, percentage
+FROM rollout
+WHERE model_version = :model_version
+ORDER BY id DESC
+LIMIT 1;
+
+-- name: record_sample
+-- The application's own way in.
+SELECT record_health_sample(
+    CAST(:model_version AS text), CAST(:metric AS text), CAST(:value_sum AS double precision),
+    CAST(:sample_count AS bigint), CAST(:observed_at AS timestamptz), CAST(:source AS text));
