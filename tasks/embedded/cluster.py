@@ -33,7 +33,7 @@ _SETTINGS = {
     "unix_socket_permissions": "0700",
     "io_method": "sync",  # fewer processes; the databases here are small
 }
-_UNSAFE_BUT_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_UNSAFE_BUT_FAST = {"fsync": "off", "full_page_writes": "off"}
 _HBA = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 
 
@@ -104,7 +104,7 @@ def make_socket_folder(place: Place, data_dir: Path) -> Path:
         if not folder.exists():
             folder.mkdir(mode=0o700)
             place.give(folder)
-        return folder
+        return _swept(folder)
     identity = data_dir.stat()
     key = f"{data_dir.resolve()}:{identity.st_dev}:{identity.st_ino}"
     name = f"headway-{os.geteuid()}-{hashlib.sha256(os.fsencode(key)).hexdigest()[:12]}"
@@ -113,6 +113,13 @@ def make_socket_folder(place: Place, data_dir: Path) -> Path:
         folder = Path("/tmp") / name  # noqa: S108  the folder in it is private, and checked
     folder.mkdir(mode=0o700, exist_ok=True)
     check_socket_folder(folder, data_dir)
+    return _swept(folder)
+
+
+def _swept(folder: Path) -> Path:
+    """Without what a crash left: no process of this server lives when we come here."""
+    for left_over in folder.glob(".s.PGSQL.*"):
+        left_over.unlink()
     return folder
 
 

@@ -24,11 +24,13 @@ from tasks.embedded.locks import is_locked, locked, wait_for_lock
 from tasks.errors import EmbeddedPostgresError
 
 _START_SECONDS = 60.0
+_ANSWER_SECONDS = 10.0
 
 # Stops what runs once nobody uses it, and goes on until no process of the server is left.
 _WATCH = """
 lock=$1 socket=$2; shift 2
 while [ -e "$lock" ] && ! flock --nonblock "$lock" true; do "$@"; sleep 0.05; done
+rm -f "$socket"/.s.PGSQL.*
 rmdir "$socket"
 """
 
@@ -105,7 +107,7 @@ def _join(data_dir: Path, tcp: bool) -> Running | None:
     """The running server once it is ready; None when no process of it is left."""
     if not is_locked(data_dir / "server.lock"):
         return None
-    running = _await_ready(data_dir, cluster_folder(data_dir) / "cluster")
+    running = _await_answer(data_dir, cluster_folder(data_dir) / "cluster")
     if running is None:
         return None
     if tcp and not running.is_on_tcp:
@@ -113,11 +115,9 @@ def _join(data_dir: Path, tcp: bool) -> Running | None:
             f"the Postgres of {data_dir} runs already, without TCP; end the processes "
             "that use it, and start it again"
         )
-    cluster.check_socket_folder(Path(running.socket), data_dir)
     if not is_locked(data_dir / "watcher.lock"):
         place = choose_place(data_dir, "auto")
         _watch(data_dir, cluster.stop_command(place), Path(running.socket))
-    cluster.create_database(running)
     return running
 
 
@@ -191,6 +191,22 @@ def _await_ready(data_dir: Path, folder: Path) -> Running | None:
         f"the embedded Postgres in {folder} was not ready within {_START_SECONDS:.0f} s; the end "
         f"of its log says:\n{_log_tail(data_dir, 0)}"
     )
+
+
+def _await_answer(data_dir: Path, folder: Path) -> Running | None:
+    """Ready, and it answers: a server that was just killed looks ready for a moment."""
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    while (running := _await_ready(data_dir, folder)) is not None:
+        cluster.check_socket_folder(Path(running.socket), data_dir)
+        try:
+            cluster.create_database(running)
+        except EmbeddedPostgresError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return running
+    return None
 
 
 def _log_tail(data_dir: Path, start_at: int) -> str:
