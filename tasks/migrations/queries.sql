@@ -40,12 +40,68 @@ SELECT a.pid,
        a.usename,
        a.application_name,
        a.state,
-       left(regexp_replace(a.query, '\s+', ' ', 'g'), 80) AS query,
-       extract(epoch FROM clock_timestamp() - a.xact_start)::float AS seconds,
+       extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.state_change))::float
+           AS seconds,
        string_agg(DISTINCT h.what || ' in ' || h.mode, ', ') AS held
 FROM held AS h
 JOIN pg_stat_activity AS a ON a.pid = h.pid
 WHERE h.is_wanted OR NOT EXISTS (SELECT FROM held WHERE is_wanted)
-GROUP BY a.pid, a.usename, a.application_name, a.state, a.query, a.xact_start
-ORDER BY a.xact_start
+GROUP BY a.pid, a.usename, a.application_name, a.state, a.state_change, a.xact_start
+ORDER BY seconds DESC
 LIMIT 3;
+
+-- name: applied_history
+-- The last time that each revision was applied or stamped, in order.
+SELECT revision, max(id) AS position,
+       (array_agg(content_checksum ORDER BY id DESC))[1] AS checksum
+FROM headway.migration_run
+WHERE direction IN ('upgrade', 'stamp')
+GROUP BY revision
+ORDER BY position;
+
+-- name: run_of_revision
+-- Did this run move this revision in this direction?
+SELECT started_at, finished_at
+FROM headway.migration_run
+WHERE run_id = CAST(:run_id AS uuid) AND revision = :revision AND direction = :direction
+ORDER BY id DESC
+LIMIT 1;
+
+-- name: last_migration
+-- The newest row of the history.
+SELECT revision, direction, actor, finished_at
+FROM headway.migration_run
+ORDER BY id DESC
+LIMIT 1;
+
+-- name: history_exists
+-- Has schema `headway` been made here?
+SELECT to_regclass('headway.migration_run') IS NOT NULL;
+
+-- name: table_columns
+-- Every column of every table in the default schema, by the identity that a rename keeps.
+SELECT c.oid::bigint AS table_oid, c.relname AS table_name,
+       a.attnum AS column_number, a.attname AS column_name
+FROM pg_class AS c
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND c.relname <> 'alembic_version'
+ORDER BY c.relname, a.attnum;
+
+-- name: invalid_indexes
+-- Indexes that a failed concurrent build left behind: they cost writes and answer nothing.
+SELECT c.relname
+FROM pg_index AS i
+JOIN pg_class AS c ON c.oid = i.indexrelid
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = current_schema() AND NOT i.indisvalid
+ORDER BY c.relname;
+
+-- name: unvalidated_constraints
+-- Constraints that hold for new rows only.
+SELECT t.relname || '.' || o.conname
+FROM pg_constraint AS o
+JOIN pg_class AS t ON t.oid = o.conrelid
+JOIN pg_namespace AS n ON n.oid = o.connamespace
+WHERE n.nspname = current_schema() AND NOT o.convalidated
+ORDER BY 1;

@@ -75,7 +75,7 @@ def _holders(connection: Connection, statement: str) -> str:
         return "the session that held it is gone by now"
     return "; ".join(
         f"session {row.pid} ({row.usename}, {row.application_name or 'no application name'}) "
-        f"holds {row.held} for {row.seconds:.0f} s ({row.state}: {row.query})"
+        f"holds {row.held} for {row.seconds:.0f} s ({row.state})"
         for row in rows
     )
 

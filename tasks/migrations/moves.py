@@ -1,0 +1,195 @@
+"""Move one revision of an environment's database up or down, safely. No ledger here.
+
+Every move holds the migration lock of that database, looks where the database is *under* the
+lock, and commits the DDL together with its history row.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Connection
+
+from tasks import runs
+from tasks.database import load_queries
+from tasks.decisions import Verdict
+from tasks.errors import Reason, Refused
+from tasks.migrations import environments, graph, losses, runner, session
+from tasks.migrations.history import Occasion
+from tasks.migrations.losses import Loss, LossEvidence
+from tasks.migrations.plan import Direction
+from tasks.migrations.revisions import read_scripts
+from tasks.settings import load_settings
+
+QUERIES = load_queries(__package__)
+_logger = logging.getLogger("headway.migrations")
+Outcome = Literal["done", "already", "refused"]
+
+
+class Moved(BaseModel):
+    """What became of one revision.
+
+    ``already`` means that another run had moved the database before this one could. ``refused``
+    means that nothing was done, for the reasons given.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    environment: str
+    revision: str
+    direction: Direction
+    outcome: Outcome
+    seconds: float = 0.0
+    losses: tuple[Loss, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+
+    def require_not_refused(self) -> None:
+        """Raise Refused with the reasons if the revision was not moved because of them."""
+        if self.outcome == "refused":
+            raise Refused(f"{self.direction} of {self.revision}", self.reasons)
+
+
+def upgrade(environment: str, revision: str) -> Moved:
+    """Apply a revision; `already` if it is applied.
+
+    Raises:
+        LockNotAcquired: a lock was not free within the timeout; the message names its holder.
+        Refused: what the revision builds on is not applied (any more).
+    """
+    started = time.monotonic()
+    with _session(environment) as connection, _locked(connection):
+        is_done = _is_applied(connection, revision)
+        if not is_done:
+            _require_below(connection, environment, revision)
+        connection.rollback()
+        if is_done:
+            return _moved(environment, revision, "upgrade", "already")
+        runner.move(connection, revision, "upgrade", _occasion(environment))
+    _logger.info("%s: applied %s", environment, revision)
+    return _moved(environment, revision, "upgrade", "done", time.monotonic() - started)
+
+
+def downgrade(
+    environment: str,
+    revision: str,
+    allow_data_loss: bool,
+    judge: Callable[[LossEvidence], Verdict],
+) -> Moved:
+    """Undo a revision if ``judge`` agrees to what would be lost; `already` if it is not applied.
+
+    Looking, counting and undoing are one transaction, so nothing can be added in between.
+
+    Raises:
+        LockNotAcquired: a lock was not free within the timeout; the message names its holder.
+    """
+    started = time.monotonic()
+    with (
+        _session(environment) as connection,
+        connection.begin() as transaction,
+        _locked(connection),
+    ):
+        if not _is_applied(connection, revision):
+            return _moved(environment, revision, "downgrade", "already")
+        lost = _would_lose(connection, environment, revision)
+        evidence = LossEvidence(
+            environment=environment,
+            revision=revision,
+            losses=lost,
+            allow_data_loss=allow_data_loss,
+        )
+        verdict = judge(evidence)
+        if verdict.verdict == "refused":
+            transaction.rollback()
+            refused = _moved(environment, revision, "downgrade", "refused")
+            return refused.model_copy(update={"losses": lost, "reasons": verdict.reasons})
+        runner.move(connection, revision, "downgrade", _occasion(environment))
+    _logger.info("%s: rolled back %s", environment, revision)
+    done = _moved(environment, revision, "downgrade", "done", time.monotonic() - started)
+    return done.model_copy(update={"losses": lost})
+
+
+def _would_lose(connection: Connection, environment: str, revision: str) -> tuple[Loss, ...]:
+    before = losses.columns(connection)
+    trial = connection.begin_nested()
+    runner.move(connection, revision, "downgrade", _occasion(environment))
+    after = losses.columns(connection)
+    trial.rollback()
+    return losses.count(connection, before, after)
+
+
+@contextmanager
+def _session(environment: str) -> Iterator[Connection]:
+    name = f"headway-migrate/{runs.current_run().id}"
+    with environments.engine(environments.find(environment).url, name).connect() as connection:
+        yield connection
+
+
+@contextmanager
+def _locked(connection: Connection) -> Iterator[None]:
+    settings = load_settings()
+    with session.migrating(
+        connection,
+        lock_timeout_seconds=settings.lock_timeout_seconds,
+        statement_timeout_seconds=settings.statement_timeout_seconds,
+    ):
+        yield
+
+
+def _is_applied(connection: Connection, revision: str) -> bool:
+    scripts, _ = read_scripts()
+    return revision in graph.with_ancestors(scripts, runner.current_heads(connection))
+
+
+def _require_below(connection: Connection, environment: str, revision: str) -> None:
+    # Under the lock: somebody may have rolled back since the plan was made.
+    scripts, _ = read_scripts()
+    applied = graph.with_ancestors(scripts, runner.current_heads(connection))
+    missing = graph.with_ancestors(scripts, [revision]) - applied - {revision}
+    if missing:
+        reason = Reason(
+            "plan-is-stale",
+            f"{revision} builds on {', '.join(sorted(missing))}, which {environment!r} no longer "
+            "has: it was rolled back since the plan was made; run again for a new plan",
+        )
+        raise Refused(f"upgrade of {environment}", [reason])
+
+
+def find(environment: str, revision: str, direction: Direction) -> Moved | None:
+    """What this run has already done to the revision, from the history; None if nothing."""
+    with _session(environment) as connection:
+        if not connection.scalar(QUERIES["history_exists"]):
+            return None
+        row = connection.execute(
+            QUERIES["run_of_revision"],
+            {"run_id": runs.current_run().id, "revision": revision, "direction": direction},
+        ).first()
+    if row is None:
+        return None
+    seconds = (row.finished_at - row.started_at).total_seconds()
+    return _moved(environment, revision, direction, "done", seconds)
+
+
+def _moved(
+    environment: str,
+    revision: str,
+    direction: Direction,
+    outcome: Outcome,
+    seconds: float = 0.0,
+) -> Moved:
+    return Moved(
+        environment=environment,
+        revision=revision,
+        direction=direction,
+        outcome=outcome,
+        seconds=round(seconds, 3),
+    )
+
+
+def _occasion(environment: str) -> Occasion:
+    run = runs.current_run()
+    return Occasion(environment, run_id=run.id, actor=run.actor, reason=run.reason)

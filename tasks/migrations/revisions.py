@@ -1,0 +1,106 @@
+"""What the revision files say of themselves, read without running them.
+
+Alembic's own map of revisions cannot be built from a broken graph (it raises, or keeps one of two
+files with the same id), and a plan must name exactly the files that break it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.migrations import alembic_config, history
+
+
+class Script(BaseModel):
+    """One revision file: its id, what it builds on, and the checksum of its content."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    revision: str
+    down_revisions: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
+    title: str = ""
+    file: str
+    checksum: str
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Everything that must be applied before it."""
+        return self.down_revisions + self.depends_on
+
+
+class UnreadableScript(BaseModel):
+    """A file among the revisions that is none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    problem: str
+
+
+def read_scripts(
+    folder: Path | None = None,
+) -> tuple[tuple[Script, ...], tuple[UnreadableScript, ...]]:
+    """The revision files of a folder (by default `migrations/versions`), and what is unreadable."""
+    read = list(_read_all(folder or alembic_config.ROOT / "migrations" / "versions"))
+    return (
+        tuple(item for item in read if isinstance(item, Script)),
+        tuple(item for item in read if isinstance(item, UnreadableScript)),
+    )
+
+
+def _read_all(folder: Path) -> Iterator[Script | UnreadableScript]:
+    for path in sorted(folder.glob("*.py")):
+        if path.name == "__init__.py":
+            continue
+        try:
+            yield _read(path)
+        except (SyntaxError, ValueError) as error:
+            yield UnreadableScript(file=path.name, problem=f"{type(error).__name__}: {error}")
+
+
+def _read(path: Path) -> Script:
+    tree = ast.parse(path.read_text("utf-8"))
+    constants = dict(_constants(tree))
+    return Script(
+        revision=_revision(constants.get("revision")),
+        down_revisions=_tuple(constants.get("down_revision")),
+        depends_on=_tuple(constants.get("depends_on")),
+        title=(ast.get_docstring(tree) or "").partition("\n")[0].rstrip("."),
+        file=path.name,
+        checksum=history.checksum(path),
+    )
+
+
+def _revision(value: object) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise ValueError("it has no literal `revision`")
+
+
+def _constants(tree: ast.Module) -> Iterator[tuple[str, object]]:
+    wanted = {"revision", "down_revision", "depends_on"}
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            targets, value = node.targets, node.value
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            targets, value = [node.target], node.value
+        else:
+            continue
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id in wanted:
+                yield target.id, ast.literal_eval(value)
+
+
+def _tuple(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, (tuple, list)):
+        return tuple(str(item) for item in value)
+    raise ValueError(f"{value!r} names no revision")
