@@ -390,6 +390,7 @@ variant_metric = sa.Table(
     sa.Column("difference", sa.Double),
     sa.Column("difference_lower", sa.Double),
     sa.Column("difference_upper", sa.Double),
+    sa.Column("statistic", sa.Double),
     sa.Column("p_value", sa.Double),
     sa.Column("z", sa.Double),
     sa.Column("z_bound", sa.Double),

@@ -135,6 +135,7 @@ def _create_variant_metric() -> None:
         sa.Column("difference", sa.Double),
         sa.Column("difference_lower", sa.Double),
         sa.Column("difference_upper", sa.Double),
+        sa.Column("statistic", sa.Double),
         sa.Column("p_value", sa.Double),
         sa.Column("z", sa.Double),
         sa.Column("z_bound", sa.Double),
