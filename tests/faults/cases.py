@@ -6,9 +6,24 @@ prepares a fresh migrated database with real steps and returns the arguments of 
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
+
+from sqlalchemy import text
+
+import tasks
+from tasks import clock
+from tasks.database import control_engine
+from tasks.rollouts import steps as rollouts
+from tasks.rollouts.manual import ManualOutcome, RolloutPlan
+from tasks.rollouts.schedule import parse_schedule
+
+for _module in pkgutil.walk_packages(tasks.__path__, "tasks."):
+    if _module.name.endswith(".steps"):
+        import_module(_module.name)  # registers its steps
 
 Arrange = Callable[[], dict[str, Any]]
 KILL_CASES: dict[str, Arrange] = {}
@@ -28,4 +43,73 @@ def kill_case(step: str) -> Callable[[Arrange], Arrange]:
 
 @kill_case("purge-ledger-rows")
 def _purge_ledger_rows() -> dict[str, Any]:
+    _start("old", "v1")
+    with control_engine().begin() as tx:
+        tx.execute(text("UPDATE headway.step SET finished_at = now() - interval '100 days'"))
     return {"older_than": timedelta(days=90)}
+
+
+@kill_case("start-rollout")
+def _start_rollout() -> dict[str, Any]:
+    return {"plan": _plan("ranker", "v2"), "actor": "ada", "reason": "it won"}
+
+
+@kill_case("plan-tick")
+def _plan_tick() -> dict[str, Any]:
+    _start("ranker", "v2")
+    return {"slot": "2030-01-01T00:00Z"}
+
+
+@kill_case("progress-rollout")
+def _progress_rollout() -> dict[str, Any]:
+    rollout = _start("ranker", "v2")
+    _shift(hours=1)
+    _sample("v2", "error-rate", errors=80, requests=1000)
+    return {"rollout_id": rollout.rollout_id, "slot": "2030-01-01T00:00Z"}
+
+
+@kill_case("roll-back-rollout")
+def _roll_back_rollout() -> dict[str, Any]:
+    _start("ranker", "v2")
+    return {"rollout": "ranker", "actor": "ada", "reason": "complaints"}
+
+
+@kill_case("pause-rollout")
+def _pause_rollout() -> dict[str, Any]:
+    return _roll_back_rollout()
+
+
+@kill_case("resume-rollout")
+def _resume_rollout() -> dict[str, Any]:
+    arguments = _roll_back_rollout()
+    rollouts.pause_rollout(**arguments)
+    return arguments
+
+
+@kill_case("set-rollout-percentage")
+def _set_rollout_percentage() -> dict[str, Any]:
+    return {**_roll_back_rollout(), "percentage": 40.0}
+
+
+def _plan(name: str, version: str) -> RolloutPlan:
+    return RolloutPlan(
+        name=name, model_version=version, schedule=parse_schedule("5/2h,25/4h,100/8h")
+    )
+
+
+def _start(name: str, version: str) -> ManualOutcome:
+    return rollouts.start_rollout(plan=_plan(name, version), actor="ada", reason="it won")
+
+
+def _shift(**by: float) -> None:
+    with control_engine().begin() as tx:
+        clock.shift(tx, timedelta(**by))
+
+
+def _sample(version: str, metric: str, *, errors: float, requests: int) -> None:
+    with control_engine().begin() as tx:
+        tx.execute(
+            text("SELECT record_health_sample(:version, :metric, :errors, :requests)"),
+            {"version": version, "metric": metric, "errors": errors, "requests": requests},
+        )
+    _shift(seconds=1)
