@@ -1,0 +1,51 @@
+"""What every suite is made of."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from great_expectations import ExpectationSuite
+
+# In SQL, `{batch}` stands for the table and brings its own alias; to give it another, wrap it:
+# `(SELECT * FROM {batch}) AS v`.
+
+# A suite's parameter: the time after which a row's timestamp lies in the future.
+LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class TableSuite:
+    """The table that a suite is about, and the function that builds the suite."""
+
+    table: str
+    build: Callable[[], ExpectationSuite]
+
+
+@lru_cache(maxsize=1)
+def library() -> Any:
+    """The package `great_expectations`, imported at the first use: it takes seconds.
+
+    Untyped, because it does not export the names that it documents.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "module 'sre_", DeprecationWarning)
+        import great_expectations
+    return great_expectations
+
+
+def because(owner: str, reason: str) -> dict[str, str]:
+    """Who answers for an expectation, and why it holds: an expectation's `meta`.
+
+    The reason is the sentence that a person reads, and is unique within its suite.
+    """
+    return {"owner": owner, "reason": reason}
+
+
+def not_finite(column: str) -> str:
+    """SQL for the rows whose ``column`` is NaN or infinite."""
+    return f"SELECT id FROM {{batch}} WHERE {column} IN ('NaN', 'Infinity', '-Infinity')"  # noqa: S608
