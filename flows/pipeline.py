@@ -48,6 +48,9 @@ def pipeline(
             except Refused as refusal:
                 return Failed(name="Refused", message=str(refusal), data=refusal)
 
+        # Prefect would resolve annotations that are text in this module, not in the function's.
+        body.__annotations__ = inspect.get_annotations(function, eval_str=True)
+        body.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
         made = prefect.flow(name=name, flow_run_name=run_name, validate_parameters=True)(body)
         _pipelines[name] = made
         return cast(

@@ -7,9 +7,9 @@ lock, and commits the DDL together with its history row.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -44,9 +44,17 @@ class Moved(BaseModel):
     revision: str
     direction: Direction
     outcome: Outcome
-    seconds: float = 0.0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
     losses: tuple[Loss, ...] = ()
     reasons: tuple[Reason, ...] = ()
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the revision's transaction took."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
 
     def require_not_refused(self) -> None:
         """Raise Refused with the reasons if the revision was not moved because of them."""
@@ -61,7 +69,6 @@ def upgrade(environment: str, revision: str) -> Moved:
         LockNotAcquired: a lock was not free within the timeout; the message names its holder.
         Refused: what the revision builds on is not applied (any more).
     """
-    started = time.monotonic()
     with _session(environment) as connection, _locked(connection):
         is_done = _is_applied(connection, revision)
         if not is_done:
@@ -70,8 +77,9 @@ def upgrade(environment: str, revision: str) -> Moved:
         if is_done:
             return _moved(environment, revision, "upgrade", "already")
         runner.move(connection, revision, "upgrade", _occasion(environment))
+        done = _found(connection, environment, revision, "upgrade")
     _logger.info("%s: applied %s", environment, revision)
-    return _moved(environment, revision, "upgrade", "done", time.monotonic() - started)
+    return done or _moved(environment, revision, "upgrade", "done")
 
 
 def downgrade(
@@ -87,7 +95,6 @@ def downgrade(
     Raises:
         LockNotAcquired: a lock was not free within the timeout; the message names its holder.
     """
-    started = time.monotonic()
     with (
         _session(environment) as connection,
         connection.begin() as transaction,
@@ -108,8 +115,9 @@ def downgrade(
             refused = _moved(environment, revision, "downgrade", "refused")
             return refused.model_copy(update={"losses": lost, "reasons": verdict.reasons})
         runner.move(connection, revision, "downgrade", _occasion(environment))
+        done = _found(connection, environment, revision, "downgrade")
     _logger.info("%s: rolled back %s", environment, revision)
-    done = _moved(environment, revision, "downgrade", "done", time.monotonic() - started)
+    done = done or _moved(environment, revision, "downgrade", "done")
     return done.model_copy(update={"losses": lost})
 
 
@@ -164,14 +172,20 @@ def find(environment: str, revision: str, direction: Direction) -> Moved | None:
     with _session(environment) as connection:
         if not connection.scalar(QUERIES["history_exists"]):
             return None
-        row = connection.execute(
-            QUERIES["run_of_revision"],
-            {"run_id": runs.current_run().id, "revision": revision, "direction": direction},
-        ).first()
+        return _found(connection, environment, revision, direction)
+
+
+def _found(
+    connection: Connection, environment: str, revision: str, direction: Direction
+) -> Moved | None:
+    row = connection.execute(
+        QUERIES["run_of_revision"],
+        {"run_id": runs.current_run().id, "revision": revision, "direction": direction},
+    ).first()
     if row is None:
         return None
-    seconds = (row.finished_at - row.started_at).total_seconds()
-    return _moved(environment, revision, direction, "done", seconds)
+    times = {"started_at": row.started_at, "finished_at": row.finished_at}
+    return _moved(environment, revision, direction, "done").model_copy(update=times)
 
 
 def _moved(
@@ -179,15 +193,8 @@ def _moved(
     revision: str,
     direction: Direction,
     outcome: Outcome,
-    seconds: float = 0.0,
 ) -> Moved:
-    return Moved(
-        environment=environment,
-        revision=revision,
-        direction=direction,
-        outcome=outcome,
-        seconds=round(seconds, 3),
-    )
+    return Moved(environment=environment, revision=revision, direction=direction, outcome=outcome)
 
 
 def _occasion(environment: str) -> Occasion:

@@ -1,0 +1,69 @@
+"""What a migration run did, for a person to read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.migrations.check import SchemaCheck
+from tasks.migrations.moves import Moved
+from tasks.migrations.plan import Direction
+
+_DONE = {"upgrade": "applied", "downgrade": "rolled back"}
+_WORDS = {"already": "found done by another run", "refused": "refused"}
+
+
+class MigrationResult(BaseModel):
+    """The outcome of a run: the verdict of the plan, what was moved, and the schema after it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    environment: str
+    direction: Direction
+    decision_id: int
+    verdict: str
+    moved: tuple[Moved, ...] = ()
+    check: SchemaCheck
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        if not self.moved:
+            at = ", ".join(self.check.current) or "the empty schema"
+            return f"{self.environment}: nothing to do; the database is at {at}"
+        listed = ", ".join(f"{m.revision} {_outcome(m)}" for m in self.moved)
+        return f"{self.environment}: {listed}"
+
+    def as_markdown(self) -> str:
+        """The report that a run leaves as its artifact."""
+        parts = [f"## Schema of {self.environment}", self.summary + "."]
+        if self.moved:
+            parts.append(_table(self.moved))
+        parts.append(_validation(self.check))
+        parts.append(f"Plan: decision {self.decision_id} ({self.verdict}).")
+        return "\n\n".join(parts)
+
+
+def _outcome(moved: Moved) -> str:
+    return _WORDS.get(moved.outcome, _DONE[moved.direction])
+
+
+def _table(moved: Sequence[Moved]) -> str:
+    lines = ["| revision | outcome | seconds | rows lost |", "|---|---|---:|---:|"]
+    for item in moved:
+        seconds = "" if item.seconds is None else f"{item.seconds:.2f}"
+        lost = sum(loss.rows for loss in item.losses)
+        lines.append(f"| {item.revision} | {_outcome(item)} | {seconds} | {lost} |")
+    return "\n".join(lines)
+
+
+def _validation(check: SchemaCheck) -> str:
+    if check.is_sound and check.drift is None:
+        return "Validation: not at the newest revision, so not compared with the description."
+    if check.is_sound:
+        return "Validation: the schema is exactly as described."
+    found = [f"- drift: {item}" for item in check.drift or ()]
+    found += [f"- invalid index: {name}" for name in check.invalid_indexes]
+    found += [f"- constraint never validated: {name}" for name in check.unvalidated_constraints]
+    return "Validation found:\n\n" + "\n".join(found)
