@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from tasks.rollouts.health import DEFAULT_CHECKS, CheckPolicy, CheckResult, Health, Measured
-from tasks.rollouts.schedule import Schedule
+from tasks.rollouts.schedule import TOLERANCE_SECONDS, Schedule
 
 
 class State(StrEnum):
@@ -92,8 +92,18 @@ class Move(BaseModel):
 
 
 def measuring_window(
-    policy: RolloutPolicy, stage_entered_at: datetime, now: datetime
+    policy: RolloutPolicy,
+    stage_entered_at: datetime,
+    now: datetime,
+    latest_window_end: datetime | None = None,
 ) -> tuple[datetime, datetime]:
-    """The half-open window [start, now) that a tick judges: nothing from before the stage."""
-    start = max(stage_entered_at, now - timedelta(minutes=policy.window_minutes))
-    return min(start, now), now
+    """The half-open window [start, now) that a tick judges: nothing from before the stage.
+
+    Where the last window ended about where this one starts, they share the edge: ticks that are
+    some seconds off neither lose a sample nor count it twice.
+    """
+    start = now - timedelta(minutes=policy.window_minutes)
+    if latest_window_end is not None:
+        is_near = abs((start - latest_window_end).total_seconds()) <= TOLERANCE_SECONDS
+        start = latest_window_end if is_near else start
+    return min(max(stage_entered_at, start), now), now

@@ -101,8 +101,11 @@ WHERE rollout_id = :rollout_id
 ORDER BY id;
 
 -- name: decided_slots
--- Whether this slot is decided, and the latest one that is.
-SELECT max(slot) AS latest_slot, coalesce(bool_or(slot = :slot), false) AS is_decided
+-- Whether this slot is decided, the latest one that is, and where its window ended.
+SELECT
+    max(slot) AS latest_slot,
+    max(window_end) AS latest_window_end,
+    coalesce(bool_or(slot = :slot), false) AS is_decided
 FROM health_check
 WHERE rollout_id = :rollout_id;
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
 
 from tasks import clock, retries
@@ -54,7 +55,7 @@ def tick(tx: Connection, rollout_id: int, slot: str, actor: str) -> TickOutcome:
     ).one()
     if decided_slots.is_decided:
         return _repeated(rollout, slot)
-    evidence = _gather(tx, rollout, slot, decided_slots.latest_slot)
+    evidence = _gather(tx, rollout, slot, decided_slots)
     decided = decide(tx, decide_tick, evidence, subject=f"rollout:{rollout.id}", actor=actor)
     move = Move.model_validate(decided.verdict.details)
     if move.health is not None:
@@ -84,13 +85,15 @@ def measure(tx: Connection, rollout: Rollout, start: datetime, end: datetime) ->
         return [Measured(metric=metric, source_error=problem) for metric in metrics]
 
 
-def _gather(tx: Connection, rollout: Rollout, slot: str, latest_slot: str | None) -> TickEvidence:
+def _gather(tx: Connection, rollout: Rollout, slot: str, decided: Row[Any]) -> TickEvidence:
     now = clock.now(tx)
-    start, end = measuring_window(rollout.policy, rollout.stage_entered_at, now)
+    start, end = measuring_window(
+        rollout.policy, rollout.stage_entered_at, now, decided.latest_window_end
+    )
     measured = [] if rollout.state.is_finished else measure(tx, rollout, start, end)
     return TickEvidence(
         slot=slot,
-        latest_slot=latest_slot,
+        latest_slot=decided.latest_slot,
         now=now,
         state=rollout.state,
         percentage=rollout.percentage,

@@ -1,0 +1,94 @@
+"""Made-up traffic for the demo and the tests, labelled as such: ``source = 'simulator'``."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Connection
+
+from tasks import clock
+from tasks.rollouts.record import QUERIES
+
+SOURCE = "simulator"
+_LATENCY_SPREAD = 0.4  # standard deviation of one request, as a share of the mean
+
+
+class Traffic(BaseModel):
+    """How a version truly behaves, and how much of it is seen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    requests: int = 5_000
+    error_rate: float = 0.01
+    latency_ms: float = 120.0
+    accuracy: float = 0.9
+
+
+class Simulated(BaseModel):
+    """What the simulator recorded, all batches together."""
+
+    requests: int
+    errors: int
+    mean_latency_ms: float
+    right_answers: int
+
+
+def simulate_traffic(
+    tx: Connection,
+    model_version: str,
+    traffic: Traffic,
+    *,
+    seed: int,
+    minutes: float = 60.0,
+    batches: int = 6,
+) -> Simulated:
+    """Record health samples as if ``traffic`` had been served during the last ``minutes``.
+
+    Errors and right answers are binomial draws, latency a normal mean; the same seed draws the
+    same. The end of the interval is the database's clock.
+    """
+    random = np.random.default_rng(seed)
+    now = clock.now(tx)
+    sizes = [len(part) for part in np.array_split(np.arange(traffic.requests), batches)]
+    totals = np.zeros(3)
+    for index, size in enumerate(sizes):
+        observed_at = now - timedelta(minutes=minutes * (index + 0.5) / batches)
+        totals += _record_batch(tx, model_version, traffic, size, observed_at, random)
+    errors, latency_sum, right_answers = totals
+    return Simulated(
+        requests=traffic.requests,
+        errors=int(errors),
+        mean_latency_ms=float(latency_sum) / max(traffic.requests, 1),
+        right_answers=int(right_answers),
+    )
+
+
+def _record_batch(
+    tx: Connection,
+    model_version: str,
+    traffic: Traffic,
+    size: int,
+    observed_at: datetime,
+    random: np.random.Generator,
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    spread = traffic.latency_ms * _LATENCY_SPREAD * np.sqrt(size)
+    sums = {
+        "error_rate": float(random.binomial(size, traffic.error_rate)),
+        "latency": max(float(random.normal(traffic.latency_ms * size, spread)), 0.0),
+        "accuracy": float(random.binomial(size, traffic.accuracy)),
+    }
+    for metric, value_sum in sums.items():
+        tx.execute(
+            QUERIES["record_sample"],
+            {
+                "model_version": model_version,
+                "metric": metric,
+                "value_sum": value_sum,
+                "sample_count": size,
+                "observed_at": observed_at,
+                "source": SOURCE,
+            },
+        )
+    return np.array(list(sums.values()), dtype=np.float64)

@@ -1,0 +1,96 @@
+"""How the rollout tests drive a rollout: hours pass, samples arrive, ticks happen."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from flows.demo_traffic import Traffic, simulate_traffic
+from tasks import clock
+from tasks.rollouts import manual
+from tasks.rollouts.evidence import RolloutPolicy
+from tasks.rollouts.manual import ManualOutcome, RolloutPlan
+from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule, parse_slot
+from tasks.rollouts.tick import TickOutcome, tick
+
+VERSION = "v2"
+HEALTHY = Traffic()
+FAILING = Traffic(error_rate=0.08)
+RECORD = text("SELECT record_health_sample(:version, :metric, :value_sum, :sample_count)")
+
+
+def begin(
+    database: Engine,
+    schedule: str = DEFAULT_SCHEDULE,
+    policy: RolloutPolicy | None = None,
+    name: str = "rollout",
+    version: str = VERSION,
+) -> ManualOutcome:
+    """Start a rollout."""
+    plan = RolloutPlan(
+        name=name,
+        model_version=version,
+        schedule=parse_schedule(schedule),
+        policy=policy or RolloutPolicy(),
+    )
+    with database.begin() as tx:
+        return manual.start(tx, plan, "tester", "a test")
+
+
+def hours_pass(database: Engine, hours: float) -> None:
+    """Move the clock."""
+    with database.begin() as tx:
+        clock.shift(tx, timedelta(hours=hours))
+
+
+def traffic(database: Engine, kind: Traffic = HEALTHY, version: str = VERSION) -> None:
+    """Samples of the last hour."""
+    with database.begin() as tx:
+        simulate_traffic(tx, version, kind, seed=7)
+
+
+def sample(
+    database: Engine,
+    metric: str,
+    value_sum: float,
+    count: int | None = None,
+    version: str = VERSION,
+) -> None:
+    """One sample, now."""
+    values = {"version": version, "metric": metric, "value_sum": value_sum, "sample_count": count}
+    with database.begin() as tx:
+        tx.execute(RECORD, values)
+
+
+def tick_now(database: Engine, rollout_id: int = 1, slot: str | None = None) -> TickOutcome:
+    """A tick whose slot is the clock's minute."""
+    with database.begin() as tx:
+        named = slot or parse_slot(clock.now(tx).isoformat())
+        return tick(tx, rollout_id, named, "headway")
+
+
+def an_hour(database: Engine, kind: Traffic | None = HEALTHY) -> TickOutcome:
+    """An hour passes, with its traffic (None: none at all), and the tick comes."""
+    hours_pass(database, 1)
+    if kind is not None:
+        traffic(database, kind)
+    return tick_now(database)
+
+
+def rows(database: Engine, query: str) -> list[tuple[Any, ...]]:
+    """What a query gives."""
+    with database.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
+
+
+def standing(database: Engine) -> tuple[float, str]:
+    """Percentage and state of the only rollout."""
+    [(percentage, state)] = rows(database, "SELECT percentage, state FROM rollout")
+    return percentage, state
+
+
+def codes(outcome: TickOutcome) -> list[str]:
+    """The codes of the reasons."""
+    return [reason.code for reason in outcome.reasons]

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from tasks.errors import InputError
+from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule, parse_slot, slot_of
+
+
+def test_the_default_schedule_has_the_five_stages() -> None:
+    schedule = parse_schedule(DEFAULT_SCHEDULE)
+    assert [(stage.percentage, stage.hours) for stage in schedule.stages] == [
+        (5, 2),
+        (25, 4),
+        (50, 8),
+        (75, 12),
+        (100, 24),
+    ]
+    assert str(schedule) == DEFAULT_SCHEDULE
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("25/4h,5/2h", "must increase"),
+        ("25/4h,25/2h", "must increase"),
+        ("50/4h,101/2h", "less than or equal to 100"),
+        ("0/1h", "greater than 0"),
+        ("-5/1h", "greater than 0"),
+        ("5/-1h", "greater than or equal to 0"),
+        ("nan/1h", "finite"),
+        ("5/infh", "finite"),
+        ("x/1h", "number"),
+        ("", "looks like"),
+        ("5", "looks like"),
+        ("5/2h,", "looks like"),
+    ],
+)
+def test_a_schedule_that_makes_no_sense_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        parse_schedule(text)
+
+
+def test_a_schedule_may_end_below_all_users() -> None:
+    assert str(parse_schedule(" 0.5 / 1.5 h , 10/2h ")) == "0.5/1.5h,10/2h"
+
+
+@pytest.mark.parametrize(
+    ("percentage", "position"), [(0, -1), (4.9, -1), (5, 0), (40, 1), (50, 2), (99, 3), (100, 4)]
+)
+def test_a_percentage_has_its_place_in_the_schedule(percentage: float, position: int) -> None:
+    assert parse_schedule(DEFAULT_SCHEDULE).position(percentage) == position
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-11-20T14:00Z", "2026-11-20T15:00+01:00", "2026-11-20 14:00", "2026-11-20T14:00:31Z"],
+)
+def test_a_slot_has_one_spelling(text: str) -> None:
+    assert parse_slot(text) == "2026-11-20T14:00Z"
+
+
+def test_the_slot_of_a_moment_is_its_hour() -> None:
+    moment = datetime(2026, 11, 20, 15, 59, tzinfo=timezone(timedelta(hours=1)))
+    assert slot_of(moment) == slot_of(moment.astimezone(UTC)) == "2026-11-20T14:00Z"
+
+
+@pytest.mark.parametrize("text", ["", "noon", "14:00"])
+def test_a_slot_that_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="a slot is a time"):
+        parse_slot(text)
