@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import re
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from sqlalchemy import Engine, text
+
+from flows.pipeline import run_by_ledger
+from flows.rollout import (
+    pause_rollout,
+    progress_rollouts,
+    resume_rollout,
+    roll_back_rollout,
+    set_rollout_percentage,
+    start_rollout,
+)
+from tasks.errors import InputError, ItemsFailed, Refused
+from tasks.rollouts.manual import ManualOutcome
+from tests.database.rollouts import FAILING, hours_pass, rows, standing, traffic
+
+BY = {"actor": "ada", "reason": "because"}
+
+
+def begin(name: str, version: str = "v2") -> ManualOutcome:
+    return start_rollout(name=name, model_version=version, actor="ada", reason="because")
+
+
+def artifact(key: str) -> str:
+    async def latest() -> str:
+        async with get_client() as client:
+            found = await client.read_artifacts(
+                artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+            )
+            return str(max(found, key=lambda each: str(each.created)).data)
+
+    return asyncio.run(latest())
+
+
+def test_a_bad_version_goes_to_nobody_by_the_hourly_run(
+    database: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    begin("ranker")
+    hours_pass(database, 2)
+    traffic(database)
+    [advanced] = progress_rollouts()
+    assert (advanced.verdict, advanced.percentage) == ("advance", 25)
+    hours_pass(database, 1)
+    traffic(database, FAILING)
+    with caplog.at_level(logging.WARNING):
+        [rolled_back] = progress_rollouts()
+    assert (rolled_back.verdict, standing(database)) == ("rollback", (0, "rolled_back"))
+    assert any(
+        "error_rate = 0.0" in line and "window" in line and "n=5000" in line
+        for line in caplog.messages
+    )
+    assert progress_rollouts() == []
+
+
+def test_the_hourly_run_leaves_a_report_with_picture_and_checks(database: Engine) -> None:
+    begin("pictured")
+    started = artifact("rollout-pictured")
+    assert "By **ada**: because" in started
+    hours_pass(database, 2)
+    traffic(database)
+    progress_rollouts(slot="2026-11-20T14:00Z")
+    report = artifact("rollouts")
+    assert "# Rollouts at 2026-11-20T14:00Z" in report
+    assert "## pictured: advance" in report
+    assert re.search(r"\| error_rate \| 0\.0\d+ \| < 0\.05 \| 5000 \| ✅", report)
+    [picture] = re.findall(r"svg\+xml;base64,([^)]+)\)", report)
+    assert base64.b64decode(picture).decode().count("<rect") == 5
+
+
+def test_the_same_slot_again_does_nothing(database: Engine) -> None:
+    begin("ranker")
+    hours_pass(database, 9)
+    traffic(database)
+    verdicts = [progress_rollouts(slot="2026-11-20T14:00Z")[0].verdict for _ in range(2)]
+    assert verdicts == ["advance", "skip"]
+
+
+def test_a_rollout_that_cannot_be_looked_at_stops_no_other(database: Engine) -> None:
+    for name in ("first", "broken", "last"):
+        begin(name, f"version of {name}")
+    with database.begin() as tx:
+        tx.execute(text("UPDATE rollout SET policy = '{\"x\": 1}' WHERE name = 'broken'"))
+    state = progress_rollouts(return_state=True)
+    assert state.is_failed()
+    with pytest.raises(ItemsFailed, match="1 rollouts failed: broken"):
+        state.result()
+    assert rows(database, "SELECT DISTINCT rollout_id FROM health_check ORDER BY 1") == [(1,), (3,)]
+
+
+def test_a_rollback_by_hand_asks_for_actor_and_reason_and_may_be_repeated(
+    database: Engine,
+) -> None:
+    begin("ranker")
+    with pytest.raises(InputError, match="actor"):
+        run_by_ledger(roll_back_rollout, {"rollout": "ranker", "reason": "because"})
+    with pytest.raises(InputError, match="reason"):
+        run_by_ledger(roll_back_rollout, {"rollout": "ranker", "actor": "ada", "reason": ""})
+    assert [roll_back_rollout("ranker", **BY).is_noop for _ in range(2)] == [False, True]
+    audit = rows(database, "SELECT cause, actor, reason FROM rollout_change ORDER BY id")
+    assert audit[1:] == [("manual_rollback", "ada", "because"), ("noop", "ada", "because")]
+
+
+def test_pause_resume_and_a_percentage_by_hand_are_flows(database: Engine) -> None:
+    begin("ranker")
+    assert pause_rollout("ranker", **BY).state == "paused"
+    assert resume_rollout("ranker", **BY).state == "running"
+    assert set_rollout_percentage("ranker", 40, **BY).state == "manual_hold"
+    assert standing(database) == (40, "manual_hold")
+
+
+@pytest.mark.parametrize("percentage", [101, -1, "x", float("nan")])
+def test_a_percentage_that_makes_no_sense_is_refused_at_the_door(
+    database: Engine, percentage: Any
+) -> None:
+    with pytest.raises(InputError, match="percentage"):
+        run_by_ledger(set_rollout_percentage, {"rollout": "r", "percentage": percentage, **BY})
+
+
+def test_a_second_rollout_of_a_version_ends_refused(database: Engine) -> None:
+    begin("ranker")
+    state = start_rollout(
+        name="again", model_version="v2", actor="ada", reason="because", return_state=True
+    )
+    assert (state.name, state.is_failed()) == ("Refused", True)
+    with pytest.raises(Refused, match="already-active"):
+        state.result()
+
+
+def test_the_same_flows_run_without_prefect(database: Engine) -> None:
+    run_by_ledger(start_rollout, {"name": "ranker", "model_version": "v2", **BY})
+    hours_pass(database, 2)
+    traffic(database)
+    [outcome] = run_by_ledger(progress_rollouts, {})
+    assert (outcome.verdict, standing(database)) == ("advance", (25, "running"))
