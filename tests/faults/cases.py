@@ -17,6 +17,7 @@ from sqlalchemy import text
 import tasks
 from tasks import clock
 from tasks.database import control_engine
+from tasks.migrations import steps as migrations
 from tasks.rollouts import steps as rollouts
 from tasks.rollouts.manual import ManualOutcome, RolloutPlan
 from tasks.rollouts.schedule import parse_schedule
@@ -49,6 +50,35 @@ def _purge_ledger_rows() -> dict[str, Any]:
     return {"older_than": timedelta(days=90)}
 
 
+@kill_case("plan-migrations")
+def _plan_migrations() -> dict[str, Any]:
+    return {"environment": "local"}
+
+
+@kill_case("plan-rollback")
+def _plan_rollback() -> dict[str, Any]:
+    return {"environment": "local", "steps": 1}
+
+
+@kill_case("apply-revision")
+def _apply_revision() -> dict[str, Any]:
+    planned = migrations.plan_rollback(environment="local", steps=1)
+    last = planned.revisions[0].revision
+    migrations.roll_back_revision(environment="local", revision=last)
+    return {"environment": "local", "revision": last}
+
+
+@kill_case("roll-back-revision")
+def _roll_back_revision() -> dict[str, Any]:
+    planned = migrations.plan_rollback(environment="local", steps=1)
+    return {"environment": "local", "revision": planned.revisions[0].revision}
+
+
+@kill_case("validate-schema")
+def _validate_schema() -> dict[str, Any]:
+    return {"environment": "local", "after": "looking"}
+
+
 @kill_case("start-rollout")
 def _start_rollout() -> dict[str, Any]:
     return {"plan": _plan("ranker", "v2"), "actor": "ada", "reason": "it won"}
@@ -64,7 +94,7 @@ def _plan_tick() -> dict[str, Any]:
 def _progress_rollout() -> dict[str, Any]:
     rollout = _start("ranker", "v2")
     _shift(hours=1)
-    _sample("v2", "error-rate", errors=80, requests=1000)
+    _sample("v2", "error_rate", errors=80, requests=1000)
     return {"rollout_id": rollout.rollout_id, "slot": "2030-01-01T00:00Z"}
 
 

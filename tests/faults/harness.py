@@ -25,7 +25,7 @@ POINTS: tuple[PointName, ...] = ("before-body", "inside", "before-commit", "afte
 KILLED = -signal.SIGKILL
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["tests.faults.harness"])
+_processes.set_forkserver_preload(["tests.faults.harness", "tests.faults.under_prefect"])
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Job:
     run_id: str
     point: PointName | None = None
     fault: Fault | None = None
-    engine: Literal["ledger", "prefect"] = "ledger"
+    prefect_api: str | None = None
 
 
 def arrange(url: str, step: str) -> dict[str, Any]:
@@ -109,10 +109,10 @@ def _call(job: Job, arguments: dict[str, Any]) -> None:
     if job.fault is not None and job.point is not None:
         _Saboteur(job.point, job.fault).install()
     step = ledger.registered_steps()[job.step]
-    if job.engine == "prefect":
+    if job.prefect_api is not None:
         from tests.faults import under_prefect
 
-        under_prefect.call(step, arguments, job.run_id)
+        under_prefect.call(job.prefect_api, step, arguments, job.run_id)
         return
     with _run(job.run_id):
         step(**arguments)

@@ -8,10 +8,11 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
+from prefect.settings import PREFECT_API_URL
 from sqlalchemy import Engine
 
 from tasks import ledger
-from tests.faults import harness
+from tests.faults import harness, under_prefect
 from tests.faults.cases import KILL_CASES, STEPS_WITH_EFFECT
 
 NewDatabase = Callable[[], AbstractContextManager[Engine]]
@@ -42,6 +43,22 @@ def test_step_cut_anywhere_ends_as_if_uninterrupted(
         code = harness.call(harness.Job(url, step, run_id, point, fault), arguments)
         assert code == (harness.KILLED if fault == "kill" else 0)
         assert harness.call(harness.Job(url, step, run_id), arguments) == 0
+        assert harness.observe(engine) == expected
+
+
+@pytest.mark.parametrize("step", sorted(KILL_CASES))
+def test_step_killed_before_prefect_hears_of_its_commit_is_not_done_twice(
+    step: str, new_database: NewDatabase
+) -> None:
+    expected = _expected(step, new_database)
+    api = str(PREFECT_API_URL.value())
+    with new_database() as engine:
+        url = engine.url.render_as_string(hide_password=False)
+        arguments = harness.arrange(url, step)
+        run_id = under_prefect.create_run()
+        killed = harness.Job(url, step, run_id, "after-commit", "kill", api)
+        assert harness.call(killed, arguments) == harness.KILLED
+        assert harness.call(harness.Job(url, step, run_id, prefect_api=api), arguments) == 0
         assert harness.observe(engine) == expected
 
 
