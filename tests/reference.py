@@ -61,7 +61,7 @@ def is_close(answered: object, expected: object, tolerance: Fields) -> bool:
         return answered is expected
     if not isinstance(expected, int | float) or not isinstance(answered, int | float):
         return answered == expected
-    return abs(answered - expected) <= tolerance["abs"] + tolerance["rel"] * abs(expected)
+    return bool(abs(answered - expected) <= tolerance["abs"] + tolerance["rel"] * abs(expected))
 
 
 def moments(arm: Fields) -> SampleMean:

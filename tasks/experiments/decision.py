@@ -2,10 +2,10 @@
 
 Gates, in order: data quality, sample ratio (of the units assigned, and of those with a value:
 where treatments lose units unequally, the rest no longer compare), minimum sample per arm. While
-one is closed the verdict is "none", and the look never counts as a crossing (its share of alpha
-is spent all the same). Then group-sequential bounds under alpha · t² at the actual information
-fractions, Holm over the arms. The winner is the one arm that is significantly better; with
-several it is a tie.
+one is closed the verdict is "none" and the look tests nothing: it cannot cross a bound, and what
+it would have spent of alpha is left to the next. Then group-sequential bounds under alpha · t² at
+the actual information fractions, Holm over the arms. The winner is the one arm that is
+significantly better; with several it is a tie.
 """
 
 from __future__ import annotations
@@ -40,14 +40,20 @@ def decide_winner(evidence: WinnerEvidence) -> Verdict:
     harms = [_harm(evidence, compared[name], name) for name in harmed]
     details = {
         "winner": winner,
-        "look_number": len(evidence.looks) + 1,
+        "look_number": evidence.look_number,
         "information_fraction": evidence.fraction,
         "is_usable": closed is None,
         "sample_ratio": asdict(assigned),
         "value_ratio": asdict(valued),
         "control": _own(evidence.control),
         "arms": [
-            _row(arm, compared[arm.name], tests[arm.name], arm.name in better, arm.name in harmed)
+            _row(
+                arm,
+                compared[arm.name],
+                tests[arm.name],
+                "better" if arm.name in better else "harm" if arm.name in harmed else "open",
+                is_usable=closed is None,
+            )
             for arm in evidence.treatments
         ],
     }
@@ -100,13 +106,11 @@ def _compare(evidence: WinnerEvidence, arm: Arm) -> Comparison:
 def _judge(
     evidence: WinnerEvidence, compared: dict[str, Comparison], *, is_usable: bool
 ) -> dict[str, ArmTest]:
-    """Put this look behind the earlier ones and test every arm of positive weight."""
-    fractions = [*(look.fraction for look in evidence.looks), evidence.fraction]
+    """Put this look behind the earlier usable ones and test every arm."""
+    usable = [look for look in evidence.looks if look.is_usable]
+    fractions = [look.fraction for look in usable] + [evidence.fraction] * is_usable
     deviates = {
-        name: [
-            *(look.z.get(name) if look.is_usable else None for look in evidence.looks),
-            comparison.z if is_usable else None,
-        ]
+        name: [look.z.get(name) for look in usable] + [comparison.z] * is_usable
         for name, comparison in compared.items()
     }
     return judge_arms(fractions, deviates, evidence.alpha)
@@ -170,7 +174,7 @@ def _missing(evidence: WinnerEvidence, name: str, z: float, test: ArmTest) -> st
     where = f"at {evidence.fraction:.0%} of the planned sample"
     if test.crossed_at is not None:
         return f"{name} was significant at an earlier look and has turned since (z {z:+.2f} now)."
-    if test.bound.z is None:
+    if test.bound is None or test.bound.z is None:
         return f"{name} is nearest with z {z:+.2f}; too little is new since the last look {where}."
     sign = "+" if evidence.is_higher_better else "-"
     return f"{name} is nearest: z {z:+.2f} must reach {sign}{test.bound.z:.2f} {where}."
@@ -185,10 +189,10 @@ def _own(arm: Arm) -> dict[str, Any]:
 
 
 def _row(
-    arm: Arm, comparison: Comparison, test: ArmTest, is_better: bool, is_harm: bool
+    arm: Arm, comparison: Comparison, test: ArmTest, outcome: str, *, is_usable: bool
 ) -> dict[str, Any]:
-    outcome = "better" if is_better else "harm" if is_harm else "not significant"
-    bound, error = test.bound.z, comparison.standard_error
+    bound = test.bound.z if test.bound and is_usable else None
+    error = comparison.standard_error
     reach = None if bound is None or error is None else bound * error
     centre = comparison.difference
     return {
@@ -199,10 +203,9 @@ def _row(
         "sequential_upper": None if reach is None or centre is None else centre + reach,
         "alpha_level": test.level,
         "bound": bound,
-        "alpha_spent": test.bound.alpha_spent,
+        "alpha_spent": test.bound.alpha_spent if test.bound else 0.0,
         "adjusted_p_value": test.p_value,
-        "crossed_at_look": None if test.crossed_at is None else test.crossed_at + 1,
-        "is_significant": is_better or is_harm,
+        "is_significant": outcome != "open",
         "outcome": outcome,
     }
 

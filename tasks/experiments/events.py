@@ -29,9 +29,7 @@ from tasks.bucketing import bucket
 from tasks.experiments.assignment import salt_of
 
 MAX_USER_LENGTH = 255
-_NUMBER = re.compile(
-    r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE
-)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +154,8 @@ def _text(raw: Mapping[str, Any], column: str) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise BrokenRow("bad-text", f"{column} must be text, not {type(value).__name__}")
     text = str(value)
+    if not text.strip():
+        return None
     if text != _storable(text):
         raise BrokenRow("bad-text", f"{column} holds characters that are not valid text")
     return text

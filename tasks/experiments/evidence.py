@@ -39,8 +39,9 @@ class Arm(_Frozen):
 class Look(_Frozen):
     """An earlier look: how far the sample was, and the z of each treatment then."""
 
+    number: Annotated[int, Field(ge=1)]
     fraction: Annotated[float, Field(ge=0)]
-    is_usable: bool  # False where a gate was closed: its z never counts as a crossing
+    is_usable: bool  # False where a gate was closed: it tested nothing and spent no alpha
     z: dict[str, float | None]
 
 
@@ -70,6 +71,11 @@ class WinnerEvidence(_Frozen):
     def arms(self) -> tuple[Arm, ...]:
         """Control and treatments."""
         return (self.control, *self.treatments)
+
+    @property
+    def look_number(self) -> int:
+        """Number of this look, from 1."""
+        return max((look.number for look in self.looks), default=0) + 1
 
     @property
     def fraction(self) -> float:

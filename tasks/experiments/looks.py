@@ -19,7 +19,7 @@ class ArmTest:
     """How one arm stands after this look."""
 
     level: float  # alpha / arms that were still open when this arm was judged
-    bound: Bound  # of this look, at that level
+    bound: Bound | None  # of the latest look, at that level; None before any
     crossed_at: int | None  # index of the first look that crossed
     is_above: bool | None  # the sign of z at that look
     p_value: float  # adjusted for every look so far and, by Holm, for the arms
@@ -46,6 +46,7 @@ def judge_arms(
         for name in found or open_arms:
             index = crossings[name]
             is_above = None if index is None else (deviates[name][index] or 0.0) > 0
-            judged[name] = ArmTest(level, bounds[-1], index, is_above, adjusted[name])
+            latest = bounds[-1] if bounds else None
+            judged[name] = ArmTest(level, latest, index, is_above, adjusted[name])
         open_arms = [name for name in open_arms if name not in judged]
     return {name: judged[name] for name in deviates}

@@ -1,0 +1,89 @@
+"""Experiments: start one, load what happened, look for a winner."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from flows.artifacts import publish_report, publish_table
+from flows.pipeline import pipeline
+from tasks.errors import ItemsFailed
+from tasks.experiments import report, steps
+from tasks.experiments.analysis import Analysis, Ingested, StartedExperiment
+from tasks.experiments.files import scan_file
+from tasks.experiments.plan import ExperimentPlan
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+@pipeline(name="create-experiment", run_name="create-experiment/{plan.name}")
+def create_experiment(plan: ExperimentPlan, actor: Text, reason: Text) -> StartedExperiment:
+    """Start an experiment: its arms, its metric and its planned size; it is active at once.
+
+    The same plan a second time changes nothing; another plan under a name that is taken is
+    refused.
+
+    Args:
+        plan: name, variants with weights that add up to 1 (one of them the control), metric,
+            planned_sample_size.
+        actor: who starts it.
+        reason: why.
+    """
+    del actor, reason  # kept with the run
+    return steps.start_experiment(plan=plan)
+
+
+@pipeline(name="ingest-events", run_name="ingest-events/{path}")
+def ingest_events(
+    path: Text,
+    experiment: str | None = None,
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000,
+) -> Ingested:
+    """Load assignments and events from a CSV, JSON lines or Parquet file, each row once.
+
+    The same file a second time changes nothing. Rows that cannot be loaded are kept in
+    `rejected_row` with their line and the reason; they do not stop the others.
+
+    Args:
+        path: the file, as the worker sees it (.csv, .jsonl, .ndjson, .parquet).
+        experiment: name of the experiment, for files whose rows do not name it.
+        batch_size: rows to load in one transaction.
+    """
+    scan = scan_file(path, batch_size)
+    batches = [
+        steps.ingest_batch(path=path, sha256=scan.sha256, batch=batch, experiment=experiment)
+        for batch in scan.batches
+    ]
+    ingested = Ingested.of(path, batches)
+    publish_report("ingest-events", ingested.as_markdown())
+    return ingested
+
+
+@pipeline(name="analyze-experiments")
+def analyze_experiments() -> list[Analysis]:
+    """Look at every active experiment: is there a winner yet?
+
+    For each one with new data: check the data and the traffic split, compare the arms, judge
+    them by bounds that allow for looking often, and record the decision. An experiment is
+    completed with its winner or at its planned sample. One that fails stops no other.
+    """
+    due = steps.list_due_experiments()
+    if not due:
+        return []
+    quality = steps.check_experiment_data()
+    analyses: list[Analysis] = []
+    failures: dict[str, str] = {}
+    for experiment in due:
+        try:
+            analysis = steps.analyze_experiment(experiment_id=experiment.id, quality=quality)
+        except Exception as error:  # named below; the others go on
+            failures[experiment.name] = f"{type(error).__name__}: {error}"
+            continue
+        analyses.append(analysis)
+        if not analysis.is_skipped:
+            publish_report(f"experiment-{analysis.experiment}", report.as_markdown(analysis))
+    publish_table("analyze-experiments", [report.summary_row(analysis) for analysis in analyses])
+    if failures:
+        raise ItemsFailed("experiments", failures)
+    return analyses

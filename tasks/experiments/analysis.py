@@ -1,0 +1,125 @@
+"""What a look at an experiment came to, as the flow and the report see it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.decisions import Verdict
+
+
+class DueExperiment(BaseModel):
+    """An active experiment, whose turn has come."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    name: str
+
+
+class PastLook(BaseModel):
+    """One arm at one look, for the table of looks."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    fraction: float
+    arm: str
+    n: int
+    difference: float | None
+    statistic: float | None
+    p_value: float | None
+    bound: float | None
+    is_significant: bool
+
+
+class Analysis(BaseModel):
+    """One experiment at one tick: looked at, or skipped with the reason."""
+
+    model_config = ConfigDict(frozen=True)
+
+    experiment: str
+    metric: str = ""
+    kind: str = ""
+    is_skipped: bool
+    is_over: bool = False
+    message: str
+    decision_id: int | None = None
+    verdict: Verdict | None = None
+    looks: tuple[PastLook, ...] = ()
+
+    @property
+    def winner(self) -> str | None:
+        """Name of the winning variant, if there is one."""
+        return self.verdict.details["winner"] if self.verdict else None
+
+
+class StartedExperiment(BaseModel):
+    """An experiment that is active now; ``is_new`` is False where it had been started before."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    name: str
+    is_new: bool
+
+
+class IngestedBatch(BaseModel):
+    """What became of the rows of one batch; duplicates changed nothing."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    rows: int
+    assignments: int
+    events: int
+    duplicates: int
+    rejected: int
+    reasons: dict[str, int] = {}
+    is_known: bool = False  # loaded before: nothing was done now
+
+
+class Ingested(BaseModel):
+    """What became of a whole file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    batches: int
+    known_batches: int
+    rows: int
+    assignments: int
+    events: int
+    duplicates: int
+    rejected: int
+    reasons: dict[str, int]
+
+    @classmethod
+    def of(cls, path: str, batches: Sequence[IngestedBatch]) -> Ingested:
+        """Add up the batches of a file."""
+        reasons: Counter[str] = Counter()
+        for batch in batches:
+            reasons.update(batch.reasons)
+        return cls(
+            path=path,
+            batches=len(batches),
+            known_batches=sum(batch.is_known for batch in batches),
+            rows=sum(batch.rows for batch in batches),
+            assignments=sum(batch.assignments for batch in batches),
+            events=sum(batch.events for batch in batches),
+            duplicates=sum(batch.duplicates for batch in batches),
+            rejected=sum(batch.rejected for batch in batches),
+            reasons=dict(reasons),
+        )
+
+    def as_markdown(self) -> str:
+        """Write what was loaded, and what was not and why."""
+        rejected = "".join(f"\n- {rows} × `{code}`" for code, rows in sorted(self.reasons.items()))
+        kept = "\n\nRejected rows are in table `rejected_row`:" if self.rejected else ""
+        return (
+            f"# Loaded {self.path}\n\n{self.rows} rows in {self.batches} batches: "
+            f"{self.assignments} assignments and {self.events} events are new, "
+            f"{self.duplicates} were known, {self.rejected} rejected.{kept}\n{rejected}\n"
+        )
