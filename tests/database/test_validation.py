@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, text
@@ -294,6 +295,20 @@ def test_a_table_is_looked_up_along_the_search_path_of_the_url(filled: Engine) -
     [tenant] = validate_tables(url, ["ab_metrics", "ab_metrics"])
     assert [p.reason for p in tenant.problems] == ["a value is a finite number"]
     assert validate(filled, "ab_metrics")[0].outcome is Outcome.PASSED
+
+
+def test_whoever_may_only_read_the_tables_can_validate_them(filled: Engine) -> None:
+    role = f"reader_{uuid4().hex[:12]}"
+    change(filled, f"CREATE ROLE {role} LOGIN")
+    try:
+        change(filled, f"GRANT SELECT ON ab_metrics, ab_assignments TO {role}")
+        metrics, variants = validate_tables(
+            filled.url.set(username=role), ["ab_metrics", "ab_variants"]
+        )
+    finally:
+        change(filled, f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert metrics.outcome is Outcome.PASSED
+    assert variants.outcome is Outcome.COULD_NOT_BE_CHECKED
 
 
 def test_validations_leave_no_connection_behind(filled: Engine) -> None:
