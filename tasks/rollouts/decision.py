@@ -6,6 +6,8 @@ person has paused or set the rollout; anything else holds.
 
 from __future__ import annotations
 
+from datetime import UTC
+
 from tasks.decisions import Verdict, rule
 from tasks.errors import Reason
 from tasks.rollouts.evidence import Move, State, TickEvidence
@@ -61,7 +63,8 @@ def _overdue(evidence: TickEvidence) -> Reason | None:
         return None
     if (evidence.now - since).total_seconds() < hours * 3600 - TOLERANCE_SECONDS:
         return None
-    return Reason("max-hold", f"health has not been known for {hours:g} h, since {since:%F %H:%M}")
+    began = f"{since.astimezone(UTC):%F %H:%M} UTC"
+    return Reason("max-hold", f"health has not been known for {hours:g} h, since {began}")
 
 
 def _go_on(evidence: TickEvidence, checks: list[CheckResult], health: Health) -> Verdict:

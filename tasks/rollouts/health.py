@@ -147,10 +147,9 @@ def worst(results: list[CheckResult]) -> CheckResult:
 
 
 def run_check(measured: Measured, policy: CheckPolicy) -> CheckResult:
-    """Run the registered check; one that raises is inconclusive, never healthy."""
-    check = health_checks.get(policy.check)
+    """Run the registered check; one that raises, or is gone, is inconclusive, never healthy."""
     try:
-        return check(measured, policy)
+        return health_checks.get(policy.check)(measured, policy)
     except Exception as error:  # a check of somebody else may raise anything
         message = f"{policy.check} could not be judged: {type(error).__name__}: {error}"
         return _result(measured, policy, None, Health.INCONCLUSIVE, Reason("check-error", message))

@@ -165,8 +165,8 @@ def _insert(tx: Connection, plan: RolloutPlan, now: datetime) -> int:
 def _found(
     tx: Connection, found: Rollout, plan: RolloutPlan, actor: str, reason: str
 ) -> ManualOutcome:
-    planned = (plan.model_version, plan.schedule, plan.policy)
-    if planned != (found.model_version, found.schedule, found.policy):
+    planned = (plan.model_version, str(plan.schedule), plan.policy)
+    if planned != (found.model_version, str(found.schedule), found.policy):
         message = f"there is another rollout named {plan.name!r}; choose another name"
         raise Refused(f"starting rollout {plan.name}", [Reason("name-taken", message)])
     return _apply(tx, found, found, clock.now(tx), "noop", actor, reason)

@@ -147,3 +147,8 @@ def test_a_check_that_raises_is_inconclusive() -> None:
 def test_an_unknown_check_lists_the_known_ones() -> None:
     with pytest.raises(UnknownName, match=r"did you mean 'error_rate'\? known: accuracy, error"):
         health_checks.get("eror_rate")
+
+
+def test_a_check_whose_plug_in_is_gone_is_inconclusive() -> None:
+    result = run_check(Measured(metric="gone"), CheckPolicy(check="gone", limit=1))
+    assert (result.health, result.reason.code) == (INCONCLUSIVE, "check-error")
