@@ -67,7 +67,7 @@ def psycopg_url(url: str | URL) -> URL:
     """The URL with the psycopg 3 driver: plain `postgresql://` and `postgres://` mean it too."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a ValueError quotes the port, which may be the password
         raise ConfigurationError(
             "the database URL cannot be read; expected postgresql://user:password@host:port/name"
         ) from None

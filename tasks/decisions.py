@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import to_json
 from sqlalchemy import Connection, Row
 
+from tasks import jsonb
 from tasks.database import load_queries
 from tasks.errors import ConfigurationError, Reason, Refused, UnknownName
 from tasks.registry import Registry
@@ -74,7 +74,7 @@ def rule(name: str, *, version: int) -> Callable[[Callable[[E], Verdict]], Rule]
 
     def decorate(judge: Callable[[E], Verdict]) -> Rule:
         parameters = inspect.signature(judge, eval_str=True).parameters.values()
-        evidence = next(iter(parameters)).annotation
+        evidence = next((parameter.annotation for parameter in parameters), None)
         if not (isinstance(evidence, type) and issubclass(evidence, BaseModel)):
             raise ConfigurationError(f"rule {name!r} must take one pydantic model")
         return rules.register(name)(Rule(name, version, evidence, judge))
@@ -95,7 +95,7 @@ def decide(
 
     The rule judges the evidence as it will be stored, so a replay sees exactly the same.
     """
-    stored = to_json(evidence, inf_nan_mode="strings")
+    stored = jsonb.dump(evidence)
     verdict = judge(judge.evidence.model_validate_json(stored))
     run = active_run()
     decision_id = tx.scalar(
@@ -105,9 +105,9 @@ def decide(
             "rule_version": judge.version,
             "subject": subject,
             "verdict": verdict.verdict,
-            "reasons": _dump(verdict.reasons),
-            "details": _dump(verdict.details),
-            "inputs": stored.decode(),
+            "reasons": jsonb.dump(verdict.reasons),
+            "details": jsonb.dump(verdict.details),
+            "inputs": stored,
             "run_id": run.id if run else None,
             "actor": actor or (run.actor if run else None),
             "reason": reason or (run.reason if run else None),
@@ -187,13 +187,18 @@ def _replay_one(row: Row[Any]) -> Difference | None:
         return _difference(row, judge.version, None, f"{type(error).__name__}: {error}")
     parts = {
         "verdict": (row.verdict, verdict.verdict),
-        "reasons": (row.reasons, json.loads(_dump(verdict.reasons))),
-        "details": (row.details, json.loads(_dump(verdict.details))),
+        "reasons": (row.reasons, json.loads(jsonb.dump(verdict.reasons))),
+        "details": (row.details, json.loads(jsonb.dump(verdict.details))),
     }
-    changed = [name for name, (stored, now) in parts.items() if stored != now]
+    changed = [name for name, (stored, now) in parts.items() if _exact(stored) != _exact(now)]
     if not changed:
         return None
     return _difference(row, judge.version, verdict.verdict, f"different {', '.join(changed)}")
+
+
+def _exact(document: Any) -> Any:
+    # jsonb writes 1e23 out as an integer; as a float both forms are the same number again.
+    return json.loads(json.dumps(document), parse_int=float)
 
 
 def _difference(
@@ -209,7 +214,3 @@ def _difference(
         replayed_verdict=replayed_verdict,
         problem=problem,
     )
-
-
-def _dump(value: Any) -> str:
-    return to_json(value, inf_nan_mode="strings").decode()

@@ -11,19 +11,20 @@ import functools
 import inspect
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
+from string import Formatter
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
 
 from pydantic import TypeAdapter
-from pydantic_core import to_json
 from sqlalchemy import Connection
 
-from tasks import retries
+from tasks import jsonb, retries
 from tasks.database import control_engine, load_queries
 from tasks.errors import ConfigurationError, EffectUnknown
 from tasks.runs import RunInfo, active_run, current_run, in_run
@@ -139,17 +140,18 @@ def effect(
     with control_engine().begin() as journal:
         is_new = journal.execute(
             QUERIES["intend_effect"],
-            {"key": key, "step_key": active.key, "name": name, "intent": _dump(intent)},
+            {"key": key, "step_key": active.key, "name": name, "intent": jsonb.dump(intent)},
         ).first()
         known = journal.execute(QUERIES["find_effect"], {"key": key}).one()
     if known.is_done:
-        return adapter.validate_python(known.outcome)
+        return adapter.validate_json(json.dumps(known.outcome))
     outcome = None if is_new else probe()
     if outcome is None:
         outcome = act()
         _reached(Point.AFTER_ACT, active.key)
-    _write("finish_effect", key=key, outcome=_dump(outcome))
-    return outcome
+    stored = jsonb.dump(outcome)
+    _write("finish_effect", key=key, outcome=stored)
+    return adapter.validate_json(stored)
 
 
 class Step(Generic[P, R]):
@@ -171,10 +173,13 @@ class Step(Generic[P, R]):
         self.retries = retries
         self._key = key
         signature = inspect.signature(function, eval_str=True)
-        first, *others = signature.parameters.values()
-        if first.name != "tx":
+        parameters = list(signature.parameters.values())
+        if not parameters or parameters[0].name != "tx":
             raise ConfigurationError(f"the first parameter of step {self.name!r} must be `tx`")
-        self.__signature__ = signature.replace(parameters=others)
+        if signature.return_annotation is inspect.Signature.empty:
+            raise ConfigurationError(f"step {self.name!r} must say what it returns (`-> …`)")
+        self.__signature__ = signature.replace(parameters=parameters[1:])
+        self._check_key()
         self._adapter: TypeAdapter[R] = TypeAdapter(signature.return_annotation)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -219,6 +224,19 @@ class Step(Generic[P, R]):
             persist_result=False,
         )
 
+    def _check_key(self) -> None:
+        if callable(self._key):
+            return
+        fields = {field for _, field, _, _ in Formatter().parse(self._key) if field is not None}
+        unknown = {re.split(r"[.\[]", field)[0] for field in fields} - {
+            *self.__signature__.parameters
+        }
+        if unknown:
+            raise ConfigurationError(
+                f"the key of step {self.name!r} names {', '.join(sorted(unknown)) or 'nothing'}, "
+                "which is none of its parameters"
+            )
+
     def _bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
         bound = self.__signature__.bind(*args, **kwargs)
         bound.apply_defaults()
@@ -254,7 +272,7 @@ class Step(Generic[P, R]):
 
     def _attempt(self, arguments: dict[str, Any], attempt: int) -> R:
         run = current_run()
-        business_key = self._business_key(arguments)
+        business_key = jsonb.text(self._business_key(arguments))
         key = f"{self.name}:{business_key}"
         if self.scope == "run":
             key = f"{run.id}:{key}"
@@ -273,21 +291,23 @@ class Step(Generic[P, R]):
             tx.execute(QUERIES["lock_key"], {"key": key})
             done = tx.execute(QUERIES["find_step"], {"key": key}).first()
             if done is not None:
-                return self._adapter.validate_python(done.output)
+                return self._adapter.validate_json(json.dumps(done.output))
             _reached(Point.BEFORE_BODY, key, tx)
             token = _active.set(_ActiveStep(key))
             try:
                 result = self.function(tx, **arguments)  # type: ignore[call-arg]
             finally:
                 _active.reset(token)
-            output = _dump(result)
+            output = jsonb.dump(result)
+            # Before the commit: a result that cannot be restored must leave no effect.
+            restored = self._adapter.validate_json(output)
             tx.execute(
                 QUERIES["record_step"],
-                row | {"scope": self.scope, "inputs": _dump(arguments), "output": output},
+                row | {"scope": self.scope, "inputs": jsonb.dump(arguments), "output": output},
             )
             _reached(Point.BEFORE_COMMIT, key, tx)
         _reached(Point.AFTER_COMMIT, key)
-        return self._adapter.validate_python(json.loads(output))
+        return restored
 
 
 def _reached(point: Point, key: str, tx: Connection | None = None) -> None:
@@ -302,7 +322,7 @@ def _record_failure(row: dict[str, Any], error: Exception) -> None:
             "record_failed_attempt",
             **row,
             error_type=type(error).__name__,
-            error_message=str(error)[:4000],
+            error_message=jsonb.text(str(error)[:4000]),
             is_retryable=retries.is_transient(error),
         )
     except Exception as second:
@@ -312,11 +332,6 @@ def _record_failure(row: dict[str, Any], error: Exception) -> None:
 def _write(query: str, **parameters: Any) -> None:
     with control_engine().begin() as connection:
         connection.execute(QUERIES[query], parameters)
-
-
-def _dump(value: Any) -> str:
-    # NaN and infinities are not JSON; pydantic writes them as null unless told otherwise.
-    return to_json(value, inf_nan_mode="strings").decode().replace("\\u0000", "\\ufffd")
 
 
 def _line(error: BaseException) -> str:

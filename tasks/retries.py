@@ -6,6 +6,7 @@ import random
 
 import httpx
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tasks.errors import HeadwayError
 
@@ -35,6 +36,8 @@ def is_transient(error: BaseException) -> bool:
         return error.retryable
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or _is_transient_sqlstate(error)
+    if isinstance(error, PoolTimeout):  # every connection of this process is in use
+        return True
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code == httpx.codes.TOO_MANY_REQUESTS or (
             error.response.is_server_error

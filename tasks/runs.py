@@ -9,8 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic_core import to_json
-
+from tasks import jsonb
 from tasks.database import control_engine, load_queries
 from tasks.errors import ConfigurationError, Refused
 
@@ -57,7 +56,7 @@ def in_run(run: RunInfo, parameters: dict[str, Any] | None = None) -> Iterator[R
         flow=run.flow,
         entrypoint=run.entrypoint,
         mode=run.mode,
-        parameters=to_json(parameters or {}, inf_nan_mode="strings").decode(),
+        parameters=jsonb.dump(parameters or {}),
         actor=run.actor,
         reason=run.reason,
     )
@@ -65,7 +64,7 @@ def in_run(run: RunInfo, parameters: dict[str, Any] | None = None) -> Iterator[R
     try:
         yield run
     except Refused as refusal:
-        _write("finish_run", id=run.id, state="refused", message=str(refusal))
+        _write("finish_run", id=run.id, state="refused", message=jsonb.text(str(refusal)))
         raise
     except BaseException as error:
         _finish_failed(run, error)
@@ -79,7 +78,7 @@ def in_run(run: RunInfo, parameters: dict[str, Any] | None = None) -> Iterator[R
 def _finish_failed(run: RunInfo, error: BaseException) -> None:
     # The database may be what failed; then the error itself must not be hidden by this one.
     try:
-        _write("finish_run", id=run.id, state="failed", message=str(error)[:4000])
+        _write("finish_run", id=run.id, state="failed", message=jsonb.text(str(error)[:4000]))
     except Exception as second:
         _logger.warning("the end of run %s could not be recorded: %s", run.id, second)
 

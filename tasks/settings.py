@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -105,6 +107,8 @@ def load_settings() -> Settings:
     """Read the settings once per process; ConfigurationError names each bad one, not its value."""
     try:
         return Settings()
+    except (tomllib.TOMLDecodeError, SettingsError) as error:
+        raise ConfigurationError(f"the settings cannot be read: {error}") from None
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()

@@ -39,7 +39,13 @@ def bootstrap(connection: Connection, *, is_clock_adjustable: bool = False) -> N
 
 def version(connection: Connection) -> int:
     """Version of schema `headway` in this database; 0 if there is none."""
-    exists = connection.scalar(text("SELECT to_regclass('headway.bootstrap_version')"))
+    # Not to_regclass: it would remember, across the wait for the lock, that there was none.
+    exists = connection.scalar(
+        text(
+            "SELECT true FROM pg_catalog.pg_tables "
+            "WHERE schemaname = 'headway' AND tablename = 'bootstrap_version'"
+        )
+    )
     if exists is None:
         return 0
     found = connection.scalar(text("SELECT max(version) FROM headway.bootstrap_version"))

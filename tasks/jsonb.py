@@ -1,0 +1,48 @@
+"""How values are written to `jsonb` and `text` columns, so that they come back as they were."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import to_json, to_jsonable_python
+
+
+def text(value: str) -> str:
+    """The string without what Postgres cannot hold: NUL becomes U+FFFD."""
+    return value.replace("\0", "\ufffd")
+
+
+def dump(value: Any) -> str:
+    """Any value as JSON text that Postgres gives back unchanged and pydantic restores.
+
+    NaN and infinities are written as strings ("NaN"), also inside models; -0.0 as 0.0, which is
+    what jsonb makes of it; NUL characters as U+FFFD. Raises PydanticSerializationError for what
+    has no JSON form.
+    """
+    return to_json(_plain(value), inf_nan_mode="strings").decode()
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case str():
+            return text(value)
+        case float():
+            return value + 0.0
+        case dict():
+            return {_plain_key(key): _plain(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(item) for item in value]
+        case BaseModel():
+            # Taken apart here, because in JSON mode a model itself decides to write NaN as null.
+            return _plain(value.model_dump(by_alias=True))
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        case _:
+            return to_jsonable_python(value)
+
+
+def _plain_key(key: Any) -> str:
+    (name,) = to_jsonable_python({key: None})
+    return text(name)
