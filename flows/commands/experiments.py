@@ -74,4 +74,4 @@ def variant(name: str, user_id: str, as_json: bool) -> None:
 
     with control_engine().begin() as connection:
         answer = get_variant(connection, name, user_id)
-    emit({"experiment": name, "user_id": user_id, "variant": answer}, as_json, answer)
+    emit({"experiment": name, "user_id": user_id, "variant": answer}, as_json, answer or "none")

@@ -96,6 +96,11 @@ class Ingested(BaseModel):
     rejected: int
     reasons: dict[str, int]
 
+    @property
+    def is_known(self) -> bool:
+        """True if every batch had been loaded before: nothing was done now."""
+        return self.known_batches == self.batches
+
     @classmethod
     def of(cls, path: str, batches: Sequence[IngestedBatch]) -> Ingested:
         """Add up the batches of a file."""
