@@ -1,0 +1,75 @@
+"""What the tests of migrations share: a copy of the scripts to change, and runs of the steps."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+
+from tasks import runs
+from tasks.migrations import steps
+from tasks.migrations.moves import Moved
+
+ROOT = Path(__file__).parents[2]
+
+REVISION = '''"""{title}."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{revision}"
+down_revision = {down!r}
+
+
+def upgrade() -> None:
+    {up}
+
+
+def downgrade() -> None:
+    {back}
+'''
+
+
+def copy_scripts(folder: Path) -> Path:
+    """Copy what Alembic reads into the folder; returns the folder of the revisions."""
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "migrations", folder / "migrations", ignore=ignored)
+    return folder / "migrations" / "versions"
+
+
+def write_revision(
+    folder: Path, revision: str, down: str, up: str = "pass", back: str = "pass"
+) -> Path:
+    path = folder / f"{revision}_test.py"
+    path.write_text(
+        REVISION.format(title=f"Test {revision}", revision=revision, down=down, up=up, back=back)
+    )
+    return path
+
+
+def start_run(actor: str | None = None, reason: str | None = None) -> runs.RunInfo:
+    return runs.RunInfo(
+        str(uuid.uuid4()), "test", "tests:test", "ledger", actor=actor, reason=reason
+    )
+
+
+def apply_all(environment: str = "local") -> list[Moved]:
+    """A whole run, in a run of its own."""
+    with runs.in_run(start_run()):
+        plan = steps.plan_migrations(environment=environment)
+        plan.require_not_refused()
+        return [
+            steps.apply_revision(environment=environment, revision=planned.revision)
+            for planned in plan.revisions
+        ]
+
+
+def history(engine: Engine) -> list[tuple[str, str]]:
+    with engine.connect() as connection:
+        rows = connection.execute(
+            text("SELECT direction, revision FROM headway.migration_run ORDER BY id")
+        )
+        return [(row.direction, row.revision) for row in rows]

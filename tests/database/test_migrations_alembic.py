@@ -1,0 +1,149 @@
+"""Alembic's own command line, as a person without Headway would use it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from tasks.migrations.history import checksum
+from tasks.migrations.revisions import read_scripts
+from tests.database.migrations import ROOT, history
+
+HEAD = read_scripts()[0][-1].revision
+
+
+def alembic(
+    *arguments: str, url: str, variable: str = "DATABASE_URL", **more: str
+) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("HEADWAY_")}
+    return subprocess.run(
+        [sys.executable, "-m", "alembic", *arguments],
+        cwd=ROOT,
+        env={**kept, variable: url, **more},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def plain_url(engine: Engine) -> str:
+    return engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "HEADWAY_DATABASE_URL"])
+def test_upgrade_downgrade_upgrade_and_check_work_on_the_named_database(
+    empty_database: Engine, variable: str
+) -> None:
+    url = plain_url(empty_database)
+    for arguments in (("upgrade", "head"), ("downgrade", "-1"), ("upgrade", "head"), ("check",)):
+        done = alembic(*arguments, url=url, variable=variable)
+        assert done.returncode == 0, done.stderr
+    assert "No new upgrade operations detected" in done.stdout
+    ups = [("upgrade", script.revision) for script in read_scripts()[0]]
+    assert history(empty_database) == [*ups, ("downgrade", HEAD), ("upgrade", HEAD)]
+
+
+def test_command_line_leaves_complete_history_rows(empty_database: Engine) -> None:
+    url = plain_url(empty_database)
+    said = ("-x", "actor=ada", "-x", "reason=first set-up")
+    assert alembic(*said, "upgrade", "002", url=url).returncode == 0
+    with empty_database.connect() as connection:
+        rows = connection.execute(
+            text("SELECT *, finished_at >= started_at AS ordered FROM headway.migration_run")
+        ).all()
+    files = {script.revision: script.file for script in read_scripts()[0]}
+    for row in rows:
+        path = ROOT / "migrations" / "versions" / files[row.revision]
+        assert row.content_checksum == checksum(path)
+        assert (row.environment, row.actor, row.reason) == ("local", "ada", "first set-up")
+        assert row.run_id is None
+        assert row.ordered
+    assert [row.down_revision for row in rows] == [None, "001"]
+
+
+def test_stamp_is_in_the_history_too(empty_database: Engine) -> None:
+    assert alembic("stamp", "001", url=plain_url(empty_database)).returncode == 0
+    assert history(empty_database) == [("stamp", "001")]
+
+
+def test_two_upgrades_at_once_apply_everything_once(empty_database: Engine) -> None:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("HEADWAY_")}
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "alembic", "upgrade", "head"],
+            cwd=ROOT,
+            env={**kept, "DATABASE_URL": plain_url(empty_database)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    errors = [process.communicate(timeout=60)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    assert history(empty_database) == [("upgrade", s.revision) for s in read_scripts()[0]]
+
+
+def test_upgrade_gives_up_on_a_held_table_and_names_the_holder(empty_database: Engine) -> None:
+    url = plain_url(empty_database)
+    assert alembic("upgrade", "001", url=url).returncode == 0
+    with empty_database.connect() as holder:
+        holder.execute(text("SELECT * FROM ab_metrics"))
+        pid = holder.scalar(text("SELECT pg_backend_pid()"))
+        started = time.monotonic()
+        failed = alembic("upgrade", "002", url=url, HEADWAY_LOCK_TIMEOUT_SECONDS="0.3")
+    assert time.monotonic() - started < 10
+    assert failed.returncode != 0
+    assert f"session {pid}" in failed.stderr
+    assert "ab_metrics in AccessShareLock" in failed.stderr
+    assert history(empty_database) == [("upgrade", "001")]
+
+
+def test_sql_can_be_printed_without_a_database(tmp_path: Path) -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
+    printed = alembic("upgrade", "base:001", "--sql", url=nowhere)
+    assert printed.returncode == 0, printed.stderr
+    assert "CREATE TABLE ab_experiments" in printed.stdout
+    assert "INSERT INTO headway.migration_run" in printed.stdout
+
+
+def test_other_applications_tables_are_none_of_our_business(database: Engine) -> None:
+    with database.begin() as connection:
+        connection.execute(text("CREATE TABLE somebody_elses (id int)"))
+    assert alembic("check", url=plain_url(database)).returncode == 0
+
+
+def test_check_fails_where_a_column_was_changed_by_hand(database: Engine) -> None:
+    with database.begin() as connection:
+        connection.execute(text("ALTER TABLE ab_variants ALTER traffic_weight SET DEFAULT 0.7"))
+    assert alembic("check", url=plain_url(database)).returncode != 0
+
+
+def test_password_of_the_database_is_not_shown() -> None:
+    failed = alembic("upgrade", "head", url="postgresql://me:hunter2@127.0.0.1:1/nothing")
+    assert failed.returncode != 0
+    assert "hunter2" not in failed.stdout + failed.stderr
+
+
+def test_new_revision_gets_the_agreed_name_and_the_policy(tmp_path: Path) -> None:
+    from tests.database.migrations import copy_scripts
+
+    versions = copy_scripts(tmp_path)
+    made = subprocess.run(
+        [sys.executable, "-m", "alembic", "revision", "--rev-id", "099", "-m", "add region"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    [path] = versions.glob("*_099_add_region.py")
+    assert path.name[:2] == "20"
+    assert "Phase: expand" in path.read_text()
+    compile(path.read_text(), str(path), "exec")
