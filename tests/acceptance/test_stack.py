@@ -1,0 +1,136 @@
+"""`headway up` as a person meets it: it starts, shows runs, stops, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tasks.embedded.locks import is_locked
+
+ROOT = Path(__file__).parents[2]
+UP = [sys.executable, "-c", "from flows.cli import main; main(['up'])"]
+PIPELINES = {"analyze-experiments", "progress-rollouts"}
+
+
+@contextmanager
+def headway_up(home: Path) -> Iterator[subprocess.Popen[str]]:
+    unwanted = ("HEADWAY_", "PREFECT_", "DATABASE_URL")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(unwanted)}
+    process = subprocess.Popen(
+        UP,
+        cwd=ROOT,
+        env=environment | {"HEADWAY_DATA_DIR": str(home), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def api_of(process: subprocess.Popen[str]) -> str:
+    """Wait for the line that tells where the UI is, as a person does."""
+    assert process.stdout is not None
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if found := re.match(r"Headway is up: (http://127\.0\.0\.1:\d+)$", line.strip()):
+            return f"{found[1]}/api"
+    raise AssertionError("".join(seen))
+
+
+def post(url: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = httpx.post(url, json=body, timeout=10).raise_for_status().json()
+    return found
+
+
+def completed_flows(api: str) -> dict[str, str]:
+    """Name of each flow with a completed run, with that run's id."""
+    runs = post(f"{api}/flow_runs/filter", {"sort": "START_TIME_ASC"})
+    flows = {flow["id"]: flow["name"] for flow in post(f"{api}/flows/filter", {})}
+    return {flows[run["flow_id"]]: run["id"] for run in runs if run["state_type"] == "COMPLETED"}
+
+
+def await_completed(api: str, wanted: set[str], seconds: float = 90.0) -> dict[str, str]:
+    deadline = time.monotonic() + seconds
+    while not wanted <= set(found := completed_flows(api)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert wanted <= set(found), post(f"{api}/flow_runs/filter", {})
+    return found
+
+
+def left_running(home: Path) -> list[str]:
+    """Processes that carry the folder on their command line or in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (folder / "cmdline").read_bytes() + (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if os.fsencode(home) in told:
+            found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
+def nothing_runs(home: Path, seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while left_running(home) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not left_running(home) and not is_locked(home / "postgres" / "server.lock")
+
+
+@pytest.mark.timeout(300)
+def test_up_shows_runs_stops_cleanly_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with headway_up(home) as first:
+        api = api_of(first)
+        runs = await_completed(api, PIPELINES)
+        for flow in PIPELINES:
+            artifacts = post(
+                f"{api}/artifacts/filter",
+                {
+                    "artifacts": {
+                        "flow_run_id": {"any_": [runs[flow]]},
+                        "type": {"any_": ["markdown"]},
+                    }
+                },
+            )
+            assert artifacts, f"{flow} left nothing to read"
+            assert all(len(each["data"]) > 20 for each in artifacts)
+
+        with headway_up(home) as second:
+            output, _ = second.communicate(timeout=60)
+            assert "runs already" in output
+            assert second.returncode == 1
+
+        deployments = post(f"{api}/deployments/filter", {})
+        first.send_signal(signal.SIGINT)
+        output, _ = first.communicate(timeout=60)
+        assert "Stopped." in output, output
+        assert "Traceback" not in output, output
+        assert first.returncode == 0
+    assert nothing_runs(home), left_running(home)
+
+    with headway_up(home) as again:
+        api = api_of(again)
+        assert set(runs.values()) <= {run["id"] for run in post(f"{api}/flow_runs/filter", {})}
+        assert {each["id"] for each in post(f"{api}/deployments/filter", {})} == {
+            each["id"] for each in deployments
+        }
+        again.send_signal(signal.SIGKILL)
+        again.wait()
+        assert nothing_runs(home), left_running(home)
