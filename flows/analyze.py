@@ -70,6 +70,7 @@ def analyze_experiments() -> list[Analysis]:
     """
     due = steps.list_due_experiments()
     if not due:
+        publish_report("experiments", "No experiment is due: there was nothing to analyze.")
         return []
     quality = steps.check_experiment_data()
     analyses: list[Analysis] = []
