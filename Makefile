@@ -22,7 +22,8 @@ $(READY): requirements.lock pyproject.toml
 	@touch $(READY)
 
 demo: $(READY) ## the main job on real data, explained step by step
-	@$(BIN)/python -m flows.demo
+	@mkdir -p .headway/prefect
+	@PREFECT_HOME="$(CURDIR)/.headway/prefect" PREFECT_LOGGING_LEVEL=WARNING $(BIN)/python -m flows.demo
 
 up: $(READY) ## Postgres, Prefect server, worker and all deployments, until Ctrl-C
 	@$(BIN)/headway up
