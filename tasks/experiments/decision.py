@@ -205,6 +205,8 @@ def _row(
         "bound": bound,
         "alpha_spent": test.bound.alpha_spent if test.bound else 0.0,
         "adjusted_p_value": test.p_value,
+        # An arm that was significant and has turned since is neither better nor harm.
+        "crossed_ever": test.crossed_at is not None,
         "is_significant": outcome != "open",
         "outcome": outcome,
     }
