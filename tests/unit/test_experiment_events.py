@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import csv
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from tasks.bucketing import bucket
+from tasks.errors import InputError
+from tasks.experiments.events import Row, parse_row
+from tasks.experiments.files import read_batch, scan_file
+
+ASSIGNMENT = {"user_id": "u1", "variant": "red", "assigned_at": "2026-11-01T10:00:00+02:00"}
+EVENT = {"user_id": "u1", "event_type": "buy", "event_timestamp": "2026-11-02", "event_value": "3"}
+
+
+def _parse(raw: dict[str, Any], experiment: str | None = "buttons") -> Row:
+    return parse_row(raw, 7, experiment, "file:0")
+
+
+def test_an_assignment_gets_its_bucket_from_experiment_and_user() -> None:
+    row = _parse(ASSIGNMENT)
+    assert (row.kind, row.experiment, row.variant, row.reason_code) == (
+        "assignment",
+        "buttons",
+        "red",
+        None,
+    )
+    assert row.moment == datetime(2026, 11, 1, 8, tzinfo=UTC)
+    assert row.bucket_value == bucket("experiment:buttons", "u1")
+
+
+def test_a_row_with_an_event_type_is_an_event_and_a_zone_less_time_is_utc() -> None:
+    row = _parse(EVENT)
+    assert (row.kind, row.event_value, row.event_id) == ("event", 3.0, "file:0")
+    assert row.moment == datetime(2026, 11, 2, tzinfo=UTC)
+
+
+def test_the_row_s_own_experiment_and_event_id_come_first() -> None:
+    row = _parse(EVENT | {"experiment": "prices", "event_id": "e9"})
+    assert (row.experiment, row.event_id) == ("prices", "e9")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"user_id": ""}, "missing-user"),
+        ({"user_id": "   "}, "missing-user"),
+        ({"user_id": None}, "missing-user"),
+        ({"user_id": "x" * 256}, "user-too-long"),
+        ({"user_id": 1.5}, "bad-text"),
+        ({"user_id": True}, "bad-text"),
+        ({"user_id": "a\0b"}, "bad-text"),
+        ({"user_id": "a\udc80"}, "bad-text"),
+        ({"kind": "visit"}, "unknown-kind"),
+        ({"kind": "assignment"}, "missing-variant"),
+        ({"kind": "event", "event_type": ""}, "missing-event-type"),
+        ({"event_timestamp": ""}, "missing-timestamp"),
+        ({"event_timestamp": "yesterday"}, "bad-timestamp"),
+        ({"event_timestamp": "2026-02-30"}, "bad-timestamp"),
+        ({"event_timestamp": "0001-01-01T00:00:00+14:00"}, "bad-timestamp"),
+        ({"event_value": "three"}, "bad-number"),
+        ({"event_value": "1_000"}, "bad-number"),
+        ({"event_value": "1,5"}, "bad-number"),
+        ({"event_value": True}, "bad-number"),
+        ({"event_value": [1]}, "bad-number"),
+        ({"event_value": "NaN"}, "not-finite"),
+        ({"event_value": float("inf")}, "not-finite"),
+        ({"event_value": "1e999"}, "not-finite"),
+        ({"event_value": 10**400}, "not-finite"),
+        ({"event_data": "{"}, "bad-json"),
+        ({"event_data": "[1]"}, "bad-json"),
+    ],
+    ids=str,
+)
+def test_a_broken_row_is_kept_with_its_reason_and_line(changes: dict[str, Any], code: str) -> None:
+    row = _parse(EVENT | changes)
+    assert row.reason_code == code
+    assert row.line_number == 7
+    assert row.message
+    json.loads(row.raw)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"variant": ""}, "missing-variant"),
+        ({"assigned_at": None}, "missing-timestamp"),
+        ({"bucket_value": "1.0"}, "bad-number"),
+        ({"bucket_value": "-0.1"}, "bad-number"),
+        ({"metadata": "[]"}, "bad-json"),
+    ],
+    ids=str,
+)
+def test_a_broken_assignment_is_kept_with_its_reason(changes: dict[str, Any], code: str) -> None:
+    assert _parse(ASSIGNMENT | changes).reason_code == code
+
+
+def test_a_row_that_names_no_experiment_is_rejected_unless_the_file_does() -> None:
+    assert _parse(EVENT, experiment=None).reason_code == "missing-experiment"
+
+
+def test_the_kept_row_holds_nothing_that_postgres_cannot_store() -> None:
+    row = _parse(
+        EVENT
+        | {"note": "a\0b\udc80", "figure": float("nan"), "when": datetime(2026, 1, 1, tzinfo=UTC)}
+    )
+    kept = json.loads(row.raw)
+    assert kept["note"] == "a\ufffdb?"
+    assert kept["figure"] == "nan"
+
+
+def _write_csv(path: Path, rows: list[list[str]]) -> str:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows(rows)
+    return str(path)
+
+
+HEADER = ["user_id", "event_type", "event_timestamp", "event_value", "source"]
+
+
+def _rows(path: str, batch_size: int = 100) -> list[Row]:
+    scan = scan_file(path, batch_size)
+    return [
+        row for batch in scan.batches for row in read_batch(path, batch, scan.sha256, "buttons")
+    ]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+def test_batches_cut_a_csv_between_rows_even_where_a_field_holds_line_breaks(
+    tmp_path: Path, batch_size: int
+) -> None:
+    rows = [[f"u{n}", "buy", "2026-01-01", str(n), 'a\nb,"c"'] for n in range(7)]
+    path = _write_csv(tmp_path / "events.csv", [HEADER, *rows])
+    read = _rows(path, batch_size)
+    assert [row.user_id for row in read] == [f"u{n}" for n in range(7)]
+    assert [row.event_value for row in read] == [float(n) for n in range(7)]
+    assert [row.line_number for row in read] == [2 + 2 * n for n in range(7)]
+    assert len({row.event_id for row in read}) == 7
+    assert [row.event_id for row in read] == [row.event_id for row in _rows(path)]
+
+
+def test_a_csv_row_with_too_few_fields_or_broken_text_is_kept_and_stops_no_other(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "events.csv"
+    path.write_bytes(
+        b"\xef\xbb\xbfuser_id,event_type,event_timestamp\r\n"
+        b"u1,buy\r\n"
+        b"\r\n"
+        b"u\xff2,buy,2026-01-01\r\n"
+        b"u3,buy,2026-01-01"
+    )
+    read = _rows(str(path))
+    assert [(row.line_number, row.reason_code) for row in read] == [
+        (2, "broken-row"),
+        (4, "bad-text"),
+        (5, None),
+    ]
+    assert json.loads(read[0].raw) == ["u1", "buy"]
+
+
+def test_an_endless_csv_field_is_one_broken_row(tmp_path: Path) -> None:
+    path = _write_csv(
+        tmp_path / "events.csv",
+        [
+            HEADER,
+            ["u1", "buy", "2026-01-01", "1", "x" * 200_000],
+            ["u2", "buy", "2026-01-01", "1", ""],
+        ],
+    )
+    assert [row.reason_code for row in _rows(path)] == ["broken-row", None]
+
+
+def test_json_lines_keep_their_numbers_and_broken_lines_their_place(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    lines = [json.dumps(EVENT | {"user_id": 17}), "", "{broken", "[1]", json.dumps(EVENT)]
+    path.write_text("\n".join(lines), "utf-8")
+    for batch_size in (1, 100):
+        read = _rows(str(path), batch_size)
+        assert [(row.line_number, row.reason_code, row.user_id) for row in read] == [
+            (1, None, "17"),
+            (3, "broken-row", None),
+            (4, "broken-row", None),
+            (5, None, "u1"),
+        ]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_parquet_rows_come_in_order_whatever_the_row_groups(
+    tmp_path: Path, batch_size: int
+) -> None:
+    path = tmp_path / "events.parquet"
+    rows = [
+        {
+            "user_id": f"u{n}",
+            "event_type": "buy",
+            "event_timestamp": datetime(2026, 1, 1, tzinfo=UTC),
+            "event_value": n / 2,
+        }
+        for n in range(8)
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), path, row_group_size=3)
+    read = _rows(str(path), batch_size)
+    assert [(row.line_number, row.user_id, row.event_value) for row in read] == [
+        (n + 1, f"u{n}", n / 2) for n in range(8)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("events.xlsx", b"", "unknown format; known: .csv, .jsonl, .ndjson, .parquet"),
+        ("events.csv", b"who,what\n", "no column user_id"),
+        ("events.csv", b"", "no column user_id"),
+        ("events.parquet", b"not parquet", "cannot be read as Parquet"),
+    ],
+)
+def test_a_file_that_holds_no_rows_at_all_is_an_input_error(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        scan_file(str(tmp_path / name), 10)
+
+
+def test_a_file_that_is_not_there_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a file"):
+        scan_file(str(tmp_path / "nowhere.csv"), 10)
