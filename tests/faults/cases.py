@@ -10,6 +10,7 @@ import pkgutil
 from collections.abc import Callable
 from datetime import timedelta
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
@@ -17,6 +18,10 @@ from sqlalchemy import text
 import tasks
 from tasks import clock
 from tasks.database import control_engine
+from tasks.experiments import steps as experiments
+from tasks.experiments.evidence import Quality
+from tasks.experiments.files import scan_file
+from tasks.experiments.plan import ExperimentPlan, MetricPlan, VariantPlan
 from tasks.migrations import steps as migrations
 from tasks.rollouts import steps as rollouts
 from tasks.rollouts.manual import ManualOutcome, RolloutPlan
@@ -26,6 +31,7 @@ for _module in pkgutil.walk_packages(tasks.__path__, "tasks."):
     if _module.name.endswith(".steps"):
         import_module(_module.name)  # registers its steps
 
+_EVENTS = Path(__file__).with_name("events.csv")
 Arrange = Callable[[], dict[str, Any]]
 KILL_CASES: dict[str, Arrange] = {}
 # Steps with an effect outside their transaction can also die between the effect and its record.
@@ -119,6 +125,52 @@ def _resume_rollout() -> dict[str, Any]:
 @kill_case("set-rollout-percentage")
 def _set_rollout_percentage() -> dict[str, Any]:
     return {**_roll_back_rollout(), "percentage": 40.0}
+
+
+@kill_case("start-experiment")
+def _start_experiment() -> dict[str, Any]:
+    return {"plan": _button()}
+
+
+@kill_case("list-due-experiments")
+def _list_due_experiments() -> dict[str, Any]:
+    experiments.start_experiment(plan=_button())
+    return {}
+
+
+@kill_case("ingest-batch")
+def _ingest_batch() -> dict[str, Any]:
+    experiments.start_experiment(plan=_button())
+    scan = scan_file(str(_EVENTS), batch_size=100)
+    return {"path": str(_EVENTS), "sha256": scan.sha256, "batch": scan.batches[0]}
+
+
+@kill_case("check-experiment-data")
+def _check_experiment_data() -> dict[str, Any]:
+    experiments.ingest_batch(**_ingest_batch())
+    return {}
+
+
+@kill_case("analyze-experiment")
+def _analyze_experiment() -> dict[str, Any]:
+    experiments.ingest_batch(**_ingest_batch())
+    due = experiments.list_due_experiments()
+    return {"experiment_id": due[0].id, "quality": Quality(outcome="passed")}
+
+
+def _button() -> ExperimentPlan:
+    return ExperimentPlan(
+        name="button",
+        variants=(
+            VariantPlan(name="control", weight=0.5, is_control=True),
+            VariantPlan(name="blue", weight=0.5),
+        ),
+        metric=MetricPlan(
+            name="score", kind="mean", event_type="score", aggregation="sum", missing="exclude"
+        ),
+        planned_sample_size=4,
+        minimum_sample_size=2,
+    )
 
 
 def _plan(name: str, version: str) -> RolloutPlan:

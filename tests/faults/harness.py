@@ -25,7 +25,10 @@ POINTS: tuple[PointName, ...] = ("before-body", "inside", "before-commit", "afte
 KILLED = -signal.SIGKILL
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["tests.faults.harness", "tests.faults.under_prefect"])
+# Imported once here, not in every subprocess.
+_processes.set_forkserver_preload(
+    ["tests.faults.harness", "tests.faults.under_prefect", "great_expectations"]
+)
 
 
 @dataclass(frozen=True)
