@@ -8,7 +8,7 @@ died in between finds out from the history whether it had happened.
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from tasks.database import control_engine
 from tasks.decisions import Verdict, decide
@@ -77,7 +77,7 @@ def plan_rollback(
 
 @step(key="{environment}:{revision}")
 def apply_revision(
-    tx: Connection,  # noqa: ARG001 - the effect is in another database
+    tx: Connection,
     environment: str,
     revision: str,
 ) -> Moved:
@@ -86,6 +86,7 @@ def apply_revision(
     The DDL and its row in `headway.migration_run` are one transaction. It waits for locks at most
     `lock_timeout_seconds` and is then tried again; the error names the session in the way.
     """
+    _wait_without_snapshot(tx)
     return effect(
         "upgrade",
         {"environment": environment, "revision": revision},
@@ -97,7 +98,7 @@ def apply_revision(
 
 @step(key="{environment}:{revision}")
 def roll_back_revision(
-    tx: Connection,  # noqa: ARG001 - the effect is in another database
+    tx: Connection,
     environment: str,
     revision: str,
     allow_data_loss: bool = False,
@@ -108,6 +109,7 @@ def roll_back_revision(
     drops are counted, with those tables closed to writers. Refused with reason `would-lose-rows`
     if there are any and `allow_data_loss` is off.
     """
+    _wait_without_snapshot(tx)
     return effect(
         "downgrade",
         {"environment": environment, "revision": revision},
@@ -134,6 +136,13 @@ def validate_schema(
     if not found.is_sound:
         step_logger().warning("the schema of %s is not as it should be: %s", environment, found)
     return found
+
+
+def _wait_without_snapshot(tx: Connection) -> None:
+    # While the DDL runs elsewhere this transaction only waits. The server must not end it for
+    # that; and the portal of its last SELECT, which a command like this one replaces, would keep
+    # a snapshot that CREATE INDEX CONCURRENTLY waits for when both databases are the same.
+    tx.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
 def _evidence(environment: str) -> PlanEvidence:

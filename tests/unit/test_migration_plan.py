@@ -147,7 +147,11 @@ def test_rollback_of_more_than_is_applied_is_refused() -> None:
 def test_protected_environment_is_rolled_back_only_by_name(
     confirm: str | None, expected: str
 ) -> None:
-    facts = {"direction": "downgrade", "current": ("002",), "is_protected": True}
+    facts: dict[str, Any] = {
+        "direction": "downgrade",
+        "current": ("002",),
+        "is_protected": True,
+    }
     assert judge(**facts, confirm=confirm).verdict == expected
 
 

@@ -1,0 +1,426 @@
+"""The steps of a migration, against real databases, real locks and real cuts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from tasks import decisions, retries, rules, runs
+from tasks.errors import LockNotAcquired, NotFound, Refused
+from tasks.migrations import alembic_config, environments, moves, steps
+from tasks.migrations.status import migration_status
+from tasks.settings import load_settings
+from tests.database.migrations import (
+    apply_all,
+    copy_scripts,
+    history,
+    start_run,
+    write_revision,
+)
+
+HEAD = "004"
+ALL = ["001", "002", "003", "004"]
+
+
+@pytest.fixture
+def versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the revisions that a test may change, used instead of the real ones."""
+    folder = copy_scripts(tmp_path)
+    monkeypatch.setattr(alembic_config, "ROOT", tmp_path)
+    return folder
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Short waits for locks, and between tries."""
+    monkeypatch.setenv("HEADWAY_LOCK_TIMEOUT_SECONDS", "0.2")
+    monkeypatch.setattr(retries, "FIRST_DELAY_SECONDS", 0.05)
+    load_settings.cache_clear()
+    yield
+    load_settings.cache_clear()
+
+
+def current(engine: Engine) -> list[str]:
+    with engine.connect() as connection:
+        return list(connection.scalars(text("SELECT version_num FROM alembic_version")))
+
+
+def scalar(engine: Engine, query: str) -> object:
+    with engine.connect() as connection:
+        return connection.scalar(text(query))
+
+
+def execute(engine: Engine, statement: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+
+
+def roll_back(revision: str, *, allow_data_loss: bool = False) -> moves.Moved:
+    with runs.in_run(start_run("ada", "it was wrong")):
+        return steps.roll_back_revision(
+            environment="local", revision=revision, allow_data_loss=allow_data_loss
+        )
+
+
+def reasons(action: Callable[[], object]) -> list[str]:
+    with pytest.raises(Refused) as refusal:
+        action()
+    return [reason.code for reason in refusal.value.reasons]
+
+
+def test_empty_database_is_brought_to_head_one_revision_at_a_time(
+    bootstrapped_database: Engine,
+) -> None:
+    assert [(m.revision, m.outcome) for m in apply_all()] == [(r, "done") for r in ALL]
+    assert current(bootstrapped_database) == [HEAD]
+    assert history(bootstrapped_database) == [("upgrade", r) for r in ALL]
+
+
+def test_second_run_finds_nothing_to_do_and_decides_so(database: Engine) -> None:
+    assert apply_all() == []
+    with database.connect() as connection:
+        verdicts = connection.scalars(
+            text("SELECT verdict FROM headway.decision WHERE rule = 'migration-plan'")
+        ).all()
+    assert verdicts == ["nothing-to-do"]
+
+
+def test_history_row_carries_the_run_and_who_and_why(database: Engine) -> None:
+    run = start_run("ada", "it was wrong")
+    with runs.in_run(run):
+        steps.roll_back_revision(environment="local", revision=HEAD)
+    with database.connect() as connection:
+        row = connection.execute(
+            text("SELECT * FROM headway.migration_run ORDER BY id DESC LIMIT 1")
+        ).one()
+    assert (row.direction, row.revision, row.down_revision) == ("downgrade", "004", "003")
+    assert (str(row.run_id), row.actor, row.reason) == (run.id, "ada", "it was wrong")
+    assert row.environment == "local"
+
+
+def test_edited_revision_is_refused_before_anything_is_done(
+    database: Engine, versions: Path
+) -> None:
+    write_revision(versions, "005", HEAD)
+    path = next(versions.glob("*_001_*.py"))
+    path.write_text(path.read_text().replace("sa.Text, nullable=False)", "sa.String(99))"))
+    before = history(database)
+    assert reasons(apply_all) == ["edited-revision"]
+    assert current(database) == [HEAD]
+    assert history(database) == before
+
+
+def test_two_heads_are_refused_with_both_files(database: Engine, versions: Path) -> None:
+    write_revision(versions, "005", HEAD)
+    write_revision(versions, "006", HEAD)
+    with pytest.raises(Refused, match=r"005_test\.py.*006_test\.py"):
+        apply_all()
+    assert current(database) == [HEAD]
+
+
+def test_database_at_an_unknown_revision_is_refused(database: Engine) -> None:
+    execute(database, "UPDATE alembic_version SET version_num = '999'")
+    assert reasons(apply_all) == ["unknown-database-revision"]
+    [status] = migration_status()
+    assert (status.state, status.current_revision) == ("unknown", "999")
+
+
+def test_refused_plan_is_kept_as_a_decision_that_replays(database: Engine, versions: Path) -> None:
+    write_revision(versions, "005", "nowhere")
+    assert reasons(apply_all) == ["missing-down-revision"]
+    rules.load_rules()
+    with database.connect() as connection:
+        report = decisions.replay(connection, "migration:local")
+    assert (report.replayed, report.differences) == (1, ())
+
+
+def test_failing_revision_keeps_those_before_it_and_is_where_the_next_run_starts(
+    database: Engine, versions: Path
+) -> None:
+    write_revision(versions, "005", HEAD, 'op.create_table("a", sa.Column("x", sa.Integer))')
+    write_revision(versions, "006", "005", 'op.execute("SELECT 1 / 0")')
+    with pytest.raises(DBAPIError, match="division by zero"):
+        apply_all()
+    assert current(database) == ["005"]
+    write_revision(versions, "006", "005")
+    assert [m.revision for m in apply_all()] == ["006"]
+    assert history(database)[-2:] == [("upgrade", "005"), ("upgrade", "006")]
+
+
+def test_half_done_revision_leaves_nothing(database: Engine, versions: Path) -> None:
+    up = 'op.create_table("a", sa.Column("x", sa.Integer)); op.execute("SELECT 1 / 0")'
+    write_revision(versions, "005", HEAD, up)
+    with pytest.raises(DBAPIError):
+        apply_all()
+    assert scalar(database, "SELECT to_regclass('a')") is None
+    assert current(database) == [HEAD]
+
+
+def test_concurrent_index_in_an_autocommit_block_is_applied(
+    database: Engine, versions: Path
+) -> None:
+    up = (
+        "with op.get_context().autocommit_block(): "
+        'op.create_index("idx_x", "metric", ["kind"], postgresql_concurrently=True)'
+    )
+    write_revision(versions, "005", HEAD, up)
+    assert [m.outcome for m in apply_all()] == ["done"]
+    assert scalar(database, "SELECT indisvalid FROM pg_index WHERE indexrelid='idx_x'::regclass")
+    assert history(database)[-1] == ("upgrade", "005")
+
+
+def test_rollback_that_would_lose_rows_is_refused_with_counts(
+    database: Engine, versions: Path
+) -> None:
+    _add_losable_revision(database, versions)
+    moved = roll_back("005")
+    assert moved.outcome == "refused"
+    assert {(loss.place, loss.rows) for loss in moved.losses} == {
+        ("note", 3),
+        ("blank", 0),
+        ("metric.unit", 1),
+    }
+    assert reasons(moved.require_not_refused) == ["would-lose-rows"]
+    assert current(database) == ["005"]
+    assert scalar(database, "SELECT count(*) FROM note") == 3
+    assert history(database)[-1] == ("upgrade", "005")
+
+
+def test_rollback_loses_rows_when_that_is_allowed(database: Engine, versions: Path) -> None:
+    _add_losable_revision(database, versions)
+    assert roll_back("005", allow_data_loss=True).outcome == "done"
+    assert current(database) == [HEAD]
+    assert scalar(database, "SELECT to_regclass('note')") is None
+    verdicts = scalar(
+        database,
+        "SELECT array_agg(verdict) FROM headway.decision WHERE rule = 'rollback-losses'",
+    )
+    assert verdicts == ["allowed"]
+
+
+def test_rollback_of_empty_tables_needs_no_permission(database: Engine) -> None:
+    assert [roll_back(r).outcome for r in reversed(ALL)] == ["done"] * 4
+    assert current(database) == []
+    assert [m.outcome for m in apply_all()] == ["done"] * 4
+
+
+def test_renamed_table_is_not_a_loss(database: Engine, versions: Path) -> None:
+    back = 'op.rename_table("note", "remark")'
+    up = 'op.create_table("note", sa.Column("x", sa.Integer))'
+    write_revision(versions, "005", HEAD, up, back)
+    apply_all()
+    execute(database, "INSERT INTO note VALUES (1)")
+    assert roll_back("005").outcome == "done"
+    assert scalar(database, "SELECT count(*) FROM remark") == 1
+
+
+def test_rollback_of_what_is_not_applied_finds_it_done(database: Engine) -> None:
+    assert roll_back(HEAD).outcome == "done"
+    assert roll_back(HEAD).outcome == "already"
+    assert history(database)[-1] == ("downgrade", HEAD)
+
+
+@pytest.mark.usefixtures("quick")
+def test_held_table_fails_after_bounded_tries_and_names_the_holder(database: Engine) -> None:
+    roll_back(HEAD)
+    with database.connect() as holder:
+        holder.execute(text("SELECT * FROM ab_variants"))
+        pid = holder.scalar(text("SELECT pg_backend_pid()"))
+        started = time.monotonic()
+        with pytest.raises(LockNotAcquired, match=rf"session {pid} .*ab_variants in AccessShare"):
+            apply_all()
+    assert time.monotonic() - started < 10
+    assert current(database) == ["003"]
+    attempts = "SELECT count(*) FROM headway.step_attempt WHERE name = 'apply-revision'"
+    assert scalar(database, attempts) == 4
+    assert scalar(database, "SELECT bool_and(is_retryable) FROM headway.step_attempt")
+
+
+@pytest.mark.usefixtures("quick")
+def test_table_that_is_let_go_in_time_is_migrated_by_a_later_try(database: Engine) -> None:
+    roll_back(HEAD)
+    with ThreadPoolExecutor(1) as pool, database.connect() as holder:
+        holder.execute(text("SELECT * FROM ab_variants"))
+        applying = pool.submit(apply_all)
+        time.sleep(0.3)
+        holder.rollback()
+        assert [m.outcome for m in applying.result(30)] == ["done"]
+    assert current(database) == [HEAD]
+
+
+@pytest.mark.usefixtures("quick")
+def test_another_migrating_session_is_waited_for_and_named(database: Engine) -> None:
+    from tasks.migrations.session import migrating
+
+    roll_back(HEAD)
+    with (
+        database.connect() as other,
+        migrating(other, lock_timeout_seconds=1, statement_timeout_seconds=0),
+        pytest.raises(LockNotAcquired, match="holds the migration lock"),
+    ):
+        apply_all()
+    assert [m.outcome for m in apply_all()] == ["done"]
+
+
+def test_two_runs_at_once_apply_each_revision_once(bootstrapped_database: Engine) -> None:
+    barrier = threading.Barrier(2)
+
+    def run_together() -> list[moves.Moved]:
+        barrier.wait(10)
+        return apply_all()
+
+    with ThreadPoolExecutor(2) as pool:
+        both = [future.result(60) for future in [pool.submit(run_together) for _ in range(2)]]
+    done = sorted(m.revision for moved in both for m in moved if m.outcome == "done")
+    assert done == ALL
+    assert history(bootstrapped_database) == [("upgrade", r) for r in ALL]
+
+
+@pytest.mark.usefixtures("quick")
+def test_connection_cut_in_the_middle_is_retried_and_applied_once(
+    database: Engine, versions: Path
+) -> None:
+    up = 'op.create_table("a", sa.Column("x", sa.Integer)); op.execute("SELECT pg_sleep(1)")'
+    write_revision(versions, "005", HEAD, up)
+    victims = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND query LIKE 'SELECT pg_sleep%' "
+        "AND application_name LIKE 'headway-migrate%'"
+    )
+    with ThreadPoolExecutor(1) as pool:
+        applying = pool.submit(apply_all)
+        deadline = time.monotonic() + 20
+        while not scalar(database, victims):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert [m.outcome for m in applying.result(30)] == ["done"]
+    assert history(database)[-2:] == [("upgrade", HEAD), ("upgrade", "005")]
+    assert scalar(database, "SELECT count(*) FROM headway.step_attempt") == 1
+
+
+def test_run_that_died_after_the_effect_finds_it_in_the_history(database: Engine) -> None:
+    with runs.in_run(start_run()):
+        assert moves.find("local", HEAD, "downgrade") is None
+        moved = steps.roll_back_revision(environment="local", revision=HEAD)
+        assert moves.find("local", HEAD, "downgrade") == moved
+        assert moves.find("local", HEAD, "upgrade") is None
+    with runs.in_run(start_run()):
+        assert moves.find("local", HEAD, "downgrade") is None
+
+
+def test_revision_rolled_back_since_the_plan_is_not_applied_on_nothing(database: Engine) -> None:
+    roll_back(HEAD)
+    roll_back("003")
+    with runs.in_run(start_run()):
+        codes = reasons(lambda: steps.apply_revision(environment="local", revision=HEAD))
+    assert codes == ["plan-is-stale"]
+
+
+def test_validation_finds_drift_invalid_indexes_and_unvalidated_constraints(
+    database: Engine,
+) -> None:
+    execute(database, "ALTER TABLE ab_variants ALTER traffic_weight SET DEFAULT 0.7")
+    execute(database, "CREATE INDEX idx_hot ON metric (kind)")
+    execute(
+        database, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'idx_hot'::regclass"
+    )
+    execute(database, "ALTER TABLE metric ADD CONSTRAINT c CHECK (kind <> 'x') NOT VALID")
+    with runs.in_run(start_run()):
+        found = steps.validate_schema(environment="local", after="a test")
+    assert found.drift is not None
+    assert any("traffic_weight" in item for item in found.drift)
+    assert found.invalid_indexes == ("idx_hot",)
+    assert found.unvalidated_constraints == ("metric.c",)
+    assert not found.is_sound
+
+
+def test_status_says_where_each_environment_stands(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [(s.environment, s.state, s.current_revision) for s in migration_status()] == [
+        ("local", "current", HEAD)
+    ]
+    roll_back(HEAD)
+    [status] = migration_status()
+    assert (status.state, status.pending, status.head) == ("pending", (HEAD,), HEAD)
+    assert status.last_run is not None
+    assert status.last_run.startswith("downgrade 004")
+    execute(database, "ALTER TABLE metric DROP COLUMN description")
+    apply_all()
+    [status] = migration_status()
+    assert (status.state, status.drift) == ("drift", 1)
+
+
+def test_status_reports_an_edited_file_and_an_unreachable_database(
+    database: Engine, versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = next(versions.glob("*_002_*.py"))
+    path.write_text(path.read_text() + "# changed\n")
+    assert [status.state for status in migration_status()] == ["edited"]
+    _declare(monkeypatch, '{"gone": {"url": "postgresql://me:hunter2@127.0.0.1:1/x"}}')
+    [status] = migration_status()
+    assert status.state == "unreachable"
+    assert "hunter2" not in (status.problem or "")
+
+
+def test_environments_come_in_their_order_and_unknown_ones_list_them(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAGING_URL", database.url.render_as_string(hide_password=False))
+    declared = (
+        '{"prod": {"url": "postgresql:///p", "order": 2, "is_protected": true},'
+        ' "staging": {"url_env": "STAGING_URL", "order": 1}}'
+    )
+    _declare(monkeypatch, declared)
+    assert environments.names() == ("staging", "prod")
+    assert environments.name_of(environments.find("staging").url) == "staging"
+    assert environments.find("prod").is_protected
+    with pytest.raises(NotFound, match="staging, prod"):
+        environments.find("local")
+    assert apply_all("staging") == []
+
+
+def test_another_database_is_migrated_while_the_ledger_stays_in_the_control_database(
+    database: Engine, new_database: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with new_database() as staging:  # type: ignore[attr-defined]
+        monkeypatch.setenv("STAGING_URL", staging.url.render_as_string(hide_password=False))
+        _declare(monkeypatch, '{"staging": {"url_env": "STAGING_URL"}}')
+        with runs.in_run(start_run()):
+            plan = steps.plan_rollback(environment="staging", steps=1)
+            [planned] = plan.revisions
+            steps.roll_back_revision(environment="staging", revision=planned.revision)
+        assert current(staging) == ["003"]
+        assert history(staging)[-1] == ("downgrade", HEAD)
+        assert scalar(staging, "SELECT count(*) FROM headway.step") == 0
+    assert current(database) == [HEAD]
+    assert scalar(database, "SELECT count(*) FROM headway.step") == 2
+
+
+def _add_losable_revision(database: Engine, versions: Path) -> None:
+    up = (
+        'op.create_table("note", sa.Column("x", sa.Integer)); '
+        'op.create_table("blank", sa.Column("x", sa.Integer)); '
+        'op.add_column("metric", sa.Column("unit", sa.Text))'
+    )
+    back = 'op.drop_column("metric", "unit"); op.drop_table("blank"); op.drop_table("note")'
+    write_revision(versions, "005", HEAD, up, back)
+    apply_all()
+    execute(database, "INSERT INTO note SELECT generate_series(1, 3)")
+    execute(
+        database,
+        "INSERT INTO metric (name, kind, event_type, aggregation, missing, unit) VALUES "
+        "('a', 'mean', 'e', 'sum', 'zero', 'ms'), ('b', 'mean', 'e', 'sum', 'zero', NULL)",
+    )
+
+
+def _declare(monkeypatch: pytest.MonkeyPatch, declared: str) -> None:
+    monkeypatch.setenv("HEADWAY_ENVIRONMENTS", declared)
+    load_settings.cache_clear()
