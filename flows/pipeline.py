@@ -16,10 +16,14 @@ import prefect
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.states import Failed
+from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import ValidationError
 
 from tasks import runs
 from tasks.errors import InputError, Refused
+
+# Each may hold two connections, its transaction and its journal; the pool has 15.
+_STEPS_AT_ONCE = 6
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,7 +55,12 @@ def pipeline(
         # Prefect would resolve annotations that are text in this module, not in the function's.
         body.__annotations__ = inspect.get_annotations(function, eval_str=True)
         body.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
-        made = prefect.flow(name=name, flow_run_name=run_name, validate_parameters=True)(body)
+        made = prefect.flow(
+            name=name,
+            flow_run_name=run_name,
+            validate_parameters=True,
+            task_runner=ThreadPoolTaskRunner(max_workers=_STEPS_AT_ONCE),
+        )(body)
         _pipelines[name] = made
         return cast(
             "prefect.Flow[P, R]", made
