@@ -24,6 +24,7 @@ from sqlalchemy import Engine
 
 from flows import stack
 from flows.automations import create_automations, dead_worker
+from flows.processes import ROOT
 from flows.rollout import progress_rollouts
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ def eventually(look: Callable[[], T | None], seconds: float) -> T | None:
 
 def every_minute(path: Path) -> Path:
     """`prefect.yaml` with one deployment only, due every minute."""
-    content = yaml.safe_load((stack.ROOT / "prefect.yaml").read_text("utf-8"))
+    content = yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))
     deployment = next(
         each for each in content["deployments"] if "progress_rollouts" in each["entrypoint"]
     )

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
+from tasks import embedded
 from tasks.embedded.locks import is_locked
 
 ROOT = Path(__file__).parents[2]
@@ -27,10 +29,15 @@ PIPELINES = {"analyze-experiments", "progress-rollouts"}
 def headway_up(home: Path) -> Iterator[subprocess.Popen[str]]:
     unwanted = ("HEADWAY_", "PREFECT_", "DATABASE_URL")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(unwanted)}
+    settings = {
+        "HEADWAY_DATA_DIR": str(home),
+        "HEADWAY_LOCK_TIMEOUT_SECONDS": "60",
+        "PYTHONUNBUFFERED": "1",
+    }
     process = subprocess.Popen(
         UP,
         cwd=ROOT,
-        env=environment | {"HEADWAY_DATA_DIR": str(home), "PYTHONUNBUFFERED": "1"},
+        env=environment | settings,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -71,6 +78,39 @@ def await_completed(api: str, wanted: set[str], seconds: float = 90.0) -> dict[s
         time.sleep(0.5)
     assert wanted <= set(found), post(f"{api}/flow_runs/filter", {})
     return found
+
+
+@contextmanager
+def rollouts_locked(home: Path) -> Iterator[None]:
+    """Somebody holds a lock, so that a run hangs in the middle of a step."""
+    server = embedded.start(home / "postgres")
+    try:
+        with psycopg.connect(server.url().replace("+psycopg", "")) as connection:
+            connection.execute("LOCK TABLE rollout IN ACCESS EXCLUSIVE MODE")
+            yield
+    finally:
+        server.close()
+
+
+def start_progress_rollouts(api: str) -> str:
+    """Id of a run that has begun."""
+    found = httpx.get(f"{api}/deployments/name/progress-rollouts/hourly").raise_for_status().json()
+    run = httpx.post(
+        f"{api}/deployments/{found['id']}/create_flow_run", json={"state": {"type": "SCHEDULED"}}
+    ).raise_for_status()
+    run_id = str(run.json()["id"])
+    await_state(api, run_id, "RUNNING")
+    return run_id
+
+
+def await_state(api: str, run_id: str, wanted: str, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        run = httpx.get(f"{api}/flow_runs/{run_id}").raise_for_status().json()
+        if run["state_type"] == wanted:
+            return
+        time.sleep(0.3)
+    raise AssertionError(run["state"])
 
 
 def left_running(home: Path) -> list[str]:
@@ -118,8 +158,10 @@ def test_up_shows_runs_stops_cleanly_and_goes_on_where_it_stopped(tmp_path: Path
             assert second.returncode == 1
 
         deployments = post(f"{api}/deployments/filter", {})
-        first.send_signal(signal.SIGINT)
-        output, _ = first.communicate(timeout=60)
+        with rollouts_locked(home):
+            interrupted = start_progress_rollouts(api)
+            first.send_signal(signal.SIGINT)
+            output, _ = first.communicate(timeout=60)
         assert "Stopped." in output, output
         assert "Traceback" not in output, output
         assert first.returncode == 0
@@ -131,6 +173,7 @@ def test_up_shows_runs_stops_cleanly_and_goes_on_where_it_stopped(tmp_path: Path
         assert {each["id"] for each in post(f"{api}/deployments/filter", {})} == {
             each["id"] for each in deployments
         }
+        await_state(api, interrupted, "COMPLETED")
         again.send_signal(signal.SIGKILL)
         again.wait()
         assert nothing_runs(home), left_running(home)
