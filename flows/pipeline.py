@@ -59,7 +59,7 @@ def pipeline(
             name=name,
             flow_run_name=run_name,
             validate_parameters=True,
-            task_runner=ThreadPoolTaskRunner(max_workers=_STEPS_AT_ONCE),
+            task_runner=_task_runner(),
         )(body)
         _pipelines[name] = made
         return cast(
@@ -67,6 +67,10 @@ def pipeline(
         )  # a refusal's state never reaches the caller: it is raised
 
     return decorate
+
+
+def _task_runner() -> ThreadPoolTaskRunner[Any]:
+    return ThreadPoolTaskRunner(max_workers=_STEPS_AT_ONCE)
 
 
 def pipelines() -> dict[str, prefect.Flow[..., Any]]:

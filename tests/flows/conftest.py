@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 
 import pytest
 
+# Prefect leaves sockets of its clients to the garbage collector, which finds them at any time,
+# also in later tests of other folders and after the last.
+_LEFT_BY_PREFECT = "Exception ignored in. <socket.socket"
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tolerate what Prefect leaves: sockets of its clients, closed by the collector at any time."""
-    tolerated = (
-        "ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"
-    )
-    config.addinivalue_line("filterwarnings", tolerated)
+    """Tolerate it while tests run."""
+    line = f"ignore:{_LEFT_BY_PREFECT}:pytest.PytestUnraisableExceptionWarning"
+    config.addinivalue_line("filterwarnings", line)
+
+
+def pytest_unconfigure() -> None:
+    """Tolerate it after the last test."""
+    warnings.filterwarnings("ignore", _LEFT_BY_PREFECT, pytest.PytestUnraisableExceptionWarning)
 
 
 @pytest.fixture(scope="session")

@@ -234,8 +234,8 @@ def test_a_step_logs_to_the_run(database: Engine, caplog: pytest.LogCaptureFixtu
 def test_artifacts_are_left_under_keys_that_prefect_takes(database: Engine) -> None:
     publish()
     report, table = Artifact.get("test-report-1"), Artifact.get("test-table")
-    assert report is not None
-    assert table is not None
+    assert isinstance(report, Artifact)
+    assert isinstance(table, Artifact)
     assert report.data == "# hello"
     assert table.data == '[{"a": 1}]'
 
