@@ -38,6 +38,7 @@ for _command in (
     rollouts.rollout,
     ledger.runs,
     ledger.resume,
+    ledger.decisions,
     ledger.replay,
     ledger.purge,
     local.up,

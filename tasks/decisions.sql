@@ -14,3 +14,11 @@ FROM headway.decision
 WHERE id > :after_id AND (CAST(:subject AS text) IS NULL OR subject = :subject)
 ORDER BY id
 LIMIT :page_size;
+
+-- name: latest_decisions
+-- The newest decisions first.
+SELECT id, subject, verdict, reasons, rule, rule_version, actor, reason, decided_at
+FROM headway.decision
+WHERE CAST(:subject AS text) IS NULL OR subject = :subject
+ORDER BY id DESC
+LIMIT :limit;

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from flows.commands.output import act, emit, json_option, remote_option, table
+from flows.commands.output import act, emit, json_option, person_options, remote_option, table
 
 
 @click.group()
@@ -18,9 +18,8 @@ def experiment() -> None:
 @json_option
 def list_experiments(as_json: bool) -> None:
     """List experiments with their status and winner."""
-    from tasks.experiments.status import experiment_status
-
     from tasks.database import control_engine
+    from tasks.experiments.status import experiment_status
 
     with control_engine().connect() as connection:
         found = experiment_status(connection)
@@ -41,6 +40,25 @@ def ingest(path: Path, name: str | None, batch_size: int, remote: bool, as_json:
 
 
 @experiment.command()
+@click.argument("plan", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@person_options
+@remote_option
+@json_option
+def create(plan: Path, actor: str, reason: str, remote: bool, as_json: bool) -> None:
+    """Start the experiment that the JSON file PLAN describes (docs/experiments.md)."""
+    import json
+
+    from tasks.errors import InputError
+
+    try:
+        described = json.loads(plan.read_text("utf-8"))
+    except ValueError as error:
+        raise InputError(f"{plan} is not a JSON file: {error}") from None
+    parameters = {"plan": described, "actor": actor, "reason": reason}
+    act("flows.analyze:create_experiment", parameters, remote=remote, as_json=as_json)
+
+
+@experiment.command()
 @remote_option
 @json_option
 def analyze(remote: bool, as_json: bool) -> None:
@@ -53,9 +71,8 @@ def analyze(remote: bool, as_json: bool) -> None:
 @json_option
 def report(name: str, as_json: bool) -> None:
     """Print the last analysis of the experiment NAME."""
-    from tasks.experiments.status import latest_analysis
-
     from tasks.database import control_engine
+    from tasks.experiments.status import latest_analysis
 
     with control_engine().connect() as connection:
         found = latest_analysis(connection, name)
@@ -68,9 +85,8 @@ def report(name: str, as_json: bool) -> None:
 @json_option
 def variant(name: str, user_id: str, as_json: bool) -> None:
     """Say which variant of the experiment NAME the user USER_ID gets."""
-    from tasks.experiments.assignment import get_variant
-
     from tasks.database import control_engine
+    from tasks.experiments.assignment import get_variant
 
     with control_engine().begin() as connection:
         answer = get_variant(connection, name, user_id)

@@ -33,8 +33,33 @@ def resume(run_id: str, as_json: bool) -> None:
     emit(resumed, as_json, f"{resumed.flow} {resumed.run_id}: {resumed.outcome}")
 
 
+subject_option = click.option(
+    "--subject", help="Only decisions about this, for example `rollout:7`."
+)
+
+
 @click.command()
-@click.option("--subject", help="Only decisions about this, for example `rollout:7`.")
+@subject_option
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@json_option
+def decisions(subject: str | None, limit: int, as_json: bool) -> None:
+    """List the newest decisions: what was decided, why, by which rule."""
+    from tasks.database import control_engine
+    from tasks.decisions import QUERIES
+
+    with control_engine().connect() as connection:
+        asked = {"subject": subject, "limit": limit}
+        found = connection.execute(QUERIES["latest_decisions"], asked).mappings().all()
+    documents = [dict(row) for row in found]
+    rows = [
+        [d["id"], d["subject"], d["verdict"], "; ".join(r["message"] for r in d["reasons"])]
+        for d in documents
+    ]
+    emit(documents, as_json, table(["decision", "about", "verdict", "why"], rows))
+
+
+@click.command()
+@subject_option
 @json_option
 def replay(subject: str | None, as_json: bool) -> None:
     """Recompute every stored decision and list those that come out differently.

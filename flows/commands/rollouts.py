@@ -16,9 +16,8 @@ def rollout() -> None:
 @json_option
 def list_rollouts(as_json: bool) -> None:
     """List rollouts with their percentage, state and stage."""
-    from tasks.rollouts.status import rollout_status
-
     from tasks.database import control_engine
+    from tasks.rollouts.status import rollout_status
 
     with control_engine().connect() as connection:
         found = rollout_status(connection)
@@ -39,6 +38,22 @@ def check(user_id: str, model_version: str, as_json: bool) -> None:
         answer = should_use_new_model(connection, user_id, model_version)
     document = {"user_id": user_id, "model_version": model_version, "should_use": answer}
     emit(document, as_json, "yes" if answer else "no")
+
+
+@rollout.command()
+@click.argument("name")
+@click.argument("model_version")
+@click.option("--schedule", help="Stages as percentage/hours, such as 5/2h,25/4h,100/24h.")
+@click.option("--experiment", help="The experiment whose winner this is.")
+@click.option("--variant", help="Its winning variant.")
+@click.option("--resalt", is_flag=True, help="Draw other users than the version's last rollout.")
+@person_options
+@remote_option
+@json_option
+def start(remote: bool, as_json: bool, **given: str | bool | None) -> None:
+    """Start the rollout NAME of MODEL_VERSION: its first stage is exposed at once."""
+    parameters = {name: value for name, value in given.items() if value is not None}
+    act("flows.rollout:start_rollout", parameters, remote=remote, as_json=as_json)
 
 
 @rollout.command()
