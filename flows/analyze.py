@@ -13,6 +13,7 @@ from tasks.experiments import report, steps
 from tasks.experiments.analysis import Analysis, Ingested, StartedExperiment
 from tasks.experiments.files import scan_file
 from tasks.experiments.plan import ExperimentPlan
+from tasks.runs import current_run
 
 Text = Annotated[str, Field(min_length=1)]
 
@@ -55,7 +56,7 @@ def ingest_events(
         steps.ingest_batch(path=path, sha256=scan.sha256, batch=batch, experiment=experiment)
         for batch in scan.batches
     ]
-    ingested = Ingested.of(path, batches)
+    ingested = Ingested.of(path, batches, current_run().id)
     publish_report("ingest-events", ingested.as_markdown())
     return ingested
 
@@ -73,18 +74,18 @@ def analyze_experiments() -> list[Analysis]:
         publish_report("experiments", "No experiment is due: there was nothing to analyze.")
         return []
     quality = steps.check_experiment_data()
-    analyses: list[Analysis] = []
-    failures: dict[str, str] = {}
-    for experiment in due:
-        try:
-            analysis = steps.analyze_experiment(experiment_id=experiment.id, quality=quality)
-        except Exception as error:  # named below; the others go on
-            failures[experiment.name] = f"{type(error).__name__}: {error}"
-            continue
-        analyses.append(analysis)
-        if not analysis.is_skipped:
-            publish_report(f"experiment-{analysis.experiment}", report.as_markdown(analysis))
+    looks = steps.analyze_experiment.map(
+        [{"experiment_id": experiment.id, "quality": quality} for experiment in due]
+    )
+    analyses = [look for look in looks if isinstance(look, Analysis)]
+    for analysis in (each for each in analyses if not each.is_skipped):
+        publish_report(f"experiment-{analysis.experiment}", report.as_markdown(analysis))
     publish_table("analyze-experiments", [report.summary_row(analysis) for analysis in analyses])
+    failures = {
+        experiment.name: f"{type(look).__name__}: {look}"
+        for experiment, look in zip(due, looks, strict=True)
+        if isinstance(look, Exception)
+    }
     if failures:
         raise ItemsFailed("experiments", failures)
     return analyses

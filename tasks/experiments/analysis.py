@@ -78,7 +78,7 @@ class IngestedBatch(BaseModel):
     duplicates: int
     rejected: int
     reasons: dict[str, int] = {}
-    is_known: bool = False  # loaded before: nothing was done now
+    run_id: str  # the run that loaded it, this one or an earlier one
 
 
 class Ingested(BaseModel):
@@ -102,15 +102,15 @@ class Ingested(BaseModel):
         return self.known_batches == self.batches
 
     @classmethod
-    def of(cls, path: str, batches: Sequence[IngestedBatch]) -> Ingested:
-        """Add up the batches of a file."""
+    def of(cls, path: str, batches: Sequence[IngestedBatch], run_id: str) -> Ingested:
+        """Add up the batches of a file; those of another run than ``run_id`` were known."""
         reasons: Counter[str] = Counter()
         for batch in batches:
             reasons.update(batch.reasons)
         return cls(
             path=path,
             batches=len(batches),
-            known_batches=sum(batch.is_known for batch in batches),
+            known_batches=sum(batch.run_id != run_id for batch in batches),
             rows=sum(batch.rows for batch in batches),
             assignments=sum(batch.assignments for batch in batches),
             events=sum(batch.events for batch in batches),
@@ -121,10 +121,12 @@ class Ingested(BaseModel):
 
     def as_markdown(self) -> str:
         """Write what was loaded, and what was not and why."""
-        rejected = "".join(f"\n- {rows} × `{code}`" for code, rows in sorted(self.reasons.items()))
-        kept = "\n\nRejected rows are in table `rejected_row`:" if self.rejected else ""
+        known = self.known_batches
+        found = f" {known} of the batches had been loaded before and were left alone." * (known > 0)
+        kept = " Rejected rows are in table `rejected_row`:" * (self.rejected > 0)
+        reasons = "".join(f"\n- {rows} × `{code}`" for code, rows in sorted(self.reasons.items()))
         return (
             f"# Loaded {self.path}\n\n{self.rows} rows in {self.batches} batches: "
-            f"{self.assignments} assignments and {self.events} events are new, "
-            f"{self.duplicates} were known, {self.rejected} rejected.{kept}\n{rejected}\n"
+            f"{self.assignments} assignments, {self.events} events, {self.duplicates} duplicates, "
+            f"{self.rejected} rejected.{found}{kept}\n{reasons}\n"
         )

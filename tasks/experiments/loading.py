@@ -11,6 +11,7 @@ from tasks.database import load_queries
 from tasks.experiments.analysis import IngestedBatch
 from tasks.experiments.events import Row
 from tasks.experiments.files import Batch, read_batch
+from tasks.runs import current_run
 
 QUERIES = load_queries(__package__)
 _COLUMNS = ", ".join(field.name for field in fields(Row))
@@ -41,6 +42,7 @@ def load(
         duplicates=good.assignments + good.events - assignments - events,
         rejected=sum(reasons.values()),
         reasons=reasons,
+        run_id=current_run().id,
     )
 
 
@@ -53,7 +55,7 @@ def known_batch(batch: Batch, known: Any) -> IngestedBatch:
         events=known.event_count,
         duplicates=known.duplicate_count,
         rejected=known.rejected_count,
-        is_known=True,
+        run_id=known.run_id,
     )
 
 

@@ -50,7 +50,7 @@ WHERE e.experiment_name = :name;
 
 -- name: find_batch
 -- The counts of a batch that was loaded before, by whatever run.
-SELECT id, assignment_count, event_count, duplicate_count, rejected_count
+SELECT run_id::text AS run_id, assignment_count, event_count, duplicate_count, rejected_count
 FROM ingest_batch
 WHERE content_sha256 = :sha256 AND experiment_name = :experiment
   AND first_row = :first_row AND row_count = :row_count;
@@ -299,9 +299,10 @@ INSERT INTO variant_metric (
 -- name: fill_variant
 -- The result columns of one arm.
 UPDATE ab_variants
-SET impressions = :assigned, conversions = :converted,
-    conversion_rate = CASE WHEN :assigned = 0 THEN 0
-                           ELSE CAST(:converted AS double precision) / :assigned END,
+SET impressions = CAST(:assigned AS bigint), conversions = CAST(:converted AS bigint),
+    conversion_rate = COALESCE(
+        CAST(:converted AS bigint)::double precision / NULLIF(CAST(:assigned AS bigint), 0), 0
+    ),
     total_value = :total, confidence_interval_lower = :lower, confidence_interval_upper = :upper,
     updated_at = headway.clock_now()
 WHERE id = :variant_id;

@@ -101,10 +101,10 @@ def test_a_skipped_experiment_says_so() -> None:
 def test_batches_of_a_file_add_up() -> None:
     counts = {"rows": 5, "assignments": 1, "events": 1, "duplicates": 1}
     batches = [
-        IngestedBatch(number=n, rejected=2, reasons={"bad-number": 2}, is_known=n == 0, **counts)
+        IngestedBatch(number=n, rejected=2, reasons={"bad-number": 2}, run_id=f"r{n}", **counts)
         for n in range(2)
     ]
-    ingested = Ingested.of("a.csv", batches)
+    ingested = Ingested.of("a.csv", batches, "r1")
     assert (ingested.rows, ingested.rejected, ingested.reasons) == (10, 4, {"bad-number": 4})
-    assert not ingested.is_known
+    assert (ingested.known_batches, ingested.is_known) == (1, False)
     assert "4 × `bad-number`" in ingested.as_markdown()

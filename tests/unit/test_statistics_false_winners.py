@@ -33,8 +33,7 @@ def deviates() -> NDArray[np.float64]:
 
 def _crossed(z: NDArray[np.float64], alpha: float) -> NDArray[np.bool_]:
     bounds = np.array([bound.z for bound in group_sequential_bounds(list(FRACTIONS), alpha)])
-    found: NDArray[np.bool_] = (np.abs(z) >= bounds).any(axis=2)
-    return found
+    return np.asarray((np.abs(z) >= bounds).any(axis=2))
 
 
 def test_some_arm_is_called_significant_at_most_as_often_as_alpha(
@@ -64,7 +63,7 @@ def test_the_plain_test_at_every_look_would_be_wrong_several_times_as_often(
 def test_the_rule_decides_as_the_vectorised_simulation_does(
     deviates: NDArray[np.float64],
 ) -> None:
-    significant = _crossed(deviates, 0.025).any(axis=1)
+    significant = np.asarray(_crossed(deviates, 0.025).any(axis=1))
     chosen = [*np.flatnonzero(significant)[:15], *np.flatnonzero(~significant)[:5]]
     for run in chosen:
         evidence = _evidence(deviates[run])

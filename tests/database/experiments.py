@@ -1,0 +1,117 @@
+"""Experiments for tests: a plan, a file of rows, a run of the ledger's own."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from tasks import ledger
+from tasks.experiments import steps
+from tasks.experiments.analysis import Analysis, Ingested
+from tasks.experiments.evidence import Quality
+from tasks.experiments.files import scan_file
+from tasks.experiments.plan import ExperimentPlan
+
+PASSED = Quality(outcome="passed")
+DAY = "2026-01-0"
+
+
+@contextmanager
+def new_run() -> Iterator[str]:
+    """Another run: steps of scope `run` are done again."""
+    run = ledger.RunInfo(id=str(uuid.uuid4()), flow="test", entrypoint="tests:test", mode="ledger")
+    with ledger.in_run(run):
+        yield run.id
+
+
+def plan(**changes: Any) -> ExperimentPlan:
+    """Two arms, half each, the mean of what is spent."""
+    fields: dict[str, Any] = {
+        "name": "buttons",
+        "variants": [
+            {"name": "control", "weight": 0.5, "is_control": True},
+            {"name": "red", "weight": 0.5},
+        ],
+        "metric": metric(),
+        "planned_sample_size": 400,
+        "minimum_sample_size": 10,
+    }
+    return ExperimentPlan.model_validate(fields | changes)
+
+
+def metric(**changes: Any) -> dict[str, Any]:
+    """What is spent in all, by those who spent something."""
+    fields = {
+        "name": "spend",
+        "kind": "mean",
+        "event_type": "buy",
+        "aggregation": "sum",
+        "missing": "exclude",
+    }
+    return fields | changes
+
+
+def assignment(user: str, variant: str, **changes: Any) -> dict[str, Any]:
+    """One row that assigns a unit."""
+    row = {"experiment": "buttons", "user_id": user, "variant": variant}
+    return row | {"assigned_at": f"{DAY}1T00:00:00Z"} | changes
+
+
+def event(user: str, value: float | None, event_id: str = "", **changes: Any) -> dict[str, Any]:
+    """One row of what a unit did."""
+    row = {"experiment": "buttons", "user_id": user, "event_type": "buy", "event_value": value}
+    return row | {"event_timestamp": f"{DAY}2T00:00:00Z", "event_id": event_id} | changes
+
+
+def arms(control: Sequence[float], red: Sequence[float], start: int = 0) -> list[dict[str, Any]]:
+    """Rows for two arms whose units spent these sums; units are numbered from ``start``."""
+    rows = []
+    for name, values in (("control", control), ("red", red)):
+        for number, value in enumerate(values, start):
+            user = f"{name}-{number}"
+            rows += [assignment(user, name), event(user, value, f"e-{user}")]
+    return rows
+
+
+def load(
+    folder: Path, rows: Sequence[dict[str, Any]], batch_size: int = 1000, name: str = "rows"
+) -> Ingested:
+    """Write the rows as JSON lines and ingest them in a run of its own."""
+    path = folder / f"{name}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return load_file(path, batch_size)
+
+
+def load_file(path: Path, batch_size: int = 1000) -> Ingested:
+    """Ingest a file in a run of its own."""
+    scan = scan_file(str(path), batch_size)
+    with new_run() as run_id:
+        batches = [
+            steps.ingest_batch(path=str(path), sha256=scan.sha256, batch=batch)
+            for batch in scan.batches
+        ]
+    return Ingested.of(str(path), batches, run_id)
+
+
+def start(**changes: Any) -> str:
+    """Start an experiment; returns its id."""
+    with new_run():
+        return steps.start_experiment(plan=plan(**changes)).id
+
+
+def look(experiment_id: str, quality: Quality = PASSED) -> Analysis:
+    """Look at an experiment in a run of its own."""
+    with new_run():
+        return steps.analyze_experiment(experiment_id=experiment_id, quality=quality)
+
+
+def rows_of(engine: Engine, query: str) -> list[tuple[Any, ...]]:
+    """Read rows as plain tuples."""
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
