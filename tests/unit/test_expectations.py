@@ -1,4 +1,4 @@
-"""The suites are reviewed as JSON; run this file as a script to write the snapshot anew."""
+"""The suites are reviewed as JSON: `python -m tests.unit.test_expectations` writes it anew."""
 
 from __future__ import annotations
 
