@@ -198,7 +198,7 @@ BEGIN
     VALUES
         (assigned.experiment_id, assigned.variant_id, assigned.id, event_type, event_value,
          event_data, moment, source, event_id)
-    ON CONFLICT (experiment_id, event_id) DO NOTHING;
+    ON CONFLICT DO NOTHING; -- a target would read event_id as the parameter
     IF NOT FOUND THEN
         RETURN false;
     END IF;

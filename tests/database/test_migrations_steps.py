@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from tasks import decisions, retries, rules, runs
+from tasks.database import control_engine
 from tasks.errors import LockNotAcquired, NotFound, Refused
 from tasks.migrations import alembic_config, environments, moves, steps
 from tasks.migrations.status import migration_status
@@ -270,6 +271,7 @@ def test_another_migrating_session_is_waited_for_and_named(database: Engine) -> 
 
 
 def test_two_runs_at_once_apply_each_revision_once(bootstrapped_database: Engine) -> None:
+    control_engine()  # made once, before there are two threads
     barrier = threading.Barrier(2)
 
     def run_together() -> list[moves.Moved]:

@@ -1,0 +1,127 @@
+"""The migration flows, by Prefect and by the ledger alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from flows.migrate import apply_migrations, roll_back_migrations
+from flows.pipeline import run_by_ledger
+from tasks.errors import InputError, Refused
+from tasks.migrations import alembic_config
+from tasks.settings import load_settings
+from tests.database.migrations import ROOT, copy_scripts, history, write_revision
+
+ALL = ["001", "002", "003", "004"]
+PERSON = {"actor": "ada", "reason": "a test"}
+
+
+def rows(engine: Engine) -> list[tuple[Any, ...]]:
+    query = text(
+        "SELECT environment, revision, down_revision, direction, content_checksum "
+        "FROM headway.migration_run ORDER BY id"
+    )
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def test_flow_brings_an_empty_database_to_head_under_prefect(empty_database: Engine) -> None:
+    result = apply_migrations(actor="ada", reason="first set-up")
+    assert [(m.revision, m.outcome) for m in result.moved] == [(r, "done") for r in ALL]
+    assert result.check.is_sound
+    again = apply_migrations()
+    assert again.verdict == "nothing-to-do"
+    assert "nothing to do" in again.summary
+    with empty_database.connect() as connection:
+        actors = connection.scalars(text("SELECT actor FROM headway.migration_run")).all()
+        states = connection.scalars(text("SELECT state::text FROM headway.run")).all()
+    assert actors == ["ada"] * 4
+    assert states == ["completed", "completed"]
+
+
+def test_rollback_undoes_in_reverse_and_leaves_the_ledger_alone(database: Engine) -> None:
+    result = roll_back_migrations(actor="ada", reason="a test", steps=4)
+    assert [m.revision for m in result.moved] == ["004", "003", "002", "001"]
+    assert history(database)[-4:] == [("downgrade", r) for r in reversed(ALL)]
+    assert [m.revision for m in apply_migrations().moved] == ALL
+    with database.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM headway.decision")) == 6
+
+
+def test_refusal_ends_the_prefect_run_as_refused(database: Engine) -> None:
+    state = roll_back_migrations(**PERSON, steps=9, return_state=True)
+    assert (state.type.value, state.name) == ("FAILED", "Refused")
+    assert "fewer-applied" in (state.message or "")
+
+
+def test_flow_and_command_line_leave_the_same_history(empty_database: Engine) -> None:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("HEADWAY_")}
+    url = empty_database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    for arguments in (("upgrade", "head"), ("downgrade", "-1"), ("upgrade", "head")):
+        subprocess.run(
+            [sys.executable, "-m", "alembic", *arguments],
+            cwd=ROOT,
+            env={**kept, "DATABASE_URL": url},
+            check=True,
+            capture_output=True,
+        )
+    by_alembic = rows(empty_database)
+    run_by_ledger(roll_back_migrations, {**PERSON, "steps": 4})
+    before = len(rows(empty_database))
+    run_by_ledger(apply_migrations, {})
+    run_by_ledger(roll_back_migrations, PERSON)
+    run_by_ledger(apply_migrations, {})
+    assert rows(empty_database)[before:] == by_alembic
+
+
+def test_rows_are_lost_only_when_that_is_allowed(
+    database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = copy_scripts(tmp_path)
+    monkeypatch.setattr(alembic_config, "ROOT", tmp_path)
+    up = 'op.create_table("note", sa.Column("x", sa.Integer))'
+    write_revision(versions, "005", "004", up, 'op.drop_table("note")')
+    run_by_ledger(apply_migrations, {})
+    with database.begin() as connection:
+        connection.execute(text("INSERT INTO note VALUES (1), (2)"))
+    with pytest.raises(Refused, match=r"would-lose-rows.*note \(2 rows\)"):
+        run_by_ledger(roll_back_migrations, PERSON)
+    result = run_by_ledger(roll_back_migrations, {**PERSON, "allow_data_loss": True})
+    assert [loss.rows for loss in result.moved[0].losses] == [2]
+    assert "| 005 | rolled back |" in result.as_markdown()
+
+
+def test_protected_environment_needs_its_name(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = database.url.render_as_string(hide_password=False)
+    monkeypatch.setenv("PROD_URL", url)
+    monkeypatch.setenv(
+        "HEADWAY_ENVIRONMENTS", '{"prod": {"url_env": "PROD_URL", "is_protected": true}}'
+    )
+    load_settings.cache_clear()
+    with pytest.raises(Refused, match="protected-environment"):
+        run_by_ledger(roll_back_migrations, {**PERSON, "environment": "prod"})
+    confirmed = {**PERSON, "environment": "prod", "confirm": "prod"}
+    assert run_by_ledger(roll_back_migrations, confirmed).moved[0].outcome == "done"
+
+
+def test_run_that_is_repeated_does_nothing_twice(database: Engine) -> None:
+    run_id = "7f0c1f8e-6a55-4f5e-9d5e-0a54c8a7e001"
+    first = run_by_ledger(roll_back_migrations, PERSON, run_id)
+    second = run_by_ledger(roll_back_migrations, PERSON, run_id)
+    assert second == first
+    assert history(database)[-1] == ("downgrade", "004")
+    assert history(database).count(("downgrade", "004")) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"actor": ""}, {"stepz": 1}])
+def test_impossible_parameters_are_named(database: Engine, wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        run_by_ledger(roll_back_migrations, {**PERSON, **wrong})
