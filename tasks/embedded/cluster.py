@@ -51,8 +51,11 @@ def environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
 
 
-def initialise(place: Place, fsync: bool) -> None:
-    """Make the cluster if there is none; a half-made one never bears its name."""
+def initialise(place: Place, fsync: bool, lock: int) -> None:
+    """Make the cluster if there is none; a half-made one never bears its name.
+
+    ``lock`` is the server's, which initdb inherits: should we be killed, the next one waits for it.
+    """
     if place.cluster.exists():
         check_owner(place)
         _check_version(place)
@@ -70,6 +73,7 @@ def initialise(place: Place, fsync: bool) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        pass_fds=(lock,),
         check=False,
     )
     if result.returncode != 0:

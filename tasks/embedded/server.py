@@ -123,11 +123,15 @@ def _join(data_dir: Path, tcp: bool) -> Running | None:
 
 def _launch(data_dir: Path, tcp: bool, fsync: bool, isolation: Isolation) -> Running:
     place = choose_place(data_dir, isolation)
-    cluster.initialise(place, fsync)
-    socket = cluster.make_socket_folder(place, data_dir)
-    _watch(data_dir, cluster.stop_command(place), socket)  # first: a kill may come in between
-    command = cluster.start_command(place, socket, tcp, fsync)
-    log_start = _spawn(data_dir, command)
+    # All processes of the server inherit this lock, so it tells whether any of them lives.
+    lock = wait_for_lock(data_dir / "server.lock", fcntl.LOCK_SH, "an older server to end")
+    try:
+        cluster.initialise(place, fsync, lock)
+        socket = cluster.make_socket_folder(place, data_dir)
+        _watch(data_dir, cluster.stop_command(place), socket)  # first: a kill may come in between
+        log_start = _spawn(data_dir, cluster.start_command(place, socket, tcp, fsync), lock)
+    finally:
+        os.close(lock)
     running = _await_ready(data_dir, place.cluster)
     if running is None:
         raise EmbeddedPostgresError(
@@ -141,18 +145,14 @@ def _launch(data_dir: Path, tcp: bool, fsync: bool, isolation: Isolation) -> Run
     return running
 
 
-def _spawn(data_dir: Path, command: Sequence[str]) -> int:
-    """Run the server on its own; all its processes inherit the lock, so it tells if any lives."""
+def _spawn(data_dir: Path, command: Sequence[str], lock: int) -> int:
+    """Run the server on its own; return where its part of the log begins."""
     log = data_dir / "postgres.log"
     if log.exists() and log.stat().st_size > 10_000_000:
         log.replace(log.with_suffix(".log.1"))
-    server = wait_for_lock(data_dir / "server.lock", fcntl.LOCK_SH, "an older server to end")
-    try:
-        with log.open("ab") as output:
-            log_start = output.tell()
-            _detach(command, output.fileno(), pass_fds=(server,))
-    finally:
-        os.close(server)
+    with log.open("ab") as output:
+        log_start = output.tell()
+        _detach(command, output.fileno(), pass_fds=(lock,))
     return log_start
 
 

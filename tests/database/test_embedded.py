@@ -117,13 +117,26 @@ def test_the_server_ends_with_its_last_user_even_when_that_one_is_killed(data_di
         assert eventually(lambda: nothing_runs(data_dir)), processes_of(data_dir)
 
 
-@pytest.mark.parametrize("delay", [0.15, 0.25, 0.35, 0.5, 0.8])
-def test_a_kill_while_it_starts_leaves_nothing_running(data_dir: Path, delay: float) -> None:
+def is_initialising(data_dir: Path) -> bool:
+    return (data_dir / "cluster.new").exists()
+
+
+def is_starting(data_dir: Path) -> bool:
+    return (data_dir / "postgres.log").exists()
+
+
+@pytest.mark.parametrize("is_reached", [is_initialising, is_starting])
+@pytest.mark.parametrize("delay", [0.0, 0.2])
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_kill_while_it_starts_leaves_nothing_running_and_nothing_broken(
+    data_dir: Path, is_reached: Callable[[Path], bool], delay: float, waits: bool
+) -> None:
     with user(data_dir) as process:
+        assert eventually(lambda: is_reached(data_dir))
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    if data_dir.exists():
+    if waits:
         assert eventually(lambda: nothing_runs(data_dir)), processes_of(data_dir)
     server = embedded.start(data_dir, fsync=False)
     assert ask(server.url(), "SELECT 1") == 1
