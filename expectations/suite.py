@@ -36,9 +36,8 @@ def library() -> Any:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "module 'sre_", DeprecationWarning)
         import great_expectations
-    logger = logging.getLogger("great_expectations")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.WARNING)  # it reports each temporary folder that it thinks of
+    # It sets a level of its own, and reports each temporary folder that it thinks of.
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
     return great_expectations
 
 
