@@ -15,8 +15,9 @@ from typing import Any, ParamSpec, TypeVar, cast
 import prefect
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
+from prefect.futures import PrefectFuture
 from prefect.states import Failed
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import ValidationError
 
 from tasks import runs
@@ -69,8 +70,9 @@ def pipeline(
     return decorate
 
 
-def _task_runner() -> ThreadPoolTaskRunner[Any]:
-    return ThreadPoolTaskRunner(max_workers=_STEPS_AT_ONCE)
+def _task_runner() -> TaskRunner[PrefectFuture[Any]]:
+    runner: Any = ThreadPoolTaskRunner(max_workers=_STEPS_AT_ONCE)
+    return cast("TaskRunner[PrefectFuture[Any]]", runner)  # its own future is a subclass
 
 
 def pipelines() -> dict[str, prefect.Flow[..., Any]]:

@@ -28,7 +28,6 @@ class Death(BaseException):
 @step(key="{word}", name="test-resume-write")
 def write(tx: Connection, word: str) -> str:
     """Write a word."""
-    tx.execute(text("CREATE TABLE IF NOT EXISTS note (said text)"))
     tx.execute(text("INSERT INTO note VALUES (:word)"), {"word": word})
     return word
 
@@ -58,7 +57,9 @@ for _flow in (write_three, write_three_nested, write_refused):
 
 
 @pytest.fixture(autouse=True)
-def _observers(monkeypatch: pytest.MonkeyPatch) -> None:
+def _ready(database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with database.begin() as connection:
+        connection.execute(text("CREATE TABLE note (said text)"))
     monkeypatch.setattr(ledger, "observers", [])
 
 

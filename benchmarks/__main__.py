@@ -1,0 +1,38 @@
+"""Run all cases, or those named: one JSON line each; exits with 1 if one misses its bar."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+
+from benchmarks import steps
+from benchmarks.harness import Result
+from benchmarks.surroundings import prefect_server
+
+CASES: dict[str, Callable[[], Result]] = {
+    "steps-in-a-flow": steps.steps_in_a_flow,
+    "durable-steps-in-a-flow": steps.durable_steps_in_a_flow,
+    "replay-by-the-ledger": steps.replay_by_the_ledger,
+}
+
+
+def main(names: Sequence[str]) -> int:
+    """Run the cases; returns the exit code."""
+    unknown = set(names) - set(CASES)
+    if unknown:
+        print(
+            f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}", file=sys.stderr
+        )
+        return 2
+    is_within_bars = True
+    with prefect_server():
+        for name in names or CASES:
+            result = CASES[name]()
+            print(json.dumps(result.as_document()), flush=True)
+            is_within_bars &= result.is_within_bar
+    return 0 if is_within_bars else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

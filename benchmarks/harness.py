@@ -1,0 +1,74 @@
+"""Times two things side by side: interleaved repeated pairs, and the median of each.
+
+Interleaving makes both see the same machine: a slow minute slows both. The ratio is the median
+of the pairs' ratios, so one bad pair does not decide.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Timed = Callable[[], float]
+"""Does the work once and returns its seconds; what it prepares is not counted."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One case: medians in seconds over the pairs, and the bar that the ratio must keep."""
+
+    case: str
+    ours_seconds: float
+    reference_seconds: float
+    ratio: float
+    bar: float | None
+    pairs: int
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_within_bar(self) -> bool:
+        """True if there is no bar, or the ratio keeps it."""
+        return self.bar is None or self.ratio <= self.bar
+
+    def as_document(self) -> dict[str, Any]:
+        """One flat JSON object; the facts come last."""
+        document = asdict(self)
+        facts = document.pop("facts")
+        rounded = {
+            name: round(value, 6) if isinstance(value, float) else value
+            for name, value in document.items()
+        }
+        return {**rounded, "is_within_bar": self.is_within_bar, **facts}
+
+
+def compare(
+    case: str,
+    ours: Timed,
+    reference: Timed,
+    *,
+    pairs: int = 7,
+    bar: float | None = None,
+    **facts: Any,
+) -> Result:
+    """Run both once to warm up, then in pairs, each pair in the other order than the last."""
+    ours(), reference()
+    times = [_pair(ours, reference, is_ours_first=number % 2 == 0) for number in range(pairs)]
+    return Result(
+        case=case,
+        ours_seconds=statistics.median(mine for mine, _ in times),
+        reference_seconds=statistics.median(other for _, other in times),
+        ratio=statistics.median(mine / other for mine, other in times),
+        bar=bar,
+        pairs=pairs,
+        facts=facts,
+    )
+
+
+def _pair(ours: Timed, reference: Timed, *, is_ours_first: bool) -> tuple[float, float]:
+    if is_ours_first:
+        mine = ours()
+        return mine, reference()
+    other = reference()
+    return ours(), other
