@@ -51,6 +51,12 @@ class Analysis(BaseModel):
     looks: tuple[PastLook, ...] = ()
 
     @property
+    def summary(self) -> str:
+        """One line."""
+        verdict = self.verdict.verdict if self.verdict else "skipped"
+        return f"{self.experiment}: {verdict}: {self.message}"
+
+    @property
     def winner(self) -> str | None:
         """Name of the winning variant, if there is one."""
         return self.verdict.details["winner"] if self.verdict else None
@@ -64,6 +70,13 @@ class StartedExperiment(BaseModel):
     id: str
     name: str
     is_new: bool
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        return (
+            f"{self.name}: {'started' if self.is_new else 'nothing to do; it was started before'}"
+        )
 
 
 class IngestedBatch(BaseModel):
@@ -117,6 +130,16 @@ class Ingested(BaseModel):
             duplicates=sum(batch.duplicates for batch in batches),
             rejected=sum(batch.rejected for batch in batches),
             reasons=dict(reasons),
+        )
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        if self.known_batches == self.batches:
+            return f"{self.path}: nothing to do; it was loaded before"
+        return (
+            f"{self.path}: {self.assignments} assignments and {self.events} events are new, "
+            f"{self.duplicates} were known, {self.rejected} rejected"
         )
 
     def as_markdown(self) -> str:

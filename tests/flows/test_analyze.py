@@ -79,7 +79,7 @@ def _artifact(key: str) -> str:
             found = await client.read_artifacts(
                 artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
             )
-            return str(max(found, key=lambda artifact: artifact.created).data)
+            return str(max(found, key=lambda artifact: str(artifact.created)).data)
 
     return asyncio.run(read())
 

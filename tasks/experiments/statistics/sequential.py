@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, exp, log, log2, sqrt
+from math import ceil, log2, sqrt
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ LEAST_STEP = 0.002
 """A look with less new information is passed over: it has no bound, the next one gets its error."""
 
 _FURTHEST = 40.0  # standard errors; beyond this a double holds no probability
-_LEAST_LOG, _MOST_LOG = log(1e-12), log(0.999)
+_P_VALUES = 1e-12, 0.999  # sequential p-values are told apart between these
 _WIDEST = 8.5  # how far the open side of a one-sided density is followed
 
 Floats = NDArray[np.float64]
@@ -39,7 +39,10 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class _Density:
-    """Density of the sum, on nodes, over the paths that crossed no bound so far."""
+    """Density of the sum, on nodes, over the paths that crossed no bound so far.
+
+    Two-sided it is symmetric, and only the half from 0 up is kept.
+    """
 
     fraction: float
     nodes: Floats
@@ -60,7 +63,7 @@ def group_sequential_bounds(
         sides: 2 for |z|, 1 for z.
     """
     bounds: list[Bound] = []
-    spent, density = 0.0, _start()
+    spent, density = 0.0, _start(sides)
     for fraction in fractions:
         budget = alpha * min(max(fraction, 0.0), 1.0) ** rho
         if fraction - density.fraction < LEAST_STEP - 1e-9 or budget <= spent:
@@ -82,14 +85,18 @@ def sequential_p_value(
     crossed. An undefined deviate crosses nothing. Exact to 0.1 %, from 1e-12 up.
     """
 
-    def distance(log_alpha: float) -> float:
-        return _distance(group_sequential_bounds(fractions, exp(log_alpha), rho), deviates)
+    def distance(quantile: float) -> float:
+        alpha = 2 * float(special.ndtr(quantile))
+        return _distance(group_sequential_bounds(fractions, alpha, rho), deviates)
 
-    if distance(_LEAST_LOG) <= 0:
-        return exp(_LEAST_LOG)
-    if distance(_MOST_LOG) > 0:
+    # As a normal quantile alpha moves the bounds almost linearly: a few steps are enough.
+    least, most = (float(special.ndtri(alpha / 2)) for alpha in _P_VALUES)
+    if distance(least) <= 0:
+        return _P_VALUES[0]
+    if distance(most) > 0:
         return 1.0
-    return exp(float(optimize.brentq(distance, _LEAST_LOG, _MOST_LOG, xtol=1e-4, rtol=1e-4)))
+    found = float(optimize.brentq(distance, least, most, xtol=1e-5, rtol=1e-6))
+    return 2 * float(special.ndtr(found))
 
 
 def has_crossed(bounds: Sequence[Bound], deviates: Sequence[float | None]) -> int | None:
@@ -109,8 +116,8 @@ def _distance(bounds: Sequence[Bound], deviates: Sequence[float | None]) -> floa
     return min(gaps, default=_FURTHEST)
 
 
-def _start() -> _Density:
-    return _Density(0.0, np.zeros(1), np.ones(1))
+def _start(sides: int) -> _Density:
+    return _Density(0.0, np.zeros(1), np.full(1, 1 / sides))
 
 
 def _solve(density: _Density, fraction: float, error: float, sides: int) -> float:
@@ -120,8 +127,10 @@ def _solve(density: _Density, fraction: float, error: float, sides: int) -> floa
     def excess(z: float) -> float:
         limit = z * sqrt(fraction)
         above = special.ndtr((density.nodes - limit) / sigma)
-        below = special.ndtr((-limit - density.nodes) / sigma) if sides == 2 else 0.0
-        return float(density.mass @ (above + below)) - error
+        if sides == 1:
+            return float(density.mass @ above) - error
+        below = special.ndtr((-limit - density.nodes) / sigma)
+        return 2 * float(density.mass @ (above + below)) - error
 
     return float(optimize.brentq(excess, -_WIDEST if sides == 1 else 0.0, _FURTHEST, xtol=1e-10))
 
@@ -129,13 +138,18 @@ def _solve(density: _Density, fraction: float, error: float, sides: int) -> floa
 def _advance(density: _Density, fraction: float, limit: float, sides: int) -> _Density:
     """Carry the density on to this look, without the paths beyond its bound."""
     sigma = sqrt(fraction - density.fraction)
-    low = -limit if sides == 2 else -_WIDEST * sqrt(fraction)
+    low = 0.0 if sides == 2 else -_WIDEST * sqrt(fraction)
     points, weights = _gauss_legendre(_node_count((limit - low) / sigma))
     half = (limit - low) / 2
     nodes = low + half * (points + 1)
-    distance = (nodes[:, None] - density.nodes[None, :]) / sigma
-    values = np.exp(-0.5 * distance * distance) @ density.mass
-    return _Density(fraction, nodes, values * weights * (half / (sigma * sqrt(2 * np.pi))))
+    kernel = _normal((nodes[:, None] - density.nodes[None, :]) / sigma)
+    if sides == 2:
+        kernel += _normal((nodes[:, None] + density.nodes[None, :]) / sigma)
+    return _Density(fraction, nodes, (kernel @ density.mass) * weights * (half / sigma))
+
+
+def _normal(z: Floats) -> Floats:
+    return np.asarray(np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi))
 
 
 def _node_count(widths: float) -> int:
