@@ -28,6 +28,7 @@ from tasks.database import control_engine
 from tasks.decisions import replay
 from tasks.errors import HeadwayError
 from tasks.experiments.analysis import Analysis, Ingested
+from tasks.experiments.status import latest_analysis
 from tasks.rollouts.manual import ManualOutcome
 from tasks.rollouts.status import RolloutStatus, rollout_status
 from tasks.rules import load_rules
@@ -176,8 +177,10 @@ def _say_loaded(what: str, ingested: Ingested) -> None:
 
 def _say_verdict(analyses: list[Analysis]) -> None:
     if not analyses:
-        say("Nothing is new since the last look; see `headway experiment report`.\n")
-        return
+        with control_engine().connect() as connection:
+            found = latest_analysis(connection, demo_data.EXPERIMENT).analysis
+        say("Nothing is new since the last look. What was found then:")
+        analyses = [found]
     table = _table("look", "arm", "n", "difference", "z", "bound", "plain p", "Headway")
     for look in analyses[-1].looks:
         table.add_row(

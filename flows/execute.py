@@ -7,7 +7,7 @@ configured, by the ledger alone.
 from __future__ import annotations
 
 import uuid
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import prefect
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -49,7 +49,7 @@ def execute(
 def _in_this_process(flow: prefect.Flow[..., Any], parameters: dict[str, Any]) -> Execution:
     # The heartbeat thread alone would add a second to every run.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        state = flow(**parameters, return_state=True)
+        state: State[Any] = cast("Any", flow)(**parameters, return_state=True)
     result = state.result(raise_on_failure=True)
     return Execution(run_id=_run_id(state), mode="prefect", result=result)
 

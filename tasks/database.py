@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib.resources import files
+from threading import Lock
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine, make_url
@@ -17,6 +18,7 @@ from tasks.embedded import EmbeddedServer
 from tasks.errors import ConfigurationError
 from tasks.settings import load_settings
 
+_first_call = Lock()
 _NAME = re.compile(r"^-- name: (?P<name>\w+)\s*$", re.MULTILINE)
 
 
@@ -44,13 +46,26 @@ def embedded_server() -> EmbeddedServer:
     )
 
 
-@lru_cache(maxsize=1)
 def control_engine() -> Engine:
     """The control database, one pool per process, with schema `headway` in place."""
+    with _first_call:  # two threads' first calls must not make two pools
+        return _control_engine()
+
+
+@lru_cache(maxsize=1)
+def _control_engine() -> Engine:
     engine = create_engine(control_url())
     with engine.begin() as connection:
         bootstrap(connection, is_clock_adjustable=load_settings().may_shift_clock)
     return engine
+
+
+def forget_control_engine() -> None:
+    """Close the control database's pool; the next call connects anew, as the settings then say."""
+    with _first_call:
+        if _control_engine.cache_info().currsize:
+            _control_engine().dispose()
+        _control_engine.cache_clear()
 
 
 def create_engine(url: str | URL, application_name: str = "headway") -> Engine:

@@ -13,6 +13,11 @@ class Purged(BaseModel):
     effect: int
     run: int
 
+    @property
+    def summary(self) -> str:
+        """One line."""
+        return "deleted " + ", ".join(f"{count} {table}" for table, count in self)
+
     def as_markdown(self, days: int) -> str:
         """One table for the run's report."""
         rows = "\n".join(f"| {table} | {count:,} |" for table, count in self.model_dump().items())

@@ -113,8 +113,6 @@ def run(database: Engine) -> Iterator[RunInfo]:
 def _fresh_database(
     server_url: str, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Engine]:
-    from tasks.database import control_engine
-
     with _created_database(server_url, source) as engine:
         monkeypatch.setenv("HEADWAY_DATABASE_URL", engine.url.render_as_string(False))
         monkeypatch.setenv("HEADWAY_ALLOW_CLOCK_SHIFT", "true")
@@ -122,8 +120,6 @@ def _fresh_database(
         try:
             yield engine
         finally:
-            if control_engine.cache_info().currsize:
-                control_engine().dispose()
             _forget_settings()
 
 
@@ -195,7 +191,7 @@ def _forget_settings() -> None:
     if "tasks.settings" in sys.modules:
         sys.modules["tasks.settings"].load_settings.cache_clear()
     if "tasks.database" in sys.modules:
-        sys.modules["tasks.database"].control_engine.cache_clear()
+        sys.modules["tasks.database"].forget_control_engine()
 
 
 @contextmanager

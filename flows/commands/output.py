@@ -57,14 +57,16 @@ def act(flow: str, parameters: dict[str, Any], *, remote: bool, as_json: bool) -
 
 
 def _in_words(result: Any, run_id: str) -> str:
+    results = result if isinstance(result, list) else [result]
+    lines = [_summary(each) for each in results] or ["nothing to do"]
+    return "\n".join([*lines, f"run: {run_id}"])
+
+
+def _summary(result: Any) -> str:
+    """What a result says of itself in one line, or its fields."""
     from pydantic import BaseModel
 
     if isinstance(result, BaseModel):
-        result = result.model_dump(mode="json")
-    if isinstance(result, dict):
-        lines = [f"{name}: {value}" for name, value in result.items()]
-    elif isinstance(result, list | tuple):
-        lines = [str(item) for item in result] or ["nothing to do"]
-    else:
-        lines = [str(result)] if result is not None else ["done"]
-    return "\n".join([*lines, f"run: {run_id}"])
+        fields = ", ".join(f"{name}: {value}" for name, value in result)
+        return str(getattr(result, "summary", fields))
+    return "done" if result is None else str(result)

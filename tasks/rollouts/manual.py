@@ -49,6 +49,12 @@ class ManualOutcome(BaseModel):
     schedule: Schedule
     is_noop: bool = False
 
+    @property
+    def summary(self) -> str:
+        """One line."""
+        done = "nothing to do" if self.is_noop else self.action.replace("_", " ")
+        return f"{self.name}: {done}; {self.state} at {self.percentage:g} %"
+
 
 def start(tx: Connection, plan: RolloutPlan, actor: str, reason: str) -> ManualOutcome:
     """Create the rollout and expose its first stage at once.

@@ -46,6 +46,13 @@ class TickOutcome(BaseModel):
     decision_id: int | None = None
     is_escalated: bool = False
 
+    @property
+    def summary(self) -> str:
+        """One line."""
+        why = "; ".join(reason.message for reason in self.reasons)
+        moved = f"{self.old_percentage:g} % to {self.percentage:g} %"
+        return f"{self.name}: {self.verdict}, {moved}: {why}"
+
 
 def tick(tx: Connection, rollout_id: int, slot: str, actor: str) -> TickOutcome:
     """Judge one rollout for one slot and do what the verdict says; a decided slot does nothing."""

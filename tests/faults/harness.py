@@ -45,7 +45,8 @@ class Job:
 
 def arrange(url: str, step: str) -> dict[str, Any]:
     """Prepare the world of a step in a subprocess; returns the step's arguments."""
-    return _in_process(_arrange, url, step)
+    arguments: dict[str, Any] = _in_process(_arrange, url, step)
+    return arguments
 
 
 def call(job: Job, arguments: dict[str, Any]) -> int:
@@ -96,14 +97,14 @@ def _use(url: str) -> None:
     os.environ["HEADWAY_DATABASE_URL"] = url
     os.environ["HEADWAY_ALLOW_CLOCK_SHIFT"] = "true"
     load_settings.cache_clear()
-    database.control_engine.cache_clear()
+    database.forget_control_engine()
 
 
 def _arrange(url: str, step: str) -> dict[str, Any]:
     _use(url)
     with _run(str(uuid.uuid4())):
         arguments = KILL_CASES[step]()
-    database.control_engine().dispose()
+    database.forget_control_engine()
     return arguments
 
 
