@@ -196,11 +196,14 @@ def _say_verdict(analyses: list[Analysis]) -> None:
     console.print(table)
     last = analyses[-1]
     say(f"Verdict: [b]{last.winner or 'no winner'}[/b]. {last.message}")
+    if last.verdict is not None:
+        ratio = last.verdict.details["value_ratio"]["p_value"]
+        say(f"Sample ratio as planned: p = {ratio:.3f} (a mismatch would stop the verdict).")
     say("Plain p below 0.05 would have named regular+aide at the first look as well.\n")
 
 
 def _table(*headers: str) -> Table:
-    return Table(*headers, box=box.SIMPLE_HEAD, pad_edge=False)
+    return Table(*headers, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
 
 
 def _figure(value: float | None, form: str) -> str:
