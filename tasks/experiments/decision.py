@@ -31,7 +31,7 @@ def decide_winner(evidence: WinnerEvidence) -> Verdict:
     assigned = sample_ratio([arm.assigned for arm in evidence.arms], weights)
     valued = sample_ratio([arm.n for arm in evidence.arms], weights)
     closed = _closed_gate(evidence, assigned, valued)
-    compared = {arm.name: _compare(evidence, arm) for arm in evidence.treatments}
+    compared = {arm.name: _compare(evidence, arm) for arm in evidence.tested}
     tests = _judge(evidence, compared, is_usable=closed is None)
     better = [name for name in compared if _is_better(evidence, compared[name], tests[name])]
     harmed = [name for name in compared if _is_harm(evidence, compared[name], tests[name])]
@@ -54,7 +54,7 @@ def decide_winner(evidence: WinnerEvidence) -> Verdict:
                 "better" if arm.name in better else "harm" if arm.name in harmed else "open",
                 is_usable=closed is None,
             )
-            for arm in evidence.treatments
+            for arm in evidence.tested
         ],
     }
     return Verdict(

@@ -73,6 +73,11 @@ class WinnerEvidence(_Frozen):
         return (self.control, *self.treatments)
 
     @property
+    def tested(self) -> tuple[Arm, ...]:
+        """Treatments that get traffic; one that was switched off must not cost the others alpha."""
+        return tuple(arm for arm in self.treatments if arm.weight > 0)
+
+    @property
     def look_number(self) -> int:
         """Number of this look, from 1."""
         return max((look.number for look in self.looks), default=0) + 1

@@ -118,6 +118,13 @@ def test_traffic_in_an_arm_without_weight_is_a_mismatch() -> None:
     assert _code(decide_winner(_evidence(_arm("red", 52.5), ghost))) == "srm"
 
 
+def test_an_arm_that_was_switched_off_costs_the_others_nothing() -> None:
+    off = _arm("off", 0.0, n=0, weight=0.0, m2=0.0)
+    alone = decide_winner(_evidence(_arm("red", 50.9)))
+    beside = decide_winner(_evidence(_arm("red", 50.9), off))
+    assert beside.details["arms"] == alone.details["arms"]
+
+
 def _look(number: int, fraction: float, z: float | None, *, is_usable: bool = True) -> Look:
     return Look(number=number, fraction=fraction, is_usable=is_usable, z={"red": z, "blue": 0.1})
 
