@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
 from sqlalchemy import Connection
 
@@ -28,7 +30,8 @@ def variant_for(unit: str, salt: str, weights: Sequence[tuple[str, float]]) -> s
 
     Raises InputError where no weight is positive.
     """
-    total = sum(weight for _, weight in weights)
+    # Added one by one, as SQL does: Python's sum() rounds otherwise since 3.12.
+    total = reduce(add, (weight for _, weight in weights), 0.0)
     if total <= 0 or any(weight < 0 for _, weight in weights):
         raise InputError("a unit can only be assigned where weights are positive")
     place = bucket(salt, unit) * total
