@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -34,11 +35,18 @@ class Answer:
 
 
 @pytest.fixture
-def headway(
-    database: Engine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Any:
-    """Run a command in this process."""
+def _no_prefect_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Neither the person's own server nor the one of this session's tests of flows."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: None}):
+        yield
+
+
+@pytest.fixture
+def headway(database: Engine, capsys: pytest.CaptureFixture[str], _no_prefect_server: None) -> Any:
+    """Run a command in this process."""
 
     def call(*words: str) -> Answer:
         with pytest.raises(SystemExit) as ended:
