@@ -21,13 +21,14 @@ def control_database(*, fsync: bool) -> Iterator[None]:
             del os.environ[name]
         os.environ["HEADWAY_DATA_DIR"] = str(Path(folder))
         os.environ["HEADWAY_EMBEDDED_FSYNC"] = str(fsync)
-        for cached in (load_settings, database.control_engine, database.embedded_server):
-            cached.cache_clear()
+        load_settings.cache_clear()
+        database.embedded_server.cache_clear()
+        database.forget_control_engine()
         database.control_engine()
         try:
             yield
         finally:
-            database.control_engine().dispose()
+            database.forget_control_engine()
             database.embedded_server().close()
 
 
