@@ -10,12 +10,12 @@ from threading import Lock
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from tasks import embedded
 from tasks.bootstrap import bootstrap
 from tasks.embedded import EmbeddedServer
-from tasks.errors import ConfigurationError
+from tasks.errors import ConfigurationError, DatabaseUnavailable
 from tasks.settings import load_settings
 
 _first_call = Lock()
@@ -55,8 +55,15 @@ def control_engine() -> Engine:
 @lru_cache(maxsize=1)
 def _control_engine() -> Engine:
     engine = create_engine(control_url())
-    with engine.begin() as connection:
-        bootstrap(connection, is_clock_adjustable=load_settings().may_shift_clock)
+    try:
+        with engine.begin() as connection:
+            bootstrap(connection, is_clock_adjustable=load_settings().may_shift_clock)
+    except OperationalError as error:
+        engine.dispose()
+        raise DatabaseUnavailable(
+            f"the control database {_place(engine.url)} cannot be used: "
+            f"{str(error.orig).splitlines()[0]}; check that it runs, and HEADWAY_DATABASE_URL"
+        ) from error
     return engine
 
 
@@ -66,6 +73,12 @@ def forget_control_engine() -> None:
         if _control_engine.cache_info().currsize:
             _control_engine().dispose()
         _control_engine.cache_clear()
+
+
+def _place(url: URL) -> str:
+    """Where a database is, without user and password."""
+    host = url.host or url.query.get("host") or "localhost"
+    return f"{url.database!r} at {host}:{url.port or 5432}"
 
 
 def create_engine(url: str | URL, application_name: str = "headway") -> Engine:

@@ -2,6 +2,7 @@
 
 HeadwayError
 ├── ConfigurationError      settings that cannot be used               exit 2
+│   └── UnknownSetting      an environment variable that is no setting
 ├── Refused                 a rule said no; nothing was done           exit 3
 ├── InputError              a parameter or a file that cannot be used  exit 1
 │   ├── NotFound            it names something that does not exist
@@ -79,6 +80,12 @@ class UnknownName(InputError):
 
     def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, tuple[str, ...]]]:
         return type(self), (self.kind, self.name, self.known)
+
+
+class UnknownSetting(UnknownName, ConfigurationError):
+    """An environment variable that looks like a setting and is none."""
+
+    exit_code = 2
 
 
 class DatabaseUnavailable(HeadwayError):

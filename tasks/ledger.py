@@ -250,7 +250,7 @@ class Step(Generic[P, R]):
     def _business_key(self, arguments: dict[str, Any]) -> str:
         if callable(self._key):
             return self._key(**arguments)
-        return self._key.format_map(arguments)
+        return _KeyFormatter(self._key).vformat(self._key, (), arguments)
 
     def _result_or_error(self, arguments: dict[str, Any]) -> R | Exception:
         try:
@@ -308,6 +308,20 @@ class Step(Generic[P, R]):
             _reached(Point.BEFORE_COMMIT, key, tx)
         _reached(Point.AFTER_COMMIT, key)
         return restored
+
+
+class _KeyFormatter(Formatter):
+    """Quotes the separator in all fields but the last, so that two keys are never one by chance."""
+
+    def __init__(self, template: str) -> None:
+        self._fields_left = sum(field is not None for _, field, _, _ in self.parse(template))
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        self._fields_left -= 1
+        formatted = str(super().format_field(value, format_spec))
+        if self._fields_left == 0:
+            return formatted
+        return formatted.replace("\\", "\\\\").replace(":", "\\:")
 
 
 def _reached(point: Point, key: str, tx: Connection | None = None) -> None:

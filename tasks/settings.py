@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,9 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from tasks.errors import ConfigurationError
+from tasks.errors import ConfigurationError, UnknownSetting
+
+_FOR_TESTS = "HEADWAY_TEST_DATABASE_URL"  # read by the test suite, on any Postgres
 
 
 class Environment(BaseModel):
@@ -105,6 +108,12 @@ class Settings(BaseSettings):
 @lru_cache(maxsize=1)
 def load_settings() -> Settings:
     """Read the settings once per process; ConfigurationError names each bad one, not its value."""
+    settings = _read()
+    _refuse_misspelt(settings, os.environ)
+    return settings
+
+
+def _read() -> Settings:
     try:
         return Settings()
     except (tomllib.TOMLDecodeError, SettingsError) as error:
@@ -116,3 +125,12 @@ def load_settings() -> Settings:
         raise ConfigurationError(
             f"settings (HEADWAY_* variables or headway.toml) cannot be used: {problems}"
         ) from None
+
+
+def _refuse_misspelt(settings: Settings, environment: Mapping[str, str]) -> None:
+    # A misspelt HEADWAY_DATABASE_URL would silently mean the embedded database.
+    known = {f"HEADWAY_{name.upper()}" for name in Settings.model_fields}
+    allowed = known | {each.url_env for each in settings.environments.values()} | {_FOR_TESTS}
+    for name in sorted(environment):
+        if name.startswith("HEADWAY_") and name not in allowed:
+            raise UnknownSetting("setting", name, known)

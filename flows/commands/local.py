@@ -25,10 +25,12 @@ def psql(arguments: tuple[str, ...]) -> None:
     from tasks.settings import load_settings
 
     url = psycopg_url(control_url())
+    password = url.password or url.query.get("password")
     program = str(embedded_server().binary("psql")) if load_settings().is_embedded else "psql"
     # The password goes by the environment: a command line can be read by every user.
-    environment = os.environ | ({"PGPASSWORD": str(url.password)} if url.password else {})
-    shown = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+    environment = os.environ | ({"PGPASSWORD": str(password)} if password else {})
+    public = url.set(drivername="postgresql", password=None).difference_update_query(["password"])
+    shown = public.render_as_string(hide_password=False)
     finished = subprocess.run([program, *arguments, shown], env=environment, check=False)
     raise SystemExit(finished.returncode)
 

@@ -34,6 +34,25 @@ def status(as_json: bool) -> None:
 @migrate.command()
 @environment_option
 @click.option("--target", default="head", show_default=True, help="Revision to migrate to.")
+@json_option
+def plan(environment: str, target: str, as_json: bool) -> None:
+    """Show what `apply` would do, or why it would be refused (exit 3). Changes nothing."""
+    from tasks.errors import Refused
+    from tasks.migrations.evidence import gather
+    from tasks.migrations.plan import REFUSED, judge_plan
+
+    verdict = judge_plan(gather(environment).model_copy(update={"target": target}))
+    if verdict.verdict == REFUSED:
+        raise Refused(f"upgrade of {environment}", verdict.reasons)
+    revisions = verdict.details.get("revisions", ())
+    rows = [[each["revision"], each["title"], each["file"]] for each in revisions]
+    text = table(["revision", "title", "file"], rows) if rows else "nothing to do"
+    emit(verdict, as_json, text)
+
+
+@migrate.command()
+@environment_option
+@click.option("--target", default="head", show_default=True, help="Revision to migrate to.")
 @click.option("--actor", help="Who does this.")
 @click.option("--reason", help="Why.")
 @remote_option

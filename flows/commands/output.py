@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -32,14 +33,17 @@ def emit(document: Any, as_json: bool, text: str) -> None:
 
 
 def table(headers: list[str], rows: list[list[Any]], title: str | None = None) -> str:
-    """A table as text, as wide as the terminal allows."""
+    """A table as text, as wide as the terminal allows; the first column is never cut."""
     from rich.console import Console
     from rich.table import Table
 
-    drawn = Table(*headers, title=title, title_justify="left")
+    drawn = Table(title=title, title_justify="left")
+    for position, header in enumerate(headers):
+        drawn.add_column(header, no_wrap=position == 0, overflow="fold")
     for row in rows:
         drawn.add_row(*("" if cell is None else str(cell) for cell in row))
-    console = Console()
+    # Where nobody watches, the reader is a file or a program: lines need not fit a screen.
+    console = Console(width=None if sys.stdout.isatty() else 200)
     with console.capture() as capture:
         console.print(drawn)
     return capture.get().rstrip("\n")

@@ -14,8 +14,9 @@ from tasks.database import control_engine
 from tasks.decisions import Verdict, decide
 from tasks.errors import Reason, Refused
 from tasks.ledger import effect, step, step_logger
-from tasks.migrations import check, environments, moves, runner
+from tasks.migrations import check, environments, moves
 from tasks.migrations.check import SchemaCheck
+from tasks.migrations.evidence import gather
 from tasks.migrations.losses import LossEvidence, judge_losses
 from tasks.migrations.moves import Moved
 from tasks.migrations.plan import Direction, PlanEvidence, judge_plan
@@ -59,7 +60,7 @@ def plan_migrations(tx: Connection, environment: str, target: str = "head") -> P
     missing or duplicate revisions, a file that was edited after it was applied, or a database at
     a revision that no file defines.
     """
-    evidence = _evidence(environment).model_copy(update={"target": target})
+    evidence = gather(environment).model_copy(update={"target": target})
     return _decide_plan(tx, evidence)
 
 
@@ -72,7 +73,7 @@ def plan_rollback(
     Nothing is changed. A protected environment is refused unless `confirm` is its name.
     """
     update = {"direction": "downgrade", "steps": steps, "confirm": confirm}
-    return _decide_plan(tx, _evidence(environment).model_copy(update=update))
+    return _decide_plan(tx, gather(environment).model_copy(update=update))
 
 
 @step(key="{environment}:{revision}")
@@ -143,21 +144,6 @@ def _wait_without_snapshot(tx: Connection) -> None:
     # that; and the portal of its last SELECT, which a command like this one replaces, would keep
     # a snapshot that CREATE INDEX CONCURRENTLY waits for when both databases are the same.
     tx.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-
-
-def _evidence(environment: str) -> PlanEvidence:
-    target = environments.find(environment)
-    scripts, unreadable = read_scripts()
-    with environments.engine(target.url).connect() as connection:
-        return PlanEvidence(
-            environment=environment,
-            direction="upgrade",
-            scripts=scripts,
-            unreadable=unreadable,
-            current=runner.current_heads(connection),
-            history=runner.applied_history(connection),
-            is_protected=target.is_protected,
-        )
 
 
 def _decide_plan(tx: Connection, evidence: PlanEvidence) -> Planned:

@@ -77,7 +77,8 @@ def picture(schedule: Schedule, stage_index: int, percentage: float, state: Stat
     width = len(bars) * (_BAR + _GAP)
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{_HEIGHT + 44}" '
-        f'font-family="sans-serif" font-size="12" text-anchor="middle">{"".join(bars)}</svg>'
+        f'font-family="sans-serif" font-size="12" text-anchor="middle">'
+        f'<rect width="100%" height="100%" fill="#fff"/>{"".join(bars)}</svg>'
     )
     text = f"{percentage:g} % of users, {_words(state)}; stages {schedule}"
     return f"![{text}](data:image/svg+xml;base64,{b64encode(svg.encode()).decode()})"
