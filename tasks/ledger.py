@@ -15,9 +15,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass
-from enum import StrEnum
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
 
@@ -26,7 +23,8 @@ from sqlalchemy import Connection
 
 from tasks import jsonb, retries
 from tasks.database import control_engine, load_queries
-from tasks.errors import ConfigurationError, EffectUnknown
+from tasks.errors import ConfigurationError
+from tasks.journal import EffectUnknown, Point, active_step, effect, observers, reached
 from tasks.runs import RunInfo, active_run, current_run, in_run
 
 if TYPE_CHECKING:
@@ -49,30 +47,11 @@ __all__ = [
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
 Scope = Literal["run", "once"]
 
 QUERIES = load_queries("tasks", "ledger.sql")
 _logger = logging.getLogger("headway.step")
 _steps: dict[str, Step[Any, Any]] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class _ActiveStep:
-    key: str
-
-
-class Point(StrEnum):
-    """The moments of a step at which it may die; tests cut it at each of them."""
-
-    BEFORE_BODY = "before-body"
-    AFTER_ACT = "after-act"
-    BEFORE_COMMIT = "before-commit"
-    AFTER_COMMIT = "after-commit"
-
-
-observers: list[Callable[[Point, str, Connection | None], None]] = []
-_active: ContextVar[_ActiveStep | None] = ContextVar("headway_step", default=None)
 
 
 def step(
@@ -117,41 +96,6 @@ def step_logger() -> logging.Logger | logging.LoggerAdapter[Any]:
 
         return get_run_logger()
     return _logger
-
-
-def effect(
-    name: str,
-    intent: dict[str, Any],
-    act: Callable[[], T],
-    probe: Callable[[], T | None],
-    returns: Any = Any,
-) -> T:
-    """Do something outside the step's transaction (DDL elsewhere, an HTTP call), journalled.
-
-    The intent is committed before ``act``, the outcome after it. When an earlier attempt died
-    in between, ``probe`` looks at the world: an outcome means it was applied, None means it was
-    not, and it may raise EffectUnknown. ``returns`` is the outcome's type, to restore it by.
-    """
-    active = _active.get()
-    if active is None:
-        raise ConfigurationError("effect() is for the body of a step")
-    key = f"{active.key}/{name}"
-    adapter: TypeAdapter[T] = TypeAdapter(returns)
-    with control_engine().begin() as journal:
-        is_new = journal.execute(
-            QUERIES["intend_effect"],
-            {"key": key, "step_key": active.key, "name": name, "intent": jsonb.dump(intent)},
-        ).first()
-        known = journal.execute(QUERIES["find_effect"], {"key": key}).one()
-    if known.is_done:
-        return adapter.validate_json(json.dumps(known.outcome))
-    outcome = None if is_new else probe()
-    if outcome is None:
-        outcome = act()
-        _reached(Point.AFTER_ACT, active.key)
-    stored = jsonb.dump(outcome)
-    _write("finish_effect", key=key, outcome=stored)
-    return adapter.validate_json(stored)
 
 
 class Step(Generic[P, R]):
@@ -284,7 +228,7 @@ class Step(Generic[P, R]):
             raise
 
     def _execute(self, arguments: dict[str, Any], row: dict[str, Any]) -> R:
-        if _active.get() is not None:
+        if active_step.get() is not None:
             raise ConfigurationError(f"step {self.name!r} is called inside another step")
         key = row["key"]
         with control_engine().begin() as tx:
@@ -292,12 +236,12 @@ class Step(Generic[P, R]):
             done = tx.execute(QUERIES["find_step"], {"key": key}).first()
             if done is not None:
                 return self._adapter.validate_json(json.dumps(done.output))
-            _reached(Point.BEFORE_BODY, key, tx)
-            token = _active.set(_ActiveStep(key))
+            reached(Point.BEFORE_BODY, key, tx)
+            token = active_step.set(key)
             try:
                 result = self.function(tx, **arguments)  # type: ignore[call-arg]
             finally:
-                _active.reset(token)
+                active_step.reset(token)
             output = jsonb.dump(result)
             # Before the commit: a result that cannot be restored must leave no effect.
             restored = self._adapter.validate_json(output)
@@ -305,8 +249,8 @@ class Step(Generic[P, R]):
                 QUERIES["record_step"],
                 row | {"scope": self.scope, "inputs": jsonb.dump(arguments), "output": output},
             )
-            _reached(Point.BEFORE_COMMIT, key, tx)
-        _reached(Point.AFTER_COMMIT, key)
+            reached(Point.BEFORE_COMMIT, key, tx)
+        reached(Point.AFTER_COMMIT, key)
         return restored
 
 
@@ -322,11 +266,6 @@ class _KeyFormatter(Formatter):
         if self._fields_left == 0:
             return formatted
         return formatted.replace("\\", "\\\\").replace(":", "\\:")
-
-
-def _reached(point: Point, key: str, tx: Connection | None = None) -> None:
-    for observer in observers:
-        observer(point, key, tx)
 
 
 def _record_failure(row: dict[str, Any], error: Exception) -> None:

@@ -16,7 +16,7 @@ import pytest
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine, text
 
-from tasks import ledger, retries
+from tasks import journal, ledger, retries
 from tasks.errors import ConfigurationError, EffectUnknown, HeadwayError, TransientError
 from tasks.ledger import Point, RunInfo, effect, step
 
@@ -41,7 +41,7 @@ class Death(BaseException):
 def _own_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test defines does not outlive it, and nobody waits for a retry."""
     monkeypatch.setattr(ledger, "_steps", {})
-    monkeypatch.setattr(ledger, "observers", [])
+    monkeypatch.setattr(journal, "observers", [])
     monkeypatch.setattr(retries, "FIRST_DELAY_SECONDS", 0.001)
 
 
@@ -266,7 +266,7 @@ def test_a_cut_connection_is_survived(effects: Engine, run: RunInfo, when: Point
             has_cut = True
             cut(effects, pids[-1])
 
-    ledger.observers.append(saboteur)
+    journal.observers.append(saboteur)
     assert write(word="a") == "a"
     assert notes(effects) == ["a"]
     assert write(word="a") == "a"
@@ -285,7 +285,7 @@ def test_a_lock_timeout_is_tried_again(effects: Engine, run: RunInfo) -> None:
         if point is Point.BEFORE_BODY and rows(effects, "step_attempt"):
             blocker.rollback()
 
-    ledger.observers.append(give_way)
+    journal.observers.append(give_way)
     write(word="a")
     blocker.close()
     (attempt,) = rows(effects, "step_attempt")
@@ -527,10 +527,10 @@ def test_an_effect_is_announced_before_and_recorded_after(database: Engine, run:
 def die_at(point: Point) -> None:
     def observer(reached: Point, key: str, tx: Connection | None) -> None:
         if reached is point:
-            ledger.observers.clear()
+            journal.observers.clear()
             raise Death
 
-    ledger.observers.append(observer)
+    journal.observers.append(observer)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from flows import pipeline as pipelines_module
 from flows import resume as resume_module
 from flows.pipeline import pipeline, run_by_ledger
 from flows.resume import resume
-from tasks import ledger
+from tasks import journal, ledger
 from tasks.errors import ConfigurationError, InputError, NotFound, Reason, Refused
 from tasks.ledger import Point, step
 
@@ -60,16 +60,16 @@ for _flow in (write_three, write_three_nested, write_refused):
 def _ready(database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     with database.begin() as connection:
         connection.execute(text("CREATE TABLE note (said text)"))
-    monkeypatch.setattr(ledger, "observers", [])
+    monkeypatch.setattr(journal, "observers", [])
 
 
 def die_at(point: Point, word: str) -> None:
     def observer(reached: Point, key: str, tx: Connection | None) -> None:
         if reached is point and key.endswith(f":{word}"):
-            ledger.observers.clear()
+            journal.observers.clear()
             raise Death
 
-    ledger.observers.append(observer)
+    journal.observers.append(observer)
 
 
 def notes(engine: Engine) -> list[str]:
