@@ -34,7 +34,7 @@ test: $(READY) ## every check, then the whole test suite
 
 check: $(READY) ## format, lint, types, imports
 	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff check --quiet --no-cache .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache > .venv/imports.log || { cat .venv/imports.log; exit 1; }
 	@echo "format, lint, types and imports are clean"

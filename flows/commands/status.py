@@ -11,11 +11,10 @@ from flows.commands.output import emit, json_option, table
 @json_option
 def status(as_json: bool) -> None:
     """Show migrations, experiments, rollouts and the newest runs."""
+    from tasks.database import control_engine
     from tasks.experiments.status import experiment_status
     from tasks.migrations.status import migration_status
     from tasks.rollouts.status import rollout_status
-
-    from tasks.database import control_engine
     from tasks.runs import QUERIES
 
     environments = migration_status()
