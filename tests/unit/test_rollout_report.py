@@ -85,7 +85,8 @@ def test_the_picture_is_well_formed_and_says_the_same_in_words(state: State) -> 
     assert found is not None
     assert found[1].startswith(f"25 % of users, {state.value.replace('_', ' ')}; stages 5/2h,")
     svg = ET.fromstring(base64.b64decode(found[2]))
-    assert len(svg.findall("{http://www.w3.org/2000/svg}rect")) == 5
+    background, *bars = svg.findall("{http://www.w3.org/2000/svg}rect")
+    assert (background.get("fill"), len(bars)) == ("#fff", 5)
 
 
 def test_a_row_for_each_check() -> None:
