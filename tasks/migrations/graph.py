@@ -35,7 +35,8 @@ def with_ancestors(scripts: Sequence[Script], revisions: Iterable[str]) -> froze
 
 def upward(scripts: Sequence[Script], chosen: Iterable[str]) -> tuple[Script, ...]:
     """The chosen revisions, each after what it needs; ties go to the smaller id."""
-    remaining = {s.revision: s for s in scripts if s.revision in set(chosen)}
+    wanted = set(chosen)
+    remaining = {s.revision: s for s in scripts if s.revision in wanted}
     ordered: list[Script] = []
     while remaining:
         ready = [s for s in remaining.values() if not any(n in remaining for n in s.needs)]
@@ -48,7 +49,8 @@ def downward(
     scripts: Sequence[Script], applied: Iterable[str], position: Callable[[str], int]
 ) -> tuple[Script, ...]:
     """The applied revisions, last applied first, and none before what builds on it."""
-    remaining = {s.revision: s for s in scripts if s.revision in set(applied)}
+    wanted = set(applied)
+    remaining = {s.revision: s for s in scripts if s.revision in wanted}
     rank = {s.revision: number for number, s in enumerate(upward(scripts, remaining))}
     ordered: list[Script] = []
     while remaining:

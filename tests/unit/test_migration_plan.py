@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tasks.migrations import graph
 from tasks.migrations.integrity import AppliedRevision
 from tasks.migrations.plan import PlanEvidence, judge_plan
 from tasks.migrations.revisions import Script, read_scripts
@@ -125,6 +126,13 @@ def test_rollback_undoes_in_reverse_of_the_applied_order() -> None:
         "d",
         "c",
     ]
+
+
+def test_chosen_revisions_may_come_from_a_generator() -> None:
+    chosen = ("001", "002")
+    assert [s.revision for s in graph.upward(LINE, (r for r in chosen))] == ["001", "002"]
+    down = graph.downward(LINE, (r for r in chosen), lambda _: 0)
+    assert [s.revision for s in down] == ["002", "001"]
 
 
 def test_rollback_without_history_goes_by_the_graph() -> None:
