@@ -5,6 +5,8 @@
 - One transaction per revision, in which the row of `headway.migration_run` is written too.
 - One migrating session per database (an advisory lock), and `lock_timeout`, so that a migration
   never makes an application queue for long behind it.
+- A new revision gets the next number as its id; `alembic revision` needs a database only to
+  compare it (`--autogenerate`).
 - Logging is left alone unless Alembic's own command line runs: `fileConfig` would silence
   Prefect's loggers.
 
@@ -16,10 +18,11 @@ from __future__ import annotations
 import getpass
 import logging
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from alembic import context
+from alembic import command, context
+from alembic.operations.ops import MigrationScript
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from sqlalchemy import Connection
 
@@ -32,6 +35,9 @@ from tasks.settings import load_settings
 def run() -> None:
     """Run whatever command was asked for, on the database that was named."""
     given = context.config.attributes.get("connection")
+    if only_writes_a_file():
+        run_migrations(history.Occasion(environments.LOCAL), dialect_name="postgresql", as_sql=True)
+        return
     if context.config.cmd_opts is not None:
         logging.basicConfig(format="%(message)s")
         logging.getLogger("alembic.runtime.migration").setLevel(logging.INFO)
@@ -74,18 +80,42 @@ def run_migrations(occasion: history.Occasion, **where: Any) -> None:
         ctx: MigrationContext,
         step: MigrationInfo,
         heads: Collection[Any],  # noqa: ARG001 - Alembic passes it by name
-        run_args: Mapping[str, Any],  # noqa: ARG001
+        run_args: Mapping[str, Any],  # noqa: ARG001 - Alembic passes it by name
     ) -> None:
         history.record(ctx, step, occasion)
 
     context.configure(
         transaction_per_migration=True,
         on_version_apply=on_version_apply,
+        process_revision_directives=number_revisions,
         **alembic_config.comparison_options(),
         **where,
     )
     with context.begin_transaction():
         context.run_migrations()
+
+
+def only_writes_a_file() -> bool:
+    """Is this `alembic merge`, or `alembic revision` without a comparison?"""
+    asked = context.config.cmd_opts
+    if asked is None:
+        return False
+    is_revision = asked.cmd[0] is command.revision and not asked.autogenerate
+    return is_revision or asked.cmd[0] is command.merge
+
+
+def number_revisions(
+    ctx: MigrationContext,
+    _parents: object,
+    made: Iterable[MigrationScript],
+) -> None:
+    """Give a new revision the number after the highest, unless `--rev-id` gave it another id."""
+    if ctx.opts["revision_context"].command_args["rev_id"]:
+        return
+    known = (script.revision for script in context.script.walk_revisions())
+    numbers = (int(revision) for revision in known if revision.isdecimal())
+    for number, script in enumerate(made, max(numbers, default=0) + 1):
+        script.rev_id = f"{number:03d}"
 
 
 def named_database() -> tuple[str, str]:

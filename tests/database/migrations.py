@@ -9,10 +9,17 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 
 from tasks import runs
-from tasks.migrations import steps
+from tasks.migrations import graph, steps
 from tasks.migrations.moves import Moved
+from tasks.migrations.revisions import read_scripts
 
 ROOT = Path(__file__).parents[2]
+_SCRIPTS = read_scripts()[0]
+# Every revision of the repository in the order of an upgrade, whatever their number.
+ALL = [script.revision for script in graph.upward(_SCRIPTS, (s.revision for s in _SCRIPTS))]
+BELOW_HEAD, HEAD = ALL[-2:]
+# For scratch revisions of a test.
+NEXT, AFTER_NEXT = (f"{int(HEAD) + ahead:03d}" for ahead in (1, 2))
 
 REVISION = '''"""{title}."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,9 +14,7 @@ from sqlalchemy import Engine, text
 
 from tasks.migrations.history import checksum
 from tasks.migrations.revisions import read_scripts
-from tests.database.migrations import ROOT, history
-
-HEAD = read_scripts()[0][-1].revision
+from tests.database.migrations import AFTER_NEXT, ALL, HEAD, NEXT, ROOT, copy_scripts, history
 
 
 def alembic(
@@ -46,7 +45,7 @@ def test_upgrade_downgrade_upgrade_and_check_work_on_the_named_database(
         done = alembic(*arguments, url=url, variable=variable)
         assert done.returncode == 0, done.stderr
     assert "No new upgrade operations detected" in done.stdout
-    ups = [("upgrade", script.revision) for script in read_scripts()[0]]
+    ups = [("upgrade", revision) for revision in ALL]
     assert history(empty_database) == [*ups, ("downgrade", HEAD), ("upgrade", HEAD)]
 
 
@@ -87,7 +86,7 @@ def test_two_upgrades_at_once_apply_everything_once(empty_database: Engine) -> N
     ]
     errors = [process.communicate(timeout=60)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], errors
-    assert history(empty_database) == [("upgrade", s.revision) for s in read_scripts()[0]]
+    assert history(empty_database) == [("upgrade", revision) for revision in ALL]
 
 
 def test_upgrade_gives_up_on_a_held_table_and_names_the_holder(empty_database: Engine) -> None:
@@ -131,19 +130,56 @@ def test_password_of_the_database_is_not_shown() -> None:
     assert "hunter2" not in failed.stdout + failed.stderr
 
 
-def test_new_revision_gets_the_agreed_name_and_the_policy(tmp_path: Path) -> None:
-    from tests.database.migrations import copy_scripts
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the revisions that a test may add to; they name a database that nobody needs."""
+    copy_scripts(tmp_path)
+    return tmp_path
 
-    versions = copy_scripts(tmp_path)
+
+def new_revision(checkout: Path, *arguments: str) -> Path:
+    """Make a revision without a database; returns its file."""
+    versions = checkout / "migrations" / "versions"
+    before = set(versions.glob("*.py"))
+    nowhere = {**os.environ, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}
     made = subprocess.run(
-        [sys.executable, "-m", "alembic", "revision", "--rev-id", "099", "-m", "add region"],
-        cwd=tmp_path,
+        [sys.executable, "-m", "alembic", *arguments],
+        cwd=checkout,
+        env=nowhere,
         capture_output=True,
         text=True,
         check=False,
     )
     assert made.returncode == 0, made.stderr
-    [path] = versions.glob("*_099_add_region.py")
-    assert path.name[:2] == "20"
+    [path] = set(versions.glob("*.py")) - before
+    return path
+
+
+def test_new_revision_gets_the_next_number_the_agreed_name_and_the_policy(checkout: Path) -> None:
+    path = new_revision(checkout, "revision", "-m", "add region")
+    [script] = [s for s in read_scripts(path.parent)[0] if s.file == path.name]
+    assert (script.revision, script.down_revisions) == (NEXT, (HEAD,))
+    assert re.fullmatch(rf"20\d\d_\d\d_\d\d_{NEXT}_add_region\.py", path.name)
     assert "Phase: expand" in path.read_text()
-    compile(path.read_text(), str(path), "exec")
+    assert script.title == "add region"
+
+
+def test_new_revision_may_be_given_another_id(checkout: Path) -> None:
+    path = new_revision(checkout, "revision", "--rev-id", "hotfix", "-m", "add region")
+    assert path.name.endswith("_hotfix_add_region.py")
+
+
+def test_new_revisions_pass_the_checks_as_they_come(checkout: Path) -> None:
+    first = new_revision(checkout, "revision", "-m", "add region")
+    second = new_revision(checkout, "revision", "--head", HEAD, "--splice", "-m", "add town")
+    joined = new_revision(checkout, "merge", "-m", "join both", NEXT, AFTER_NEXT)
+    for check in (("check", "--no-cache"), ("format", "--check")):
+        files = [str(path) for path in (first, second, joined)]
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *check, *files],
+            cwd=checkout,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout

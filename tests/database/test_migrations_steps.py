@@ -19,6 +19,11 @@ from tasks.migrations import alembic_config, environments, moves, steps
 from tasks.migrations.status import migration_status
 from tasks.settings import load_settings
 from tests.database.migrations import (
+    AFTER_NEXT,
+    ALL,
+    BELOW_HEAD,
+    HEAD,
+    NEXT,
     apply_all,
     copy_scripts,
     history,
@@ -26,8 +31,7 @@ from tests.database.migrations import (
     write_revision,
 )
 
-HEAD = "004"
-ALL = ["001", "002", "003", "004"]
+CHANGE_VARIANTS = 'op.add_column("ab_variants", sa.Column("note", sa.Text))'
 
 
 @pytest.fixture
@@ -101,7 +105,7 @@ def test_history_row_carries_the_run_and_who_and_why(database: Engine) -> None:
         row = connection.execute(
             text("SELECT * FROM headway.migration_run ORDER BY id DESC LIMIT 1")
         ).one()
-    assert (row.direction, row.revision, row.down_revision) == ("downgrade", "004", "003")
+    assert (row.direction, row.revision, row.down_revision) == ("downgrade", HEAD, BELOW_HEAD)
     assert (str(row.run_id), row.actor, row.reason) == (run.id, "ada", "it was wrong")
     assert row.environment == "local"
 
@@ -109,7 +113,7 @@ def test_history_row_carries_the_run_and_who_and_why(database: Engine) -> None:
 def test_edited_revision_is_refused_before_anything_is_done(
     database: Engine, versions: Path
 ) -> None:
-    write_revision(versions, "005", HEAD)
+    write_revision(versions, NEXT, HEAD)
     path = next(versions.glob("*_001_*.py"))
     path.write_text(path.read_text().replace("sa.Text, nullable=False)", "sa.String(99))"))
     before = history(database)
@@ -119,9 +123,9 @@ def test_edited_revision_is_refused_before_anything_is_done(
 
 
 def test_two_heads_are_refused_with_both_files(database: Engine, versions: Path) -> None:
-    write_revision(versions, "005", HEAD)
-    write_revision(versions, "006", HEAD)
-    with pytest.raises(Refused, match=r"005_test\.py.*006_test\.py"):
+    write_revision(versions, NEXT, HEAD)
+    write_revision(versions, AFTER_NEXT, HEAD)
+    with pytest.raises(Refused, match=rf"{NEXT}_test\.py.*{AFTER_NEXT}_test\.py"):
         apply_all()
     assert current(database) == [HEAD]
 
@@ -134,7 +138,7 @@ def test_database_at_an_unknown_revision_is_refused(database: Engine) -> None:
 
 
 def test_refused_plan_is_kept_as_a_decision_that_replays(database: Engine, versions: Path) -> None:
-    write_revision(versions, "005", "nowhere")
+    write_revision(versions, NEXT, "nowhere")
     assert reasons(apply_all) == ["missing-down-revision"]
     rules.load_rules()
     with database.connect() as connection:
@@ -145,19 +149,19 @@ def test_refused_plan_is_kept_as_a_decision_that_replays(database: Engine, versi
 def test_failing_revision_keeps_those_before_it_and_is_where_the_next_run_starts(
     database: Engine, versions: Path
 ) -> None:
-    write_revision(versions, "005", HEAD, 'op.create_table("a", sa.Column("x", sa.Integer))')
-    write_revision(versions, "006", "005", 'op.execute("SELECT 1 / 0")')
+    write_revision(versions, NEXT, HEAD, 'op.create_table("a", sa.Column("x", sa.Integer))')
+    write_revision(versions, AFTER_NEXT, NEXT, 'op.execute("SELECT 1 / 0")')
     with pytest.raises(DBAPIError, match="division by zero"):
         apply_all()
-    assert current(database) == ["005"]
-    write_revision(versions, "006", "005")
-    assert [m.revision for m in apply_all()] == ["006"]
-    assert history(database)[-2:] == [("upgrade", "005"), ("upgrade", "006")]
+    assert current(database) == [NEXT]
+    write_revision(versions, AFTER_NEXT, NEXT)
+    assert [m.revision for m in apply_all()] == [AFTER_NEXT]
+    assert history(database)[-2:] == [("upgrade", NEXT), ("upgrade", AFTER_NEXT)]
 
 
 def test_half_done_revision_leaves_nothing(database: Engine, versions: Path) -> None:
     up = 'op.create_table("a", sa.Column("x", sa.Integer)); op.execute("SELECT 1 / 0")'
-    write_revision(versions, "005", HEAD, up)
+    write_revision(versions, NEXT, HEAD, up)
     with pytest.raises(DBAPIError):
         apply_all()
     assert scalar(database, "SELECT to_regclass('a')") is None
@@ -171,17 +175,17 @@ def test_concurrent_index_in_an_autocommit_block_is_applied(
         "with op.get_context().autocommit_block(): "
         'op.create_index("idx_x", "metric", ["kind"], postgresql_concurrently=True)'
     )
-    write_revision(versions, "005", HEAD, up)
+    write_revision(versions, NEXT, HEAD, up)
     assert [m.outcome for m in apply_all()] == ["done"]
     assert scalar(database, "SELECT indisvalid FROM pg_index WHERE indexrelid='idx_x'::regclass")
-    assert history(database)[-1] == ("upgrade", "005")
+    assert history(database)[-1] == ("upgrade", NEXT)
 
 
 def test_rollback_that_would_lose_rows_is_refused_with_counts(
     database: Engine, versions: Path
 ) -> None:
     _add_losable_revision(database, versions)
-    moved = roll_back("005")
+    moved = roll_back(NEXT)
     assert moved.outcome == "refused"
     assert {(loss.place, loss.rows) for loss in moved.losses} == {
         ("note", 3),
@@ -189,14 +193,14 @@ def test_rollback_that_would_lose_rows_is_refused_with_counts(
         ("metric.unit", 1),
     }
     assert reasons(moved.require_not_refused) == ["would-lose-rows"]
-    assert current(database) == ["005"]
+    assert current(database) == [NEXT]
     assert scalar(database, "SELECT count(*) FROM note") == 3
-    assert history(database)[-1] == ("upgrade", "005")
+    assert history(database)[-1] == ("upgrade", NEXT)
 
 
 def test_rollback_loses_rows_when_that_is_allowed(database: Engine, versions: Path) -> None:
     _add_losable_revision(database, versions)
-    assert roll_back("005", allow_data_loss=True).outcome == "done"
+    assert roll_back(NEXT, allow_data_loss=True).outcome == "done"
     assert current(database) == [HEAD]
     assert scalar(database, "SELECT to_regclass('note')") is None
     verdicts = scalar(
@@ -207,18 +211,18 @@ def test_rollback_loses_rows_when_that_is_allowed(database: Engine, versions: Pa
 
 
 def test_rollback_of_empty_tables_needs_no_permission(database: Engine) -> None:
-    assert [roll_back(r).outcome for r in reversed(ALL)] == ["done"] * 4
+    assert [roll_back(r).outcome for r in reversed(ALL)] == ["done"] * len(ALL)
     assert current(database) == []
-    assert [m.outcome for m in apply_all()] == ["done"] * 4
+    assert [m.outcome for m in apply_all()] == ["done"] * len(ALL)
 
 
 def test_renamed_table_is_not_a_loss(database: Engine, versions: Path) -> None:
     back = 'op.rename_table("note", "remark")'
     up = 'op.create_table("note", sa.Column("x", sa.Integer))'
-    write_revision(versions, "005", HEAD, up, back)
+    write_revision(versions, NEXT, HEAD, up, back)
     apply_all()
     execute(database, "INSERT INTO note VALUES (1)")
-    assert roll_back("005").outcome == "done"
+    assert roll_back(NEXT).outcome == "done"
     assert scalar(database, "SELECT count(*) FROM remark") == 1
 
 
@@ -229,8 +233,10 @@ def test_rollback_of_what_is_not_applied_finds_it_done(database: Engine) -> None
 
 
 @pytest.mark.usefixtures("quick")
-def test_held_table_fails_after_bounded_tries_and_names_the_holder(database: Engine) -> None:
-    roll_back(HEAD)
+def test_held_table_fails_after_bounded_tries_and_names_the_holder(
+    database: Engine, versions: Path
+) -> None:
+    write_revision(versions, NEXT, HEAD, CHANGE_VARIANTS)
     with database.connect() as holder:
         holder.execute(text("SELECT * FROM ab_variants"))
         pid = holder.scalar(text("SELECT pg_backend_pid()"))
@@ -238,22 +244,24 @@ def test_held_table_fails_after_bounded_tries_and_names_the_holder(database: Eng
         with pytest.raises(LockNotAcquired, match=rf"session {pid} .*ab_variants in AccessShare"):
             apply_all()
     assert time.monotonic() - started < 10
-    assert current(database) == ["003"]
+    assert current(database) == [HEAD]
     attempts = "SELECT count(*) FROM headway.step_attempt WHERE name = 'apply-revision'"
     assert scalar(database, attempts) == 4
     assert scalar(database, "SELECT bool_and(is_retryable) FROM headway.step_attempt")
 
 
 @pytest.mark.usefixtures("quick")
-def test_table_that_is_let_go_in_time_is_migrated_by_a_later_try(database: Engine) -> None:
-    roll_back(HEAD)
+def test_table_that_is_let_go_in_time_is_migrated_by_a_later_try(
+    database: Engine, versions: Path
+) -> None:
+    write_revision(versions, NEXT, HEAD, CHANGE_VARIANTS)
     with ThreadPoolExecutor(1) as pool, database.connect() as holder:
         holder.execute(text("SELECT * FROM ab_variants"))
         applying = pool.submit(apply_all)
         time.sleep(0.3)
         holder.rollback()
         assert [m.outcome for m in applying.result(30)] == ["done"]
-    assert current(database) == [HEAD]
+    assert current(database) == [NEXT]
 
 
 @pytest.mark.usefixtures("quick")
@@ -290,7 +298,7 @@ def test_connection_cut_in_the_middle_is_retried_and_applied_once(
     database: Engine, versions: Path
 ) -> None:
     up = 'op.create_table("a", sa.Column("x", sa.Integer)); op.execute("SELECT pg_sleep(1)")'
-    write_revision(versions, "005", HEAD, up)
+    write_revision(versions, NEXT, HEAD, up)
     victims = (
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
         "WHERE datname = current_database() AND query LIKE 'SELECT pg_sleep%' "
@@ -303,7 +311,7 @@ def test_connection_cut_in_the_middle_is_retried_and_applied_once(
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert [m.outcome for m in applying.result(30)] == ["done"]
-    assert history(database)[-2:] == [("upgrade", HEAD), ("upgrade", "005")]
+    assert history(database)[-2:] == [("upgrade", HEAD), ("upgrade", NEXT)]
     assert scalar(database, "SELECT count(*) FROM headway.step_attempt") == 1
 
 
@@ -319,7 +327,7 @@ def test_run_that_died_after_the_effect_finds_it_in_the_history(database: Engine
 
 def test_revision_rolled_back_since_the_plan_is_not_applied_on_nothing(database: Engine) -> None:
     roll_back(HEAD)
-    roll_back("003")
+    roll_back(BELOW_HEAD)
     with runs.in_run(start_run()):
         codes = reasons(lambda: steps.apply_revision(environment="local", revision=HEAD))
     assert codes == ["plan-is-stale"]
@@ -353,7 +361,7 @@ def test_status_says_where_each_environment_stands(
     [status] = migration_status()
     assert (status.state, status.pending, status.head) == ("pending", (HEAD,), HEAD)
     assert status.last_run is not None
-    assert status.last_run.startswith("downgrade 004")
+    assert status.last_run.startswith(f"downgrade {HEAD}")
     execute(database, "ALTER TABLE metric DROP COLUMN description")
     apply_all()
     [status] = migration_status()
@@ -399,7 +407,7 @@ def test_another_database_is_migrated_while_the_ledger_stays_in_the_control_data
             plan = steps.plan_rollback(environment="staging", steps=1)
             [planned] = plan.revisions
             steps.roll_back_revision(environment="staging", revision=planned.revision)
-        assert current(staging) == ["003"]
+        assert current(staging) == [BELOW_HEAD]
         assert history(staging)[-1] == ("downgrade", HEAD)
         assert scalar(staging, "SELECT count(*) FROM headway.step") == 0
     assert current(database) == [HEAD]
@@ -413,7 +421,7 @@ def _add_losable_revision(database: Engine, versions: Path) -> None:
         'op.add_column("metric", sa.Column("unit", sa.Text))'
     )
     back = 'op.drop_column("metric", "unit"); op.drop_table("blank"); op.drop_table("note")'
-    write_revision(versions, "005", HEAD, up, back)
+    write_revision(versions, NEXT, HEAD, up, back)
     apply_all()
     execute(database, "INSERT INTO note SELECT generate_series(1, 3)")
     execute(

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 
 from tasks import schema
 from tasks.migrations import alembic_config, check
+from tests.database.migrations import ALL
 
 COLUMNS = {
     "ab_experiments": (
@@ -190,11 +191,11 @@ def test_down_leaves_nothing_and_up_again_leaves_the_same(bootstrapped_database:
     assert catalogue(bootstrapped_database) == first
 
 
-@pytest.mark.parametrize("revision", ["001", "002", "003", "004"])
+@pytest.mark.parametrize("revision", ALL)
 def test_each_revision_goes_down_to_where_it_came_from(
     bootstrapped_database: Engine, revision: str
 ) -> None:
-    below = f"{int(revision) - 1:03d}" if revision != "001" else "base"
+    below = (["base", *ALL])[ALL.index(revision)]
     if below != "base":
         migrate(bootstrapped_database, "upgrade", below)
     before = catalogue(bootstrapped_database)

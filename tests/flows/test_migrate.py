@@ -16,9 +16,8 @@ from flows.pipeline import run_by_ledger
 from tasks.errors import InputError, Refused
 from tasks.migrations import alembic_config
 from tasks.settings import load_settings
-from tests.database.migrations import ROOT, copy_scripts, history, write_revision
+from tests.database.migrations import ALL, HEAD, NEXT, ROOT, copy_scripts, history, write_revision
 
-ALL = ["001", "002", "003", "004"]
 PERSON = {"actor": "ada", "reason": "a test"}
 
 
@@ -41,21 +40,21 @@ def test_flow_brings_an_empty_database_to_head_under_prefect(empty_database: Eng
     with empty_database.connect() as connection:
         actors = connection.scalars(text("SELECT actor FROM headway.migration_run")).all()
         states = connection.scalars(text("SELECT state::text FROM headway.run")).all()
-    assert actors == ["ada"] * 4
+    assert actors == ["ada"] * len(ALL)
     assert states == ["completed", "completed"]
 
 
 def test_rollback_undoes_in_reverse_and_leaves_the_ledger_alone(database: Engine) -> None:
-    result = roll_back_migrations(actor="ada", reason="a test", steps=4)
-    assert [m.revision for m in result.moved] == ["004", "003", "002", "001"]
-    assert history(database)[-4:] == [("downgrade", r) for r in reversed(ALL)]
+    result = roll_back_migrations(actor="ada", reason="a test", steps=len(ALL))
+    assert [m.revision for m in result.moved] == ALL[::-1]
+    assert history(database)[-len(ALL) :] == [("downgrade", r) for r in reversed(ALL)]
     assert [m.revision for m in apply_migrations().moved] == ALL
     with database.connect() as connection:
-        assert connection.scalar(text("SELECT count(*) FROM headway.decision")) == 6
+        assert connection.scalar(text("SELECT count(*) FROM headway.decision")) == 2 + len(ALL)
 
 
 def test_refusal_ends_the_prefect_run_as_refused(database: Engine) -> None:
-    state = roll_back_migrations(**PERSON, steps=9, return_state=True)
+    state = roll_back_migrations(**PERSON, steps=len(ALL) + 1, return_state=True)
     assert (state.type.value, state.name) == ("FAILED", "Refused")
     assert "fewer-applied" in (state.message or "")
 
@@ -72,7 +71,7 @@ def test_flow_and_command_line_leave_the_same_history(empty_database: Engine) ->
             capture_output=True,
         )
     by_alembic = rows(empty_database)
-    run_by_ledger(roll_back_migrations, {**PERSON, "steps": 4})
+    run_by_ledger(roll_back_migrations, {**PERSON, "steps": len(ALL)})
     before = len(rows(empty_database))
     run_by_ledger(apply_migrations, {})
     run_by_ledger(roll_back_migrations, PERSON)
@@ -86,7 +85,7 @@ def test_rows_are_lost_only_when_that_is_allowed(
     versions = copy_scripts(tmp_path)
     monkeypatch.setattr(alembic_config, "ROOT", tmp_path)
     up = 'op.create_table("note", sa.Column("x", sa.Integer))'
-    write_revision(versions, "005", "004", up, 'op.drop_table("note")')
+    write_revision(versions, NEXT, HEAD, up, 'op.drop_table("note")')
     run_by_ledger(apply_migrations, {})
     with database.begin() as connection:
         connection.execute(text("INSERT INTO note VALUES (1), (2)"))
@@ -94,7 +93,7 @@ def test_rows_are_lost_only_when_that_is_allowed(
         run_by_ledger(roll_back_migrations, PERSON)
     result = run_by_ledger(roll_back_migrations, {**PERSON, "allow_data_loss": True})
     assert [loss.rows for loss in result.moved[0].losses] == [2]
-    assert "| 005 | rolled back |" in result.as_markdown()
+    assert f"| {NEXT} | rolled back |" in result.as_markdown()
 
 
 def test_protected_environment_needs_its_name(
@@ -117,8 +116,8 @@ def test_run_that_is_repeated_does_nothing_twice(database: Engine) -> None:
     first = run_by_ledger(roll_back_migrations, PERSON, run_id)
     second = run_by_ledger(roll_back_migrations, PERSON, run_id)
     assert second == first
-    assert history(database)[-1] == ("downgrade", "004")
-    assert history(database).count(("downgrade", "004")) == 1
+    assert history(database)[-1] == ("downgrade", HEAD)
+    assert history(database).count(("downgrade", HEAD)) == 1
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"actor": ""}, {"stepz": 1}])
