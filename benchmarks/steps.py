@@ -21,7 +21,7 @@ STEPS = 100
 
 
 @step(key="{number}", name="benchmark-step")
-def count_step(tx: Connection, number: int) -> int:  # noqa: ARG001
+def count_step(tx: Connection, number: int) -> int:  # noqa: ARG001 - every step has one
     """Do nothing, once."""
     return number
 

@@ -51,4 +51,5 @@ def because(owner: str, reason: str) -> dict[str, str]:
 
 def not_finite(column: str) -> str:
     """SQL for the rows whose ``column`` is NaN or infinite."""
+    # The name comes from a suite, never from outside.
     return f"SELECT id FROM {{batch}} WHERE {column} IN ('NaN', 'Infinity', '-Infinity')"  # noqa: S608

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import prefect
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from pydantic import BaseModel
@@ -59,11 +59,12 @@ def _on_worker(flow: prefect.Flow[..., Any], parameters: dict[str, Any]) -> Exec
         raise ConfigurationError("--remote needs a Prefect server: set PREFECT_API_URL")
     with get_client(sync_client=True) as client:
         deployment = _deployment_of(client, flow)
-    flow_run = run_deployment(deployment, parameters=parameters, timeout=None, as_subflow=False)
-    state = flow_run.state  # type: ignore[union-attr]  # the sync call returns the run itself
+    started = run_deployment(deployment, parameters=parameters, timeout=None, as_subflow=False)
+    flow_run = cast("FlowRun", started)  # no coroutine, because we are not in an event loop
+    state = flow_run.state
     if state is None or not state.is_completed():
         raise _failure(flow.name, state)
-    return Execution(run_id=str(flow_run.id), mode="worker", result=state.message)  # type: ignore[union-attr]
+    return Execution(run_id=str(flow_run.id), mode="worker", result=state.message)
 
 
 def _deployment_of(client: SyncPrefectClient, flow: prefect.Flow[..., Any]) -> Any:

@@ -55,6 +55,7 @@ def pipeline(
 
         # Prefect would resolve annotations that are text in this module, not in the function's.
         body.__annotations__ = inspect.get_annotations(function, eval_str=True)
+        # Functions take any attribute; mypy knows only the usual ones.
         body.__signature__ = inspect.signature(function, eval_str=True)  # type: ignore[attr-defined]
         made = prefect.flow(
             name=name,
@@ -63,9 +64,8 @@ def pipeline(
             task_runner=_task_runner(),
         )(body)
         _pipelines[name] = made
-        return cast(
-            "prefect.Flow[P, R]", made
-        )  # a refusal's state never reaches the caller: it is raised
+        # A refusal's state never reaches the caller: it is raised.
+        return cast("prefect.Flow[P, R]", made)
 
     return decorate
 

@@ -12,8 +12,7 @@ from tasks.errors import Reason, Refused
 
 def now(tx: Connection) -> datetime:
     """`headway.clock_now()`: the start of the transaction, plus the clock's offset."""
-    moment = tx.scalar(text("SELECT headway.clock_now()"))
-    assert isinstance(moment, datetime)  # noqa: S101 - the function returns timestamptz
+    moment: datetime = tx.execute(text("SELECT headway.clock_now()")).scalar_one()
     return moment
 
 
@@ -21,7 +20,9 @@ def shift(tx: Connection, by: timedelta) -> datetime:
     """Move the clock; Refused where the database was not made for that."""
     try:
         with tx.begin_nested():
-            moment = tx.scalar(text("SELECT headway.shift_clock(:by)"), {"by": by})
+            moment: datetime = tx.execute(
+                text("SELECT headway.shift_clock(:by)"), {"by": by}
+            ).scalar_one()
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != "P0001":
             raise
@@ -31,5 +32,4 @@ def shift(tx: Connection, by: timedelta) -> datetime:
             "the demo or unprotected local use allow it",
         )
         raise Refused("shifting the clock", [reason]) from None
-    assert isinstance(moment, datetime)  # noqa: S101 - the function returns timestamptz
     return moment

