@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -36,22 +37,37 @@ COLUMNS = {
 }
 INDEXES = {
     "ab_experiments": {
-        "idx_experiment_name",
-        "idx_experiment_status",
-        "idx_experiment_target_bot",
-        "idx_experiment_created_at",
+        "idx_experiment_name": ["experiment_name"],
+        "idx_experiment_status": ["status"],
+        "idx_experiment_target_bot": ["target_bot"],
+        "idx_experiment_created_at": ["created_at"],
     },
-    "ab_variants": {"idx_variant_experiment", "idx_variant_name"},
+    "ab_variants": {
+        "idx_variant_experiment": ["experiment_id"],
+        "idx_variant_name": ["variant_name"],
+    },
     "ab_assignments": {
-        "idx_assignment_experiment",
-        "idx_assignment_user",
-        "idx_assignment_converted",
+        "idx_assignment_experiment": ["experiment_id"],
+        "idx_assignment_user": ["user_id"],
+        "idx_assignment_converted": ["has_converted"],
     },
     "ab_metrics": {
-        "idx_metric_experiment",
-        "idx_metric_variant",
-        "idx_metric_event_type",
-        "idx_metric_timestamp",
+        "idx_metric_experiment": ["experiment_id"],
+        "idx_metric_variant": ["variant_id"],
+        "idx_metric_event_type": ["event_type"],
+        "idx_metric_timestamp": ["event_timestamp"],
+    },
+}
+UNIQUE = {
+    "ab_experiments": [["experiment_name"]],
+    "ab_variants": [["experiment_id", "variant_name"]],
+    "ab_assignments": [["experiment_id", "user_id"]],
+    "ab_metrics": [],
+}
+CHECKS = {
+    "ab_variants": {
+        "traffic_weight >= 0 AND traffic_weight <= 1",
+        "conversion_rate >= 0 AND conversion_rate <= 1",
     },
 }
 
@@ -103,12 +119,48 @@ def test_revision_001_has_the_columns_and_indexes_that_were_asked_for(
 ) -> None:
     inspector = sa.inspect(at_001)
     assert [c["name"] for c in inspector.get_columns(table)] == COLUMNS[table].split(", ")
-    named = {str(i["name"]) for i in inspector.get_indexes(table)}
-    assert {name for name in named if name.startswith("idx_")} == INDEXES[table]
-    only = {str(i["name"]) for i in inspector.get_indexes(table) if i["unique"]}
-    assert only - {name for name in only if name.startswith("uq_")} == (
-        {"idx_experiment_name"} if table == "ab_experiments" else set()
+    named = {str(i["name"]): i["column_names"] for i in inspector.get_indexes(table)}
+    assert {n: named[n] for n in named if n.startswith("idx_")} == INDEXES[table]
+    assert [k["column_names"] for k in inspector.get_unique_constraints(table)] == UNIQUE[table]
+    unique = [i["column_names"] for i in inspector.get_indexes(table) if i["unique"]]
+    assert unique == UNIQUE[table]
+    assert inspector.get_pk_constraint(table)["constrained_columns"] == ["id"]
+    checks = [check["sqltext"] for check in inspector.get_check_constraints(table)]
+    plain = {re.sub(r"::double precision|[()]", "", check) for check in checks}
+    assert plain == CHECKS.get(table, set())
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns"),
+    [
+        ("uuid", {"id", "experiment_id", "variant_id", "assignment_id"}),
+        (
+            "jsonb",
+            {
+                "default_traffic_split",
+                "config_overrides",
+                "metadata",
+                "event_data",
+                "session_context",
+            },
+        ),
+        ("experiment_status", {"status"}),
+        (
+            "timestamptz",
+            {
+                *("started_at", "completed_at", "created_at", "updated_at"),
+                *("assigned_at", "converted_at", "event_timestamp"),
+            },
+        ),
+    ],
+)
+def test_revision_001_uses_postgres_own_types(at_001: Engine, kind: str, columns: set[str]) -> None:
+    query = text(
+        "SELECT column_name FROM information_schema.columns "
+        "WHERE table_name LIKE 'ab\\_%' AND udt_name = :kind"
     )
+    with at_001.connect() as connection:
+        assert set(connection.scalars(query, {"kind": kind})) == columns
 
 
 def test_revision_001_makes_four_tables_and_one_enum(at_001: Engine) -> None:
@@ -142,6 +194,7 @@ def test_only_variants_go_with_their_experiment(at_001: Engine) -> None:
         ("traffic_weight = 1.01", "ck_ab_variants_traffic_weight"),
         ("traffic_weight = -0.01", "ck_ab_variants_traffic_weight"),
         ("conversion_rate = 1.01", "ck_ab_variants_conversion_rate"),
+        ("conversion_rate = -0.01", "ck_ab_variants_conversion_rate"),
         ("conversion_rate = 'NaN'", "ck_ab_variants_conversion_rate"),
         ("variant_name = 'b'", "uq_ab_variants_experiment_id_variant_name"),
     ],
