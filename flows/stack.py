@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -118,10 +119,18 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[ServerInfo]:
 @contextmanager
 def worker(home: Path, server: ServerInfo) -> Iterator[subprocess.Popen[bytes]]:
     """One worker of the work pool, in the repository's root, on the same databases as we are."""
-    told = _worker_environment(home, server)
+    told = _worker_environment(home, server) | {"TMPDIR": str(_private_tmp(home))}
     arguments = ["worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", "local"]
     with run_prefect(arguments, told, home / "prefect" / "worker.log") as process:
         yield process
+
+
+def _private_tmp(home: Path) -> Path:
+    # Prefect keeps /tmp/runner_storage, which belongs to whichever user had a worker first.
+    folder = home / "prefect" / "tmp"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    return folder
 
 
 def create_work_pool() -> None:

@@ -25,6 +25,14 @@ UP = [sys.executable, "-c", "from flows.cli import main; main(['up'])"]
 PIPELINES = {"analyze-experiments", "progress-rollouts"}
 
 
+def folder_of_others(parent: Path) -> Path:
+    """A TMPDIR in which Prefect's own folder cannot be used, as where another user made it."""
+    folder = parent / "tmp"
+    folder.mkdir(exist_ok=True)
+    (folder / "runner_storage").touch()
+    return folder
+
+
 @contextmanager
 def headway_up(home: Path) -> Iterator[subprocess.Popen[str]]:
     unwanted = ("HEADWAY_", "PREFECT_", "DATABASE_URL")
@@ -33,6 +41,7 @@ def headway_up(home: Path) -> Iterator[subprocess.Popen[str]]:
         "HEADWAY_DATA_DIR": str(home),
         "HEADWAY_LOCK_TIMEOUT_SECONDS": "60",
         "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(folder_of_others(home.parent)),
     }
     process = subprocess.Popen(
         UP,
