@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 
 _MODULES = (
-    "tasks.migrations.decision",
+    "tasks.migrations.plan",
+    "tasks.migrations.losses",
     "tasks.experiments.decision",
     "tasks.rollouts.decision",
 )

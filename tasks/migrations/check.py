@@ -15,7 +15,7 @@ from sqlalchemy.exc import SAWarning
 from tasks import schema
 from tasks.database import load_queries
 from tasks.migrations import alembic_config, graph, runner
-from tasks.migrations.revisions import Script
+from tasks.migrations.script import Script
 
 QUERIES = load_queries(__package__)
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from tasks.errors import Reason
-from tasks.migrations.revisions import Script
+from tasks.migrations.script import Script
 
 
 def faults(scripts: Sequence[Script]) -> tuple[Reason, ...]:

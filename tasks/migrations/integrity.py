@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from tasks.errors import Reason
-from tasks.migrations.revisions import Script
+from tasks.migrations.script import Script
 
 
 class AppliedRevision(BaseModel):

@@ -19,7 +19,7 @@ from tasks import runs
 from tasks.database import load_queries
 from tasks.decisions import Verdict
 from tasks.errors import Reason, Refused
-from tasks.migrations import environments, graph, losses, runner, session
+from tasks.migrations import drops, environments, graph, runner, session
 from tasks.migrations.history import Occasion
 from tasks.migrations.losses import Loss, LossEvidence
 from tasks.migrations.plan import Direction
@@ -122,12 +122,12 @@ def downgrade(
 
 
 def _would_lose(connection: Connection, environment: str, revision: str) -> tuple[Loss, ...]:
-    before = losses.columns(connection)
+    before = drops.columns(connection)
     trial = connection.begin_nested()
     runner.move(connection, revision, "downgrade", _occasion(environment))
-    after = losses.columns(connection)
+    after = drops.columns(connection)
     trial.rollback()
-    return losses.count(connection, before, after)
+    return drops.count(connection, before, after)
 
 
 @contextmanager

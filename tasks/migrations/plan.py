@@ -10,7 +10,7 @@ from tasks.decisions import Verdict, rule
 from tasks.errors import Reason
 from tasks.migrations import graph, integrity
 from tasks.migrations.integrity import AppliedRevision
-from tasks.migrations.revisions import Script, UnreadableScript
+from tasks.migrations.script import Script, UnreadableScript
 
 Direction = Literal["upgrade", "downgrade"]
 ALLOWED, NOTHING_TO_DO, REFUSED = "allowed", "nothing-to-do", "refused"

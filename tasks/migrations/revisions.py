@@ -10,36 +10,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from tasks.migrations import alembic_config, history
-
-
-class Script(BaseModel):
-    """One revision file: its id, what it builds on, and the checksum of its content."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    revision: str
-    down_revisions: tuple[str, ...] = ()
-    depends_on: tuple[str, ...] = ()
-    title: str = ""
-    file: str
-    checksum: str
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Everything that must be applied before it."""
-        return self.down_revisions + self.depends_on
-
-
-class UnreadableScript(BaseModel):
-    """A file among the revisions that is none."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    file: str
-    problem: str
+from tasks.migrations.script import Script, UnreadableScript
 
 
 def read_scripts(

@@ -11,7 +11,8 @@ from sqlalchemy.exc import DBAPIError
 from tasks.database import load_queries
 from tasks.errors import ConfigurationError
 from tasks.migrations import check, environments, graph, integrity, runner
-from tasks.migrations.revisions import Script, UnreadableScript, read_scripts
+from tasks.migrations.revisions import read_scripts
+from tasks.migrations.script import Script, UnreadableScript
 
 QUERIES = load_queries(__package__)
 

@@ -8,7 +8,8 @@ import pytest
 from tasks.migrations import graph
 from tasks.migrations.integrity import AppliedRevision
 from tasks.migrations.plan import PlanEvidence, judge_plan
-from tasks.migrations.revisions import Script, read_scripts
+from tasks.migrations.revisions import read_scripts
+from tasks.migrations.script import Script
 
 
 def script(revision: str, *down: str, checksum: str = "a") -> Script:
