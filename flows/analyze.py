@@ -7,15 +7,13 @@ from typing import Annotated
 from pydantic import Field
 
 from flows.artifacts import publish_report, publish_table
-from flows.pipeline import pipeline
+from flows.pipeline import Text, pipeline
 from tasks.errors import ItemsFailed
 from tasks.experiments import report, steps
 from tasks.experiments.analysis import Analysis, Ingested, StartedExperiment
 from tasks.experiments.files import scan_file
 from tasks.experiments.plan import ExperimentPlan
 from tasks.runs import current_run
-
-Text = Annotated[str, Field(min_length=1)]
 
 
 @pipeline(name="create-experiment", run_name="create-experiment/{plan.name}")

@@ -168,7 +168,7 @@ def _say_started(outcome: ManualOutcome) -> None:
 
 
 def _say_loaded(what: str, ingested: Ingested) -> None:
-    if ingested.known_batches == ingested.batches:
+    if ingested.is_known:
         say(f"{what}: found, loaded before.")
     else:
         rejected = f", {ingested.rejected} rejected" if ingested.rejected else ""

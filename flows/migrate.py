@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from flows.artifacts import publish_report
-from flows.pipeline import pipeline
+from flows.pipeline import Text, pipeline
 from tasks.migrations.moves import Moved
 from tasks.migrations.report import MigrationResult
 from tasks.migrations.steps import (
@@ -18,8 +18,6 @@ from tasks.migrations.steps import (
     roll_back_revision,
     validate_schema,
 )
-
-Text = Annotated[str, Field(min_length=1)]
 
 
 @pipeline(name="apply-migrations", run_name="apply-migrations/{environment}")

@@ -10,7 +10,7 @@ import functools
 import inspect
 import uuid
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Annotated, Any, ParamSpec, TypeVar, cast
 
 import prefect
 from prefect.client.schemas.objects import State
@@ -18,7 +18,7 @@ from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from tasks import runs
 from tasks.errors import InputError, Refused
@@ -28,6 +28,8 @@ _STEPS_AT_ONCE = 6
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Text = Annotated[str, Field(min_length=1)]
+"""A parameter that must not be left empty."""
 
 _pipelines: dict[str, prefect.Flow[..., Any]] = {}
 

@@ -20,7 +20,7 @@ from sqlalchemy import Row
 from flows.pipeline import run_by_ledger
 from tasks.database import control_engine
 from tasks.errors import ConfigurationError, InputError, NotFound
-from tasks.runs import QUERIES
+from tasks.runs import find_run
 
 # A worker reports a crash a second time about 3 s later and overwrites a state set in between.
 _SECOND_REPORT_SECONDS = 5.0
@@ -38,7 +38,7 @@ def resume(run_id: str) -> Resumed:
     """Resume a run of either kind by its id; NotFound if neither ledger nor server knows it."""
     _check_id(run_id)
     with control_engine().connect() as connection:
-        row = connection.execute(QUERIES["find_run"], {"id": run_id}).first()
+        row = find_run(connection, run_id)
     if row is not None and row.state == "completed":
         return Resumed(run_id=run_id, flow=row.flow, outcome="was-completed")
     if row is not None and row.mode == "ledger":

@@ -8,7 +8,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.artifacts import publish_report, publish_table
-from flows.pipeline import pipeline
+from flows.pipeline import Text, pipeline
 from tasks.errors import ItemsFailed
 from tasks.rollouts import steps
 from tasks.rollouts.evidence import RolloutPolicy
@@ -17,7 +17,6 @@ from tasks.rollouts.report import check_rows, manual_report, progress_report
 from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule, slot_of
 from tasks.rollouts.tick import TickOutcome
 
-Text = Annotated[str, Field(min_length=1)]
 Percentage = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
 

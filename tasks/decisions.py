@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row
 
 from tasks import jsonb
 from tasks.database import load_queries
-from tasks.errors import ConfigurationError, Reason, Refused, UnknownName
+from tasks.errors import ConfigurationError, Reason, UnknownName
 from tasks.registry import Registry
 from tasks.runs import active_run
 
@@ -45,11 +45,6 @@ class Decided(BaseModel):
     id: int
     subject: str
     verdict: Verdict
-
-    def require(self, verdict: str) -> None:
-        """Raise Refused with the reasons unless the verdict is ``verdict``."""
-        if self.verdict.verdict != verdict:
-            raise Refused(self.subject, self.verdict.reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +109,14 @@ def decide(
         },
     )
     return Decided(id=int(decision_id or 0), subject=subject, verdict=verdict)
+
+
+def latest_decisions(
+    connection: Connection, limit: int, subject: str | None = None
+) -> list[dict[str, Any]]:
+    """The newest decisions (about one subject, if given), the newest first, as plain fields."""
+    asked = {"subject": subject, "limit": limit}
+    return [dict(row) for row in connection.execute(QUERIES["latest_decisions"], asked).mappings()]
 
 
 class Difference(BaseModel):

@@ -16,9 +16,7 @@ from sqlalchemy import Connection
 
 from tasks import jsonb
 from tasks.database import control_engine, load_queries
-from tasks.errors import ConfigurationError, EffectUnknown
-
-__all__ = ["EffectUnknown", "Point", "active_step", "effect", "observers", "reached"]
+from tasks.errors import ConfigurationError
 
 T = TypeVar("T")
 

@@ -24,14 +24,13 @@ from sqlalchemy import Connection
 from tasks import jsonb, retries
 from tasks.database import control_engine, load_queries
 from tasks.errors import ConfigurationError
-from tasks.journal import EffectUnknown, Point, active_step, effect, observers, reached
+from tasks.journal import Point, active_step, effect, observers, reached
 from tasks.runs import RunInfo, active_run, current_run, in_run
 
 if TYPE_CHECKING:
     from prefect import Task
 
 __all__ = [
-    "EffectUnknown",
     "Point",
     "RunInfo",
     "Step",

@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sqlalchemy import Connection, Row
+
 from tasks import jsonb
 from tasks.database import control_engine, load_queries
 from tasks.errors import ConfigurationError, Refused
@@ -45,6 +47,18 @@ def current_run() -> RunInfo:
 def active_run() -> RunInfo | None:
     """The root run, or None outside of one."""
     return _run.get()
+
+
+def find_run(connection: Connection, run_id: str) -> Row[Any] | None:
+    """The row of a run; None if the ledger does not know it."""
+    return connection.execute(QUERIES["find_run"], {"id": run_id}).first()
+
+
+def latest_runs(connection: Connection, limit: int) -> list[dict[str, Any]]:
+    """The newest runs, the newest first, as plain fields."""
+    return [
+        dict(row) for row in connection.execute(QUERIES["latest_runs"], {"limit": limit}).mappings()
+    ]
 
 
 @contextmanager

@@ -13,13 +13,12 @@ from flows.commands.output import act, emit, json_option, remote_option, table
 def runs(limit: int, as_json: bool) -> None:
     """List the newest runs."""
     from tasks.database import control_engine
-    from tasks.runs import QUERIES
+    from tasks.runs import latest_runs
 
     with control_engine().connect() as connection:
-        found = connection.execute(QUERIES["latest_runs"], {"limit": limit}).mappings().all()
-    documents = [dict(row) for row in found]
-    rows = [[d["id"], d["flow"], d["state"], f"{d['started_at']:%F %T}"] for d in documents]
-    emit(documents, as_json, table(["run", "flow", "state", "started"], rows))
+        found = latest_runs(connection, limit)
+    rows = [[r["id"], r["flow"], r["state"], f"{r['started_at']:%F %T}"] for r in found]
+    emit(found, as_json, table(["run", "flow", "state", "started"], rows))
 
 
 @click.command()
@@ -45,17 +44,15 @@ subject_option = click.option(
 def decisions(subject: str | None, limit: int, as_json: bool) -> None:
     """List the newest decisions: what was decided, why, by which rule."""
     from tasks.database import control_engine
-    from tasks.decisions import QUERIES
+    from tasks.decisions import latest_decisions
 
     with control_engine().connect() as connection:
-        asked = {"subject": subject, "limit": limit}
-        found = connection.execute(QUERIES["latest_decisions"], asked).mappings().all()
-    documents = [dict(row) for row in found]
+        found = latest_decisions(connection, limit, subject)
     rows = [
         [d["id"], d["subject"], d["verdict"], "; ".join(r["message"] for r in d["reasons"])]
-        for d in documents
+        for d in found
     ]
-    emit(documents, as_json, table(["decision", "about", "verdict", "why"], rows))
+    emit(found, as_json, table(["decision", "about", "verdict", "why"], rows))
 
 
 @click.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from flows.commands.output import emit, json_option, table
@@ -11,29 +13,36 @@ from flows.commands.output import emit, json_option, table
 @json_option
 def status(as_json: bool) -> None:
     """Show migrations, experiments, rollouts and the newest runs."""
+    found = _overview()
+    emit(found, as_json, "" if as_json else _in_tables(**found))
+
+
+def _overview() -> dict[str, list[Any]]:
     from tasks.database import control_engine
     from tasks.experiments.status import experiment_status
     from tasks.migrations.status import migration_status
     from tasks.rollouts.status import rollout_status
-    from tasks.runs import QUERIES
+    from tasks.runs import latest_runs
 
-    environments = migration_status()
+    migrations = migration_status()
     with control_engine().connect() as connection:
-        experiments = experiment_status(connection)
-        rollouts = rollout_status(connection)
-        runs = connection.execute(QUERIES["latest_runs"], {"limit": 5}).mappings().all()
-    document = {
-        "migrations": environments,
-        "experiments": experiments,
-        "rollouts": rollouts,
-        "runs": [dict(row) for row in runs],
-    }
-    parts = [
+        return {
+            "migrations": migrations,
+            "experiments": experiment_status(connection),
+            "rollouts": rollout_status(connection),
+            "runs": latest_runs(connection, limit=5),
+        }
+
+
+def _in_tables(
+    migrations: list[Any], experiments: list[Any], rollouts: list[Any], runs: list[Any]
+) -> str:
+    tables = (
         table(
             ["environment", "revision", "scripts", "pending", "state"],
             [
                 [e.environment, e.current_revision, e.head, len(e.pending), e.state]
-                for e in environments
+                for e in migrations
             ],
             "Migrations",
         ),
@@ -48,5 +57,5 @@ def status(as_json: bool) -> None:
             "Rollouts",
         ),
         table(["run", "flow", "state"], [[r["id"], r["flow"], r["state"]] for r in runs], "Runs"),
-    ]
-    emit(document, as_json, "\n".join(parts))
+    )
+    return "\n".join(tables)

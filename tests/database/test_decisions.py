@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tasks import decisions, ledger
 from tasks.decisions import Rule, Verdict, decide, replay, rule
-from tasks.errors import ConfigurationError, Reason, Refused
+from tasks.errors import ConfigurationError, Reason
 from tasks.registry import Registry
 
 
@@ -223,13 +223,6 @@ def test_a_rule_judges_what_will_be_stored(engine: Engine) -> None:
         decide(tx, judge, Loose(anything=(1, math.nan)), subject="s")
     assert replayed(engine).differences == ()
     assert seen == [[1, "NaN"], [1, "NaN"]]
-
-
-def test_require_refuses_any_other_verdict(engine: Engine) -> None:
-    stay, go = record(engine, umbrella(), 5, 15)
-    go.require("go")
-    with pytest.raises(Refused, match=r"place:0 refused: \[degrees\] it is 5.0"):
-        stay.require("go")
 
 
 def _not_a_model(evidence: int) -> Verdict: ...  # type: ignore[empty-body]
