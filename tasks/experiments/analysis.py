@@ -112,7 +112,7 @@ class Ingested(BaseModel):
     @property
     def is_known(self) -> bool:
         """True if every batch had been loaded before: nothing was done now."""
-        return self.known_batches == self.batches
+        return 0 < self.batches == self.known_batches
 
     @classmethod
     def of(cls, path: str, batches: Sequence[IngestedBatch], run_id: str) -> Ingested:
@@ -135,8 +135,10 @@ class Ingested(BaseModel):
     @property
     def summary(self) -> str:
         """One line."""
-        if self.known_batches == self.batches:
+        if self.is_known:
             return f"{self.path}: nothing to do; it was loaded before"
+        if not self.rows:
+            return f"{self.path}: it holds no rows"
         return (
             f"{self.path}: {self.assignments} assignments and {self.events} events are new, "
             f"{self.duplicates} were known, {self.rejected} rejected"

@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from math import isfinite
 from typing import Any
 
@@ -29,6 +30,8 @@ from tasks.bucketing import bucket
 from tasks.experiments.assignment import salt_of
 
 MAX_USER_LENGTH = 255
+MAX_DEPTH = 100  # of nested JSON: what is deeper cannot be walked through everywhere
+MAX_VALUE = 1e100  # its square, which a variance needs, is still a double
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 
@@ -72,6 +75,31 @@ def parse_row(
     except BrokenRow as broken:
         broken.raw = dict(raw)
         return rejected(broken, line_number)
+
+
+def parse_json(text: str) -> Any:
+    """Read JSON; ValueError where it is none, or is nested deeper than MAX_DEPTH."""
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(found) > MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    return found
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        level = [item for held in level for item in _items(held)]
+    return depth
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def rejected(broken: BrokenRow, line_number: int) -> Row:
@@ -168,7 +196,7 @@ def _number(raw: Mapping[str, Any], column: str) -> float | None:
     if isinstance(value, str):
         if not _NUMBER.fullmatch(value.strip()):
             raise BrokenRow("bad-number", f"{column} is not a number: {value[:40]!r}")
-    elif isinstance(value, bool) or not isinstance(value, int | float):
+    elif isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise BrokenRow("bad-number", f"{column} is not a number: {type(value).__name__}")
     try:
         number = float(value)
@@ -176,6 +204,8 @@ def _number(raw: Mapping[str, Any], column: str) -> float | None:
         number = float("inf")
     if not isfinite(number):
         raise BrokenRow("not-finite", f"{column} is {value!s:.40}: values must be finite")
+    if abs(number) > MAX_VALUE:
+        raise BrokenRow("bad-number", f"{column} is {value!s:.40}: beyond {MAX_VALUE:g}")
     return number
 
 
@@ -197,9 +227,9 @@ def _object(raw: Mapping[str, Any], column: str) -> str:
     if value is None or value == "":
         return "{}"
     try:
-        found = json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
-        raise BrokenRow("bad-json", f"{column} is not JSON") from None
+        found = parse_json(value) if isinstance(value, str) else value
+    except ValueError:
+        raise BrokenRow("bad-json", f"{column} is not JSON, or nested too deeply") from None
     if not isinstance(found, dict):
         raise BrokenRow("bad-json", f"{column} must be a JSON object")
     return _dump(found)

@@ -36,7 +36,7 @@ def load(
     reasons = {row.reason_code: row.rows for row in tx.execute(QUERIES["count_reasons"])}
     return IngestedBatch(
         number=batch.number,
-        rows=batch.row_count,
+        rows=len(rows),
         assignments=assignments,
         events=events,
         duplicates=good.assignments + good.events - assignments - events,
@@ -50,7 +50,10 @@ def known_batch(batch: Batch, known: Any) -> IngestedBatch:
     """Say what the batch came to when it was loaded before."""
     return IngestedBatch(
         number=batch.number,
-        rows=batch.row_count,
+        rows=known.assignment_count
+        + known.event_count
+        + known.duplicate_count
+        + known.rejected_count,
         assignments=known.assignment_count,
         events=known.event_count,
         duplicates=known.duplicate_count,

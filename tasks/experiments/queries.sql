@@ -48,9 +48,19 @@ LEFT JOIN experiment_metric em ON em.experiment_id = e.id AND em.role = 'primary
 LEFT JOIN metric m ON m.id = em.metric_id
 WHERE e.experiment_name = :name;
 
+-- name: lock_content
+-- Two runs that load the same file take turns.
+SELECT pg_advisory_xact_lock(hashtextextended('ingest:' || CAST(:sha256 AS text), 0));
+
 -- name: find_batch
--- The counts of a batch that was loaded before, by whatever run.
-SELECT run_id::text AS run_id, assignment_count, event_count, duplicate_count, rejected_count
+-- The counts of a batch that was loaded before, by whatever run; whether it is worth another try.
+SELECT run_id::text AS run_id, assignment_count, event_count, duplicate_count, rejected_count,
+       rejected_count > 0 AND EXISTS (
+           SELECT FROM rejected_row r
+           WHERE r.content_sha256 = :sha256 AND r.experiment_name = :experiment
+             AND r.reason_code IN ('unknown-experiment', 'unknown-variant', 'unassigned-user',
+                                   'future-timestamp')
+       ) AS may_fit_now
 FROM ingest_batch
 WHERE content_sha256 = :sha256 AND experiment_name = :experiment
   AND first_row = :first_row AND row_count = :row_count;
@@ -171,10 +181,13 @@ ON CONFLICT (experiment_id, event_id) DO NOTHING;
 UPDATE ab_assignments a
 SET has_converted = true, converted_at = first_event.moment
 FROM (
-    SELECT r.assignment_id, min(r.moment) AS moment
+    SELECT r.assignment_id, min(e.event_timestamp) AS moment
     FROM incoming_row r
+    -- The event as it is kept: a row with an event_id that was known may say something else.
+    JOIN ab_metrics e ON e.experiment_id = r.experiment_id AND e.event_id = r.event_id
+                     AND e.assignment_id = r.assignment_id
     JOIN experiment_metric em ON em.experiment_id = r.experiment_id AND em.role = 'primary'
-    JOIN metric m ON m.id = em.metric_id AND m.event_type = r.event_type
+    JOIN metric m ON m.id = em.metric_id AND m.event_type = e.event_type
     WHERE r.kind = 'event' AND r.reason_code IS NULL
     GROUP BY r.assignment_id
 ) first_event
@@ -258,6 +271,8 @@ WITH unit_value AS (
     FROM ab_assignments a
     LEFT JOIN ab_metrics m ON m.assignment_id = a.id AND m.event_type = :event_type
                           AND m.event_timestamp >= a.assigned_at
+                          -- NaN and infinities fail the data checks; the rest stays readable.
+                          AND (m.event_value IS NULL OR abs(m.event_value) < 'Infinity')
     WHERE a.experiment_id = :experiment_id
     GROUP BY a.id, a.variant_id
 )

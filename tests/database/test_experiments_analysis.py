@@ -167,6 +167,21 @@ def test_the_same_data_are_decided_once_the_quality_gate_opens(
     assert opened.verdict.details["look_number"] == 2
 
 
+@pytest.mark.parametrize("value", ["NaN", "Infinity"])
+def test_a_value_that_is_not_finite_closes_the_gate_and_nothing_breaks(
+    database: Engine, run: ledger.RunInfo, tmp_path: Path, value: str
+) -> None:
+    experiment = start()
+    load(tmp_path, arms(LOW, HIGH))
+    with database.begin() as connection:
+        connection.execute(
+            text("UPDATE ab_metrics SET event_value = :v WHERE event_id = 'e-red-1'"), {"v": value}
+        )
+    analysis = look(experiment, steps.check_experiment_data())
+    assert analysis.winner is None
+    assert "a value is a finite number" in analysis.message
+
+
 def test_the_planned_sample_completes_an_experiment_without_a_winner(
     database: Engine, tmp_path: Path
 ) -> None:

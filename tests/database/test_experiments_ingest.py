@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,78 @@ def test_a_unit_converts_with_its_first_event_of_the_primary_metric(
         database,
         "SELECT user_id, has_converted, converted_at::date::text FROM ab_assignments ORDER BY 1",
     ) == [("u1", True, "2026-01-03"), ("u2", False, None)]
+
+
+def test_a_known_event_id_of_another_unit_converts_nobody(database: Engine, tmp_path: Path) -> None:
+    start()
+    load(tmp_path, [assignment("u1", "red"), assignment("u2", "red"), event("u1", 5, "e1")])
+    early = "2026-01-01T12:00:00Z"
+    known = [event("u2", 5, "e1"), event("u1", 5, "e1", event_timestamp=early)]
+    assert load(tmp_path, known, name="b").duplicates == 2
+    assert rows_of(
+        database, "SELECT user_id, converted_at::date::text FROM ab_assignments ORDER BY 1"
+    ) == [("u1", "2026-01-02"), ("u2", None)]
+
+
+def test_what_was_rejected_for_want_of_something_is_loaded_when_the_file_comes_again(
+    database: Engine, tmp_path: Path
+) -> None:
+    rows = sorted(arms([1.0] * 5, [2.0] * 5), key=lambda row: "event_type" not in row)
+    rows = [{**row, "event_id": ""} for row in rows]
+    assert load(tmp_path, rows, batch_size=4).reasons == {"unknown-experiment": 20}
+    start()
+    # Events before the assignments of their units: the batches do not know them yet.
+    second = load(tmp_path, rows, batch_size=4)
+    assert (second.assignments, second.reasons) == (10, {"unassigned-user": 10})
+    third = load(tmp_path, rows, batch_size=4)
+    assert (third.assignments, third.events, third.duplicates, third.rejected) == (0, 10, 10, 0)
+    assert rows_of(database, EVERYTHING) == [(10, 10, 20)]
+
+
+def test_a_file_can_be_loaded_again_after_its_tables_were_made_anew(
+    database: Engine, tmp_path: Path
+) -> None:
+    start()
+    rows = arms([1.0] * 3, [2.0] * 3)
+    load(tmp_path, rows)
+    with database.begin() as connection:
+        connection.execute(
+            text("TRUNCATE ab_metrics, ab_assignments, ingest_batch, rejected_row CASCADE")
+        )
+    assert load(tmp_path, rows).events == 6
+    assert rows_of(database, EVERYTHING) == [(6, 6, 0)]
+
+
+@pytest.mark.parametrize("batch_sizes", [(5, 5), (5, 7)])
+def test_two_loads_of_a_file_at_once_are_one(
+    database: Engine, tmp_path: Path, batch_sizes: tuple[int, int]
+) -> None:
+    start()
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in arms([1.0] * 20, [2.0] * 20)))
+    with ThreadPoolExecutor(2) as pool:
+        loads = list(pool.map(lambda size: load_file(path, size), batch_sizes))
+    assert all(each.rows == 80 and each.rejected == 0 for each in loads)
+    assert rows_of(database, EVERYTHING) == [(40, 40, 0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("rows.csv", "user_id,variant\n", "it holds no rows"),
+        ("rows.jsonl", "", "it holds no rows"),
+        ("rows.jsonl", "\n\n", "it holds no rows"),
+        ("rows.jsonl", "\n[]\n\n", "1 rejected"),
+    ],
+)
+def test_blank_lines_are_no_rows(
+    database: Engine, tmp_path: Path, name: str, content: str, said: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(content, "utf-8")
+    loaded = load_file(path)
+    assert said in loaded.summary
+    assert loaded.rows == loaded.rejected
 
 
 def test_a_csv_keeps_its_metadata_and_its_sources(database: Engine, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@ from __future__ import annotations
 import csv
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from pyarrow import csv as pa_csv
 from pyarrow import parquet
 
 from tasks.bucketing import bucket
@@ -191,6 +193,74 @@ def test_json_lines_keep_their_numbers_and_broken_lines_their_place(tmp_path: Pa
         ]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("e.csv", b'"user_id","event_type","event_timestamp"\r\n"u1","buy","2026-01-01"\r\n'),
+        ("e.csv", b"user_id,event_type,event_timestamp,,\nu1,buy,2026-01-01,,\n"),
+        ("e.jsonl", json.dumps(EVENT).encode() + b"\r\n"),
+    ],
+)
+def test_a_byte_order_mark_hides_no_row_and_blank_columns_none_either(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\xef\xbb\xbf" + content)
+    assert [(row.user_id, row.reason_code) for row in _rows(str(path))] == [("u1", None)]
+
+
+@pytest.mark.parametrize("depth", [200, 900, 100_000])
+def test_what_is_nested_too_deeply_is_a_broken_row(tmp_path: Path, depth: int) -> None:
+    deep = '{"a":' * depth + "1" + "}" * depth
+    path = tmp_path / "events.jsonl"
+    row = json.dumps(EVENT | {"event_data": deep})
+    path.write_text(f'{{"user_id": "u1", "event_data": {deep}}}\n{row}\n', "utf-8")
+    read = _rows(str(path))
+    assert [row.reason_code for row in read] == ["broken-row", "bad-json"]
+    assert deep in json.loads(read[0].raw)
+
+
+def test_what_a_stray_quote_swallows_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    lines = [f"u{n},buy,2026-01-01\n" for n in range(9000)]
+    path.write_text("user_id,event_type,event_timestamp\n" + '"' + "".join(lines), "utf-8")
+    read = _rows(str(path))
+    kept = "".join(json.loads(row.raw) for row in read if row.reason_code == "broken-row")
+    assert kept.count("buy") + sum(row.reason_code is None for row in read) == 9000
+
+
+@pytest.mark.parametrize("name", ["events.csv", "events.parquet"])
+def test_a_file_that_changed_since_it_was_scanned_is_not_loaded(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    rows = pa.Table.from_pylist([EVENT, EVENT])
+    write = pa_csv.write_csv if name.endswith("csv") else parquet.write_table
+    write(rows, path)
+    scan = scan_file(str(path), 1)
+    write(pa.Table.from_pylist([EVENT | {"user_id": "u9"}] * 2), path)
+    with pytest.raises(InputError, match="has changed since"):
+        read_batch(str(path), scan.batches[1], scan.sha256, "buttons")
+
+
+def test_parquet_keeps_decimals_and_dates_that_python_does_not_know(tmp_path: Path) -> None:
+    path = tmp_path / "events.parquet"
+    table = pa.table(
+        {
+            "user_id": ["u1", "u2", "u3"],
+            "event_type": ["buy"] * 3,
+            "event_timestamp": pa.array([1767312000, 2**40, 1767312000], pa.timestamp("s", "UTC")),
+            "event_value": pa.array([Decimal("1.50"), None, None], pa.decimal128(10, 2)),
+        }
+    )
+    parquet.write_table(table, path)
+    read = _rows(str(path))
+    assert [(row.reason_code, row.event_value) for row in read] == [
+        (None, 1.5),
+        ("broken-row", None),
+        (None, None),
+    ]
+    assert json.loads(read[1].raw)["user_id"] == "u2"
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 def test_parquet_rows_come_in_order_whatever_the_row_groups(
     tmp_path: Path, batch_size: int
@@ -218,6 +288,8 @@ def test_parquet_rows_come_in_order_whatever_the_row_groups(
         ("events.xlsx", b"", "unknown format; known: .csv, .jsonl, .ndjson, .parquet"),
         ("events.csv", b"who,what\n", "no column user_id"),
         ("events.csv", b"", "no column user_id"),
+        ("events.csv", "user_id\n".encode("utf-16"), r"no column user_id in the header \(.*udcff"),
+        ("events.csv", b"user_id,a,a\n", "two columns have the same name"),
         ("events.parquet", b"not parquet", "cannot be read as Parquet"),
     ],
 )
