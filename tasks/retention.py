@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
+from tasks import markdown
+
 
 class Purged(BaseModel):
     """Rows deleted, by table."""
@@ -20,8 +22,9 @@ class Purged(BaseModel):
 
     def as_markdown(self, days: int) -> str:
         """One table for the run's report."""
-        rows = "\n".join(f"| {table} | {count:,} |" for table, count in self.model_dump().items())
+        rows = ((table, f"{count:,}") for table, count in self)
         return (
-            f"## Ledger rows older than {days} days\n\n| table | deleted |\n|---|---:|\n{rows}\n\n"
+            f"## Ledger rows older than {days} days\n\n"
+            f"{markdown.table(('table', 'deleted'), rows)}\n\n"
             "Decisions, migration history and steps that may happen only once are kept."
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from tasks import markdown
 from tasks.experiments.analysis import Analysis
 
 _WIDTH, _ROW, _LABEL, _TOP = 720, 34, 170, 14
@@ -67,12 +67,7 @@ def forest_plot(arms: Sequence[dict[str, Any]]) -> str:
         *(_drawn(arm, _TOP + _ROW * row + _ROW / 2, x) for row, arm in enumerate(arms)),
         *(_tick(x(value), height - 6, value) for value in sorted({low, 0.0, high})),
     ]
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
-        f'font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="#fff"/>'
-        f"{''.join(body)}</svg>"
-    )
-    return f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
+    return markdown.picture(_WIDTH, height, "".join(body))
 
 
 _ENDS = ("lower", "upper", "sequential_lower", "sequential_upper")
@@ -138,7 +133,7 @@ def _arms_table(details: dict[str, Any]) -> str:
         _number(control["mean"]),
         *[""] * 8,
     )
-    return _table(head, [first, *(_arm_cells(arm) for arm in details["arms"])])
+    return markdown.table(head, [first, *(_arm_cells(arm) for arm in details["arms"])])
 
 
 def _arm_cells(arm: dict[str, Any]) -> tuple[Any, ...]:
@@ -174,17 +169,7 @@ def _looks_table(analysis: Analysis) -> str:
         )
         for look in analysis.looks
     ]
-    return _table(head, rows)
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    names = list(head)
-    lines = [names, ["---"] * len(names), *([_cell(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    return escape(str(value), quote=False).replace("|", "\\|").replace("\n", " ")
+    return markdown.table(head, rows)
 
 
 def _number(value: float | None, *, sign: bool = False) -> str:

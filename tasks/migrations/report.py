@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks import markdown
 from tasks.migrations.check import SchemaCheck
 from tasks.migrations.moves import Moved
 from tasks.migrations.plan import Direction
@@ -50,12 +51,16 @@ def _outcome(moved: Moved) -> str:
 
 
 def _table(moved: Sequence[Moved]) -> str:
-    lines = ["| revision | outcome | seconds | rows lost |", "|---|---|---:|---:|"]
-    for item in moved:
-        seconds = "" if item.seconds is None else f"{item.seconds:.2f}"
-        lost = sum(loss.rows for loss in item.losses)
-        lines.append(f"| {item.revision} | {_outcome(item)} | {seconds} | {lost} |")
-    return "\n".join(lines)
+    rows = (
+        (
+            item.revision,
+            _outcome(item),
+            "" if item.seconds is None else f"{item.seconds:.2f}",
+            sum(loss.rows for loss in item.losses),
+        )
+        for item in moved
+    )
+    return markdown.table(("revision", "outcome", "seconds", "rows lost"), rows)
 
 
 def _validation(check: SchemaCheck) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from tasks import markdown
 from tasks.rollouts.evidence import State
 from tasks.rollouts.health import CheckResult, Health
 from tasks.rollouts.manual import ManualOutcome
@@ -60,7 +60,7 @@ def manual_report(outcome: ManualOutcome, actor: str, reason: str) -> str:
             "",
             _headline(outcome),
             "",
-            f"By **{actor}**: {reason}",
+            f"By **{markdown.plain(actor)}**: {markdown.plain(reason)}",
             "",
             picture(outcome.schedule, outcome.stage_index, outcome.percentage, outcome.state),
             "",
@@ -75,23 +75,18 @@ def picture(schedule: Schedule, stage_index: int, percentage: float, state: Stat
         for index, stage in enumerate(schedule.stages)
     ]
     width = len(bars) * (_BAR + _GAP)
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{_HEIGHT + 44}" '
-        f'font-family="sans-serif" font-size="12" text-anchor="middle">'
-        f'<rect width="100%" height="100%" fill="#fff"/>{"".join(bars)}</svg>'
-    )
     text = f"{percentage:g} % of users, {_words(state)}; stages {schedule}"
-    return f"![{text}](data:image/svg+xml;base64,{b64encode(svg.encode()).decode()})"
+    return f"![{text}]({markdown.picture(width, _HEIGHT + 44, ''.join(bars))})"
 
 
 def _bar(index: int, percentage: float, hours: float, colour: str) -> str:
     height = max(percentage / 100 * _HEIGHT, 2)
     left, top = index * (_BAR + _GAP), _HEIGHT + 16 - height
-    middle = left + _BAR / 2
+    middle, centred = left + _BAR / 2, 'text-anchor="middle"'
     return (
         f'<rect x="{left}" y="{top:.1f}" width="{_BAR}" height="{height:.1f}" fill="{colour}"/>'
-        f'<text x="{middle}" y="{top - 4:.1f}">{percentage:g} %</text>'
-        f'<text x="{middle}" y="{_HEIGHT + 36}" fill="#6b7280">{hours:g} h</text>'
+        f'<text x="{middle}" y="{top - 4:.1f}" {centred}>{percentage:g} %</text>'
+        f'<text x="{middle}" y="{_HEIGHT + 36}" {centred} fill="#6b7280">{hours:g} h</text>'
     )
 
 
@@ -113,7 +108,7 @@ def _tick_section(outcome: TickOutcome) -> str:
         "",
     ]
     if outcome.checks:
-        lines += [*_table(outcome.checks), "", _window(outcome), ""]
+        lines += [_table(outcome.checks), "", _window(outcome), ""]
     return "\n".join(lines)
 
 
@@ -124,16 +119,18 @@ def _headline(outcome: TickOutcome | ManualOutcome) -> str:
     )
 
 
-def _table(checks: Sequence[CheckResult]) -> list[str]:
-    return [
-        "| check | value | must be | n | verdict |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {check.check} | {_number(check.value)} | {check.operator or ''} {check.limit:g} "
-            f"| {_number(check.sample_count)} | {_MARKS[check.health]} {check.reason.code} |"
-            for check in checks
-        ),
-    ]
+def _table(checks: Sequence[CheckResult]) -> str:
+    rows = (
+        (
+            check.check,
+            _number(check.value),
+            f"{check.operator or ''} {check.limit:g}",
+            _number(check.sample_count),
+            f"{_MARKS[check.health]} {check.reason.code}",
+        )
+        for check in checks
+    )
+    return markdown.table(("check", "value", "must be", "n", "verdict"), rows)
 
 
 def _window(outcome: TickOutcome) -> str:

@@ -70,7 +70,7 @@ def test_the_report_names_every_rollout_its_reasons_and_what_failed() -> None:
     assert "## broken\n\n**Failed**: no policy" in report
     assert "## ranker: rollback" in report
     assert "25 % → **0 %**, now **rolled back**" in report
-    assert "| error_rate | 0.08 | < 0.05 | 1000 | ❌ limit-breached |" in report
+    assert "| error_rate | 0.08 | &lt; 0.05 | 1000 | ❌ limit-breached |" in report
     assert "decision 7" in report
 
 
