@@ -6,6 +6,9 @@ import click
 
 from flows.commands.output import act, emit, json_option, person_options, remote_option, table
 
+# Its parameter is named as the flows name theirs, so that what is given can be passed on as it is.
+rollout_argument = click.argument("rollout", metavar="NAME")
+
 
 @click.group()
 def rollout() -> None:
@@ -66,47 +69,41 @@ def progress(slot: str | None, remote: bool, as_json: bool) -> None:
 
 
 @rollout.command("roll-back")
-@click.argument("name")
+@rollout_argument
 @person_options
 @remote_option
 @json_option
-def roll_back(name: str, actor: str, reason: str, remote: bool, as_json: bool) -> None:
+def roll_back(remote: bool, as_json: bool, **given: str) -> None:
     """Send the rollout NAME to 0 % now."""
-    parameters = {"rollout": name, "actor": actor, "reason": reason}
-    act("flows.rollout:roll_back_rollout", parameters, remote=remote, as_json=as_json)
+    act("flows.rollout:roll_back_rollout", given, remote=remote, as_json=as_json)
 
 
 @rollout.command()
-@click.argument("name")
+@rollout_argument
 @person_options
 @remote_option
 @json_option
-def pause(name: str, actor: str, reason: str, remote: bool, as_json: bool) -> None:
+def pause(remote: bool, as_json: bool, **given: str) -> None:
     """Stop the clock of the rollout NAME; health checks go on."""
-    parameters = {"rollout": name, "actor": actor, "reason": reason}
-    act("flows.rollout:pause_rollout", parameters, remote=remote, as_json=as_json)
+    act("flows.rollout:pause_rollout", given, remote=remote, as_json=as_json)
 
 
 @rollout.command("resume")
-@click.argument("name")
+@rollout_argument
 @person_options
 @remote_option
 @json_option
-def resume_rollout(name: str, actor: str, reason: str, remote: bool, as_json: bool) -> None:
+def resume_rollout(remote: bool, as_json: bool, **given: str) -> None:
     """Let the rollout NAME go on after a pause or a manual percentage."""
-    parameters = {"rollout": name, "actor": actor, "reason": reason}
-    act("flows.rollout:resume_rollout", parameters, remote=remote, as_json=as_json)
+    act("flows.rollout:resume_rollout", given, remote=remote, as_json=as_json)
 
 
 @rollout.command("set")
-@click.argument("name")
+@rollout_argument
 @click.argument("percentage", type=click.FloatRange(0, 100))
 @person_options
 @remote_option
 @json_option
-def set_percentage(
-    name: str, percentage: float, actor: str, reason: str, remote: bool, as_json: bool
-) -> None:
+def set_percentage(remote: bool, as_json: bool, **given: str | float) -> None:
     """Set the rollout NAME to PERCENTAGE by hand; it holds there until it is resumed."""
-    parameters = {"rollout": name, "percentage": percentage, "actor": actor, "reason": reason}
-    act("flows.rollout:set_rollout_percentage", parameters, remote=remote, as_json=as_json)
+    act("flows.rollout:set_rollout_percentage", given, remote=remote, as_json=as_json)

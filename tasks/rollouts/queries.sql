@@ -93,13 +93,6 @@ VALUES
      CAST(:new_state AS rollout_state), :cause, :actor, :reason,
      :slot, :decision_id, :health_check_id, :changed_at);
 
--- name: changes_of_rollout
--- What happened to a rollout, in order.
-SELECT changed_at, old_percentage, new_percentage, old_state, new_state, cause, actor, reason, slot
-FROM rollout_change
-WHERE rollout_id = :rollout_id
-ORDER BY id;
-
 -- name: decided_slots
 -- Whether this slot is decided, the latest one that is, and where its window ended.
 SELECT

@@ -83,12 +83,6 @@ def all_rollouts(connection: Connection) -> list[Rollout]:
     return [_rollout(row) for row in connection.execute(QUERIES["all_rollouts"])]
 
 
-def changes(connection: Connection, rollout_id: int) -> list[dict[str, Any]]:
-    """The audit of one rollout, in order."""
-    rows = connection.execute(QUERIES["changes_of_rollout"], {"rollout_id": rollout_id})
-    return [dict(row) for row in rows.mappings()]
-
-
 def save(tx: Connection, rollout: Rollout) -> None:
     """Write the new standing of a rollout that this transaction has locked."""
     tx.execute(QUERIES["save_rollout"], rollout.model_dump() | {"state": rollout.state.value})
