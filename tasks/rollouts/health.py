@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
+from math import inf
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +23,7 @@ from tasks.registry import Registry
 
 Operator: TypeAlias = Literal["<", ">"]
 Finite: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
+SHARE = (0.0, 1.0)
 
 
 class Health(StrEnum):
@@ -93,19 +95,19 @@ health_checks: Registry[HealthCheck] = Registry("health check", "headway.health_
 @health_checks.register("error_rate")
 def error_rate(measured: Measured, policy: CheckPolicy) -> CheckResult:
     """Share of requests that failed: the sum counts errors, the count requests."""
-    return judge(measured, policy, "<")
+    return judge(measured, policy, "<", possible=SHARE)
 
 
 @health_checks.register("latency")
 def latency(measured: Measured, policy: CheckPolicy) -> CheckResult:
     """Mean latency in milliseconds: the sum adds them up, the count counts requests."""
-    return judge(measured, policy, "<")
+    return judge(measured, policy, "<", possible=(0.0, inf))
 
 
 @health_checks.register("accuracy")
 def accuracy(measured: Measured, policy: CheckPolicy) -> CheckResult:
     """Share of right answers: the sum counts right ones, the count answers."""
-    return judge(measured, policy, ">")
+    return judge(measured, policy, ">", possible=SHARE)
 
 
 DEFAULT_CHECKS = (
@@ -115,17 +117,24 @@ DEFAULT_CHECKS = (
 )
 
 
-def judge(measured: Measured, policy: CheckPolicy, operator: Operator) -> CheckResult:
+def judge(
+    measured: Measured,
+    policy: CheckPolicy,
+    operator: Operator,
+    possible: tuple[float, float] = (-inf, inf),
+) -> CheckResult:
     """Compare what was measured with the limit; what is missing or broken is inconclusive.
 
     Counted samples and values given without a count are judged apart: one unhealthy answer is
-    enough, and only two healthy ones (where both exist) are healthy.
+    enough, and only two healthy ones (where both exist) are healthy. A value outside ``possible``
+    is never healthy: an accuracy of 60 is a percentage that was sent as a share.
     """
     parts = []
     if measured.given_value is not None:
-        parts.append(_compare(measured, policy, operator, measured.given_value, None))
+        parts.append(_compare(measured, policy, operator, measured.given_value, None, possible))
     if measured.value is not None:
-        parts.append(_compare(measured, policy, operator, measured.value, measured.sample_count))
+        count = measured.sample_count
+        parts.append(_compare(measured, policy, operator, measured.value, count, possible))
     unknown = _missing(measured)
     if unknown is not None:
         parts.append(_result(measured, policy, operator, Health.INCONCLUSIVE, unknown))
@@ -149,7 +158,10 @@ def worst(results: list[CheckResult]) -> CheckResult:
 def run_check(measured: Measured, policy: CheckPolicy) -> CheckResult:
     """Run the registered check; one that raises, or is gone, is inconclusive, never healthy."""
     try:
-        return health_checks.get(policy.check)(measured, policy)
+        result: object = health_checks.get(policy.check)(measured, policy)
+        if not isinstance(result, CheckResult):
+            raise TypeError(f"it gave {type(result).__name__}, not CheckResult")  # noqa: TRY301
+        return result.model_copy(update={"check": policy.check})
     except Exception as error:  # a check of somebody else may raise anything
         message = f"{policy.check} could not be judged: {type(error).__name__}: {error}"
         return _result(measured, policy, None, Health.INCONCLUSIVE, Reason("check-error", message))
@@ -168,18 +180,26 @@ def _missing(measured: Measured) -> Reason | None:
 
 
 def _compare(
-    measured: Measured, policy: CheckPolicy, operator: Operator, value: float, count: int | None
+    measured: Measured,
+    policy: CheckPolicy,
+    operator: Operator,
+    value: float,
+    count: int | None,
+    possible: tuple[float, float],
 ) -> CheckResult:
     shown = f"{policy.check} {value:.6g} (n={count if count is not None else 'not given'})"
     if count is not None and count < policy.min_samples:
         message = f"{shown}: fewer than {policy.min_samples} samples"
         health, reason = Health.INCONCLUSIVE, Reason("too-few-samples", message)
-    elif value < policy.limit if operator == "<" else value > policy.limit:
-        message = f"{shown} is {operator} {policy.limit:g}"
-        health, reason = Health.HEALTHY, Reason("within-limit", message)
-    else:
+    elif not (value < policy.limit if operator == "<" else value > policy.limit):
         message = f"{shown} is not {operator} {policy.limit:g}"
         health, reason = Health.UNHEALTHY, Reason("limit-breached", message)
+    elif not possible[0] <= value <= possible[1]:
+        message = f"{shown} cannot be: it lies outside {possible[0]:g} to {possible[1]:g}"
+        health, reason = Health.INCONCLUSIVE, Reason("impossible-value", message)
+    else:
+        message = f"{shown} is {operator} {policy.limit:g}"
+        health, reason = Health.HEALTHY, Reason("within-limit", message)
     return _result(measured, policy, operator, health, reason, value, count)
 
 

@@ -87,14 +87,21 @@ def slot_of(moment: datetime) -> str:
     return _slot(moment.replace(minute=0))
 
 
-def parse_slot(text: str) -> str:
-    """Normalise the time that names a tick to UTC minutes, so that slots sort as times do."""
+def parse_slot(text: str, latest: datetime | None = None) -> str:
+    """Normalise the time that names a tick to UTC minutes, so that slots sort as times do.
+
+    InputError for what is no time, and for one after ``latest``: a slot decided in advance would
+    make every tick until then come too late, and nobody would guard the rollout.
+    """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        slot = _slot(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
         raise InputError(f"a slot is a time such as 2026-11-20T14:00Z, not {text!r}") from None
-    return _slot(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    if latest is not None and slot > _slot(latest):
+        raise InputError(f"slot {slot} is still to come: it is {_slot(latest)}")
+    return slot
 
 
 def _slot(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='minutes')}Z"

@@ -40,7 +40,8 @@ def start_rollout(tx: Connection, plan: RolloutPlan, actor: str, reason: str) ->
 @step(key="{slot}")
 def plan_tick(tx: Connection, slot: str | None) -> TickPlan:
     """Fix the slot (by default the database clock's hour) and the rollouts that are not ended."""
-    named = slot_of(clock.now(tx)) if slot is None else parse_slot(slot)
+    now = clock.now(tx)
+    named = slot_of(now) if slot is None else parse_slot(slot, latest=now)
     rows = tx.execute(QUERIES["active_rollouts"]).mappings()
     return TickPlan(slot=named, rollouts=[ActiveRollout.model_validate(dict(row)) for row in rows])
 

@@ -7,6 +7,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from tasks.decisions import replay
+from tasks.errors import InputError
 from tasks.ledger import RunInfo
 from tasks.rollouts import steps
 from tasks.rollouts.evidence import RolloutPolicy
@@ -227,6 +228,15 @@ def test_a_repeated_slot_and_an_older_one_do_nothing(database: Engine) -> None:
         outcome = tick_now(database, slot=slot)
         assert (outcome.verdict, codes(outcome)) == ("skip", [code])
     assert standing(database) == (25, "running")
+
+
+def test_a_slot_to_come_is_refused_so_that_the_guard_stays_awake(
+    database: Engine, run: RunInfo
+) -> None:
+    begin(database)
+    with pytest.raises(InputError, match="slot 2999-01-01T00:00Z is still to come"):
+        steps.plan_tick(slot="2999-01-01")
+    assert an_hour(database, FAILING).verdict == "rollback"
 
 
 def test_an_event_on_the_edge_of_two_windows_is_in_one_of_them(database: Engine) -> None:

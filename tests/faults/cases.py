@@ -93,7 +93,7 @@ def _start_rollout() -> dict[str, Any]:
 @kill_case("plan-tick")
 def _plan_tick() -> dict[str, Any]:
     _start("ranker", "v2")
-    return {"slot": "2030-01-01T00:00Z"}
+    return {"slot": "2020-01-01T00:00Z"}
 
 
 @kill_case("progress-rollout")

@@ -149,6 +149,36 @@ def test_an_unknown_check_lists_the_known_ones() -> None:
         health_checks.get("eror_rate")
 
 
+@pytest.mark.parametrize("given", [None, True, "healthy"])
+def test_a_check_that_gives_no_result_is_inconclusive(given: object) -> None:
+    health_checks.register("odd")(lambda measured, policy: given)  # type: ignore[arg-type, return-value]
+    try:
+        result = run_check(Measured(metric="odd"), CheckPolicy(check="odd", limit=1))
+    finally:
+        del health_checks._items["odd"]
+    assert (result.health, result.reason.code) == (INCONCLUSIVE, "check-error")
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "expected"),
+    [
+        ("error_rate", -0.01, (INCONCLUSIVE, "impossible-value")),
+        ("latency", -1, (INCONCLUSIVE, "impossible-value")),
+        ("accuracy", 60, (INCONCLUSIVE, "impossible-value")),  # a percentage, sent as a share
+        # harm stays harm, in whatever unit
+        ("error_rate", 8, (UNHEALTHY, "limit-breached")),
+        ("accuracy", -1, (UNHEALTHY, "limit-breached")),
+        ("accuracy", 1, (HEALTHY, "within-limit")),
+        ("error_rate", 0, (HEALTHY, "within-limit")),
+    ],
+)
+def test_a_value_that_cannot_be_is_never_healthy(
+    metric: str, value: float, expected: tuple[Health, str]
+) -> None:
+    assert judged(metric, given_value=value, given_rows=1) == expected
+    assert judged(metric, value_sum=value * 1000, sample_count=1000) == expected
+
+
 def test_a_check_whose_plug_in_is_gone_is_inconclusive() -> None:
     result = run_check(Measured(metric="gone"), CheckPolicy(check="gone", limit=1))
     assert (result.health, result.reason.code) == (INCONCLUSIVE, "check-error")

@@ -70,3 +70,21 @@ def test_the_slot_of_a_moment_is_its_hour() -> None:
 def test_a_slot_that_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="a slot is a time"):
         parse_slot(text)
+
+
+@pytest.mark.parametrize("text", ["2026-11-20T14:00Z", "2026-11-20T14:59", "1999-01-01"])
+def test_a_slot_up_to_now_is_taken(text: str) -> None:
+    now = datetime(2026, 11, 20, 14, 59, 59, tzinfo=UTC)
+    assert parse_slot(text, latest=now) <= "2026-11-20T14:59Z"
+
+
+@pytest.mark.parametrize("text", ["2026-11-20T15:00Z", "2027-01-01", "9999-12-31T23:59-23:00"])
+def test_a_slot_to_come_is_refused_because_it_would_silence_all_ticks_until_then(
+    text: str,
+) -> None:
+    with pytest.raises(InputError, match="slot"):
+        parse_slot(text, latest=datetime(2026, 11, 20, 14, 59, 59, tzinfo=UTC))
+
+
+def test_slots_sort_as_times_do_from_the_first_year_on() -> None:
+    assert parse_slot("0999-01-01") < parse_slot("1000-01-01")
