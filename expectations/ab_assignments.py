@@ -27,7 +27,7 @@ def build() -> ExpectationSuite:
             ),
             gxe.UnexpectedRowsExpectation(
                 unexpected_rows_query=(
-                    "SELECT a.id FROM (SELECT * FROM {batch}) AS a "
+                    "SELECT a.id FROM {batch} AS a "
                     "JOIN ab_variants AS v ON v.id = a.variant_id "
                     "WHERE v.experiment_id <> a.experiment_id"
                 ),

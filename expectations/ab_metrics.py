@@ -22,7 +22,7 @@ def build() -> ExpectationSuite:
         expectations=[
             gxe.UnexpectedRowsExpectation(
                 unexpected_rows_query=(
-                    "SELECT m.id FROM (SELECT * FROM {batch}) AS m JOIN ab_assignments AS a "
+                    "SELECT m.id FROM {batch} AS m JOIN ab_assignments AS a "
                     "ON a.id = m.assignment_id WHERE a.experiment_id <> m.experiment_id"
                 ),
                 severity="critical",
@@ -30,7 +30,7 @@ def build() -> ExpectationSuite:
             ),
             gxe.UnexpectedRowsExpectation(
                 unexpected_rows_query=(
-                    "SELECT m.id FROM (SELECT * FROM {batch}) AS m JOIN ab_assignments AS a "
+                    "SELECT m.id FROM {batch} AS m JOIN ab_assignments AS a "
                     "ON a.id = m.assignment_id WHERE a.variant_id <> m.variant_id"
                 ),
                 severity="critical",

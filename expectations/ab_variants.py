@@ -13,7 +13,7 @@ TABLE = "ab_variants"
 OWNER = "experiments"
 # A draft may still be incomplete; what units can be assigned to may not.
 _OPEN_EXPERIMENTS = (
-    "SELECT v.experiment_id FROM (SELECT * FROM {batch}) AS v "
+    "SELECT v.experiment_id FROM {batch} AS v "
     "JOIN ab_experiments AS e ON e.id = v.experiment_id "
     "WHERE e.status <> 'draft' GROUP BY v.experiment_id HAVING "
 )

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite
 
-# In SQL, `{batch}` stands for the table and brings its own alias; to give it another, wrap it:
+# In SQL, `{batch}` stands for the table. A query with a JOIN gives it an alias (`{batch} AS v`):
+# Postgres 15 insists. In any other it brings its own; to give it another, wrap it:
 # `(SELECT * FROM {batch}) AS v`.
 
 # A suite's parameter: the time after which a row's timestamp lies in the future.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,16 @@ def test_every_expectation_says_who_owns_it_why_it_holds_and_how_bad_a_failure_i
     assert len(set(reasons)) == len(reasons)
     assert {e.meta["owner"] for e in suite.expectations} == {"experiments"}
     assert {e.severity.value for e in suite.expectations} <= {"critical", "warning", "info"}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_sql_that_joins_gives_the_table_an_alias_because_postgres_15_asks_for_one(
+    name: str,
+) -> None:
+    suite: Any = expectations.build(name)
+    queries = [getattr(each, "unexpected_rows_query", None) or "" for each in suite.expectations]
+    joining = [query for query in queries if " JOIN " in query]
+    assert all(re.search(r"FROM {batch} AS \w+ JOIN", query) for query in joining), joining
 
 
 def test_an_unknown_suite_lists_the_known_ones() -> None:
