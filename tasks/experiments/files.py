@@ -16,21 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.errors import InputError
 from tasks.experiments.events import BrokenRow, Row, parse_row, rejected
-from tasks.experiments.formats import FORMATS
-
-
-class Batch(BaseModel):
-    """A piece of a file: where it begins and how many rows it holds."""
-
-    model_config = ConfigDict(frozen=True)
-
-    number: int
-    first_row: int
-    row_count: int
-    offset: int  # byte where it begins; Parquet: 0
-    byte_count: int  # Parquet: of the whole file, as its rows lie all over it
-    sha256: str  # of those bytes
-    line_number: int  # lines before it
+from tasks.experiments.formats import FORMATS, Batch
 
 
 class FileScan(BaseModel):
@@ -38,9 +24,7 @@ class FileScan(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    path: str
     sha256: str
-    size: int
     batches: tuple[Batch, ...]
 
 
@@ -68,7 +52,7 @@ def scan_file(path: str, batch_size: int) -> FileScan:
                 line_number=piece.line_number,
             )
         )
-    return FileScan(path=path, sha256=whole, size=size, batches=tuple(batches))
+    return FileScan(sha256=whole, batches=tuple(batches))
 
 
 def read_batch(path: str, batch: Batch, sha256: str, experiment: str | None) -> list[Row]:

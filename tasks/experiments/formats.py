@@ -7,15 +7,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
 
 from tasks.errors import InputError
 from tasks.experiments.events import BrokenRow, parse_json
 
-if TYPE_CHECKING:
-    from tasks.experiments.files import Batch
-
 Record = tuple[int, Any]  # line number (or row number), raw row or BrokenRow
+
+
+class Batch(BaseModel):
+    """A piece of a file: where it begins and how many rows it holds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    first_row: int
+    row_count: int
+    offset: int  # byte where it begins; Parquet: 0
+    byte_count: int  # Parquet: of the whole file, as its rows lie all over it
+    sha256: str  # of those bytes
+    line_number: int  # lines before it
 
 
 class _Lines:

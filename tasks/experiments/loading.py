@@ -10,7 +10,8 @@ from sqlalchemy import Connection, text
 from tasks.database import load_queries
 from tasks.experiments.analysis import IngestedBatch
 from tasks.experiments.events import Row
-from tasks.experiments.files import Batch, read_batch
+from tasks.experiments.files import read_batch
+from tasks.experiments.formats import Batch
 from tasks.runs import current_run
 
 QUERIES = load_queries(__package__)

@@ -13,7 +13,7 @@ from tasks.experiments import loading, looking, starting
 from tasks.experiments.analysis import Analysis, DueExperiment, IngestedBatch, StartedExperiment
 from tasks.experiments.decision import decide_winner
 from tasks.experiments.evidence import Quality
-from tasks.experiments.files import Batch
+from tasks.experiments.formats import Batch
 from tasks.experiments.plan import ExperimentPlan
 from tasks.ledger import current_run, step, step_logger
 
