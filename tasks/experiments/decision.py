@@ -1,11 +1,11 @@
 """Is there a winner? Gates first, then a test that may be repeated at every look.
 
-Gates, in order: data quality, sample ratio (of the units assigned, and of those with a value:
-where treatments lose units unequally, the rest no longer compare), minimum sample per arm. While
-one is closed the verdict is "none" and the look tests nothing: it cannot cross a bound, and what
-it would have spent of alpha is left to the next. Then group-sequential bounds under alpha · t² at
-the actual information fractions, Holm over the arms. The winner is the one arm that is
-significantly better; with several it is a tie.
+Gates, in order: data quality, the plan (unchanged since the first look), sample ratio (of the
+units assigned, and of those with a value: where treatments lose units unequally, the rest no longer
+compare), minimum sample per arm. While one is closed the verdict is "none" and the look tests
+nothing: it cannot cross a bound, and what it would have spent of alpha is left to the next. Then
+group-sequential bounds under alpha · t² at the actual information fractions, Holm over the arms.
+The winner is the one arm that is significantly better; with several it is a tie.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from tasks.decisions import Verdict, rule
 from tasks.errors import Reason
-from tasks.experiments.evidence import Arm, WinnerEvidence
+from tasks.experiments.evidence import Arm, Look, WinnerEvidence
 from tasks.experiments.looks import ArmTest, judge_arms
 from tasks.experiments.metrics import metrics
 from tasks.experiments.statistics.comparison import Comparison
@@ -73,6 +73,9 @@ def _closed_gate(
     if quality.outcome == "unknown":
         message = f"The data could not be checked, so nothing is decided on it: {quality.message}."
         return Reason("data-quality-unknown", message)
+    for look in evidence.looks:
+        if _is_of_another_plan(look, evidence):
+            return Reason("plan-changed", _another_plan(look, evidence))
     if assigned.is_mismatch:
         counts = {arm.name: arm.assigned for arm in evidence.arms}
         return Reason("srm", _mismatch("The traffic", assigned, counts))
@@ -87,6 +90,19 @@ def _closed_gate(
         )
         return Reason("below-minimum-sample", message)
     return None
+
+
+def _is_of_another_plan(look: Look, evidence: WinnerEvidence) -> bool:
+    plan = look.planned_units, look.alpha
+    return look.is_usable and plan not in {(None, None), (evidence.planned_units, evidence.alpha)}
+
+
+def _another_plan(look: Look, evidence: WinnerEvidence) -> str:
+    return (
+        f"Look {look.number} was judged by a plan of {look.planned_units} units at alpha "
+        f"{look.alpha:g}, now it says {evidence.planned_units} at {evidence.alpha:g}. The error "
+        "was spent by the first one: put it back, or start another experiment."
+    )
 
 
 def _mismatch(what: str, srm: SampleRatio, counts: dict[str, int]) -> str:

@@ -43,6 +43,8 @@ class Look(_Frozen):
     fraction: Annotated[float, Field(ge=0)]
     is_usable: bool  # False where a gate was closed: it tested nothing and spent no alpha
     z: dict[str, float | None]
+    planned_units: int | None = None  # the plan that it was judged by
+    alpha: float | None = None
 
 
 class WinnerEvidence(_Frozen):

@@ -95,8 +95,8 @@ def fill_results(tx: Connection, plan: Any, arms: Rows, verdict: Verdict) -> boo
     """Fill the result columns of arms and experiment; True if the experiment is over now.
 
     An arm's interval is that of its own value. `statistical_significance` is 1 minus the
-    smallest p-value, adjusted for the looks and the arms: above 1 - alpha exactly where an arm
-    is significant.
+    smallest p-value (the winner's, where there is one), adjusted for the looks and the arms: at
+    least 1 - alpha exactly where an arm was significant at some look.
     """
     for arm in arms:
         lower, upper = arm_interval(plan.kind, SampleMean(arm.n, arm.mean, arm.m2), plan.alpha)
@@ -145,6 +145,8 @@ def _look(rows: list[Any]) -> Look:
         fraction=rows[0].fraction,
         is_usable=rows[0].is_usable,
         z={row.name: row.z for row in rows if not row.is_control},
+        planned_units=rows[0].planned_units,
+        alpha=rows[0].alpha,
     )
 
 

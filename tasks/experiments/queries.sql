@@ -293,8 +293,11 @@ ORDER BY v.is_control DESC, v.variant_name;
 SELECT vm.look_number, vm.information_fraction AS fraction, vm.is_usable, vm.z,
        v.variant_name AS name, v.is_control, vm.assigned_count AS assigned,
        vm.event_count AS events, vm.n, vm.mean, vm.m2, vm.difference, vm.statistic, vm.p_value,
-       vm.z_bound AS bound, vm.is_significant
+       vm.z_bound AS bound, vm.is_significant,
+       CAST(d.inputs ->> 'planned_units' AS bigint) AS planned_units,
+       CAST(d.inputs ->> 'alpha' AS double precision) AS alpha
 FROM variant_metric vm JOIN ab_variants v ON v.id = vm.variant_id
+LEFT JOIN headway.decision d ON d.id = vm.decision_id
 WHERE vm.experiment_id = :experiment_id AND vm.metric_id = :metric_id
 ORDER BY vm.look_number, v.is_control DESC, v.variant_name;
 

@@ -191,6 +191,26 @@ def test_the_planned_sample_completes_an_experiment_without_a_winner(
     assert rows_of(database, STANDS) == [("completed", None)]
 
 
+@pytest.mark.parametrize("change", ["planned_sample_size = 250", "alpha = 0.4"])
+def test_a_plan_that_is_changed_between_looks_decides_nothing_until_it_is_put_back(
+    database: Engine, tmp_path: Path, change: str
+) -> None:
+    experiment = start()
+    load(tmp_path, arms(LOW, LOW))
+    look(experiment)
+    load(tmp_path, arms(LOW, HIGH, start=100), name="more")
+    with database.begin() as connection:
+        connection.execute(text(f"UPDATE experiment_metric SET {change}"))
+    changed = look(experiment)
+    assert (changed.winner, changed.is_over) == (None, False)
+    assert "was judged by a plan of 400 units at alpha 0.05" in changed.message
+    with database.begin() as connection:
+        connection.execute(
+            text("UPDATE experiment_metric SET planned_sample_size = 400, alpha = 0.05")
+        )
+    assert look(experiment).is_over
+
+
 def test_an_experiment_goes_on_after_its_winner_if_it_is_told_to(
     database: Engine, tmp_path: Path
 ) -> None:

@@ -96,6 +96,16 @@ def test_what_is_undefined_is_none_and_never_significant(
     assert (lower, upper) in [(None, None), (0.0, 1.0)]
 
 
+def test_constants_that_were_added_up_do_not_differ_by_their_rounding() -> None:
+    # What Postgres makes of 100,000 and of 1,000 times 0.1.
+    many = SampleMean(100_000, 0.1 + 1.885e-13, 9.25e-27 * 99_999)
+    few = SampleMean(1_000, 0.1 - 1.4e-15, 4.74e-31 * 999)
+    assert welch(few, many).z is None
+    # Real values far from zero still do: a spread of 0.8 around a billion.
+    near, far = SampleMean(1000, 1e9, 640.0), SampleMean(1000, 1e9 + 1, 640.0)
+    assert welch(near, far).z == pytest.approx(25.6, abs=0.5)
+
+
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30), st.integers(0, 30))
 def test_any_counts_of_conversions_can_be_compared(n1: int, s1: int, n2: int, s2: int) -> None:
     control, treatment = Proportion(n1, min(s1, n1)), Proportion(n2, min(s2, n2))

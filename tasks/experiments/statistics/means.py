@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import copysign, sqrt
+from sys import float_info
 
 from scipy import special
 
@@ -14,6 +15,8 @@ from tasks.experiments.statistics.comparison import (
 )
 from tasks.experiments.statistics.moments import SampleMean
 
+_EPSILON = float_info.epsilon
+
 
 def welch(
     control: SampleMean,
@@ -23,7 +26,8 @@ def welch(
 ) -> Comparison:
     """Compare two means without assuming equal variances.
 
-    Undefined, not significant, where an arm has fewer than two units or both have no variance.
+    Undefined, not significant, where an arm has fewer than two units or both have no variance
+    (or none beyond what adding up constants leaves).
     Source: Welch (1947); degrees of freedom of Welch and Satterthwaite.
     """
     if control.n == 0 or treatment.n == 0:
@@ -34,7 +38,7 @@ def welch(
         return Comparison(difference=difference, lift=lift)
     parts = control.variance / control.n, treatment.variance / treatment.n
     error = sqrt(sum(parts))
-    if not error > 0:
+    if not error > 0 or (_is_noise(control) and _is_noise(treatment)):
         return Comparison(difference=difference, lift=lift)
     dof = _dof(parts, (control.n, treatment.n))
     t = difference / error
@@ -67,6 +71,11 @@ def hedges_g(control: SampleMean, treatment: SampleMean) -> float | None:
     """Cohen's d without its small-sample bias. Source: Hedges (1981), d(1 - 3/(4N - 9))."""
     d = cohen_d(control, treatment)
     return None if d is None else d * (1 - 3 / (4 * (control.n + treatment.n) - 9))
+
+
+def _is_noise(arm: SampleMean) -> bool:
+    """Tell whether the values vary less than their sum is rounded: as constants, added up, do."""
+    return sqrt(arm.variance or 0.0) <= _EPSILON * arm.n * abs(arm.mean)
 
 
 def _dof(parts: tuple[float, float], sizes: tuple[int, int]) -> float:

@@ -149,7 +149,8 @@ def _advance(density: _Density, fraction: float, limit: float, sides: int) -> _D
 
 
 def _normal(z: Floats) -> Floats:
-    return np.asarray(np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi))
+    # exp takes several times as long where it underflows; e^-100 is nothing here either.
+    return np.asarray(np.exp(np.maximum(-0.5 * z * z, -100.0)) / np.sqrt(2 * np.pi))
 
 
 def _node_count(widths: float) -> int:
