@@ -57,7 +57,7 @@ def step(
     *,
     key: str | Callable[..., str],
     scope: Scope = "run",
-    retries: int = 3,
+    retries: int = retries.RETRIES,
     name: str | None = None,
 ) -> Callable[[Callable[Concatenate[Connection, P], R]], Step[P, R]]:
     """Make a function a step: one transaction, one row, one Prefect task.

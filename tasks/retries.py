@@ -23,6 +23,8 @@ _TRANSIENT_SQLSTATES = frozenset(
         "53300",  # too many connections
     }
 )
+# 0.5, 1, 2, 4 and 8 s: long enough for a database that restarts.
+RETRIES = 5
 FIRST_DELAY_SECONDS = 0.5
 JITTER_FRACTION = 0.5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Row
 
-from tasks import jsonb
+from tasks import jsonb, retries
 from tasks.database import control_engine, load_queries
 from tasks.errors import ConfigurationError, Refused
 
@@ -56,9 +57,8 @@ def find_run(connection: Connection, run_id: str) -> Row[Any] | None:
 
 def latest_runs(connection: Connection, limit: int) -> list[dict[str, Any]]:
     """The newest runs, the newest first, as plain fields."""
-    return [
-        dict(row) for row in connection.execute(QUERIES["latest_runs"], {"limit": limit}).mappings()
-    ]
+    rows = connection.execute(QUERIES["latest_runs"], {"limit": limit}).mappings()
+    return [dict(row) for row in rows]
 
 
 @contextmanager
@@ -78,13 +78,13 @@ def in_run(run: RunInfo, parameters: dict[str, Any] | None = None) -> Iterator[R
     try:
         yield run
     except Refused as refusal:
-        _write("finish_run", id=run.id, state="refused", message=jsonb.text(str(refusal)))
+        _write_surely("finish_run", id=run.id, state="refused", message=jsonb.text(str(refusal)))
         raise
     except BaseException as error:
         _finish_failed(run, error)
         raise
     else:
-        _write("finish_run", id=run.id, state="completed", message=None)
+        _write_surely("finish_run", id=run.id, state="completed", message=None)
     finally:
         _run.reset(token)
 
@@ -92,11 +92,28 @@ def in_run(run: RunInfo, parameters: dict[str, Any] | None = None) -> Iterator[R
 def _finish_failed(run: RunInfo, error: BaseException) -> None:
     # The database may be what failed; then the error itself must not be hidden by this one.
     try:
-        _write("finish_run", id=run.id, state="failed", message=jsonb.text(str(error)[:4000]))
+        _write("finish_run", id=run.id, state="failed", message=_words(error))
     except Exception as second:
         _logger.warning("the end of run %s could not be recorded: %s", run.id, second)
+
+
+def _words(error: BaseException) -> str:
+    return jsonb.text(str(error)[:4000]) or type(error).__name__
 
 
 def _write(query: str, **parameters: Any) -> None:
     with control_engine().begin() as connection:
         connection.execute(QUERIES[query], parameters)
+
+
+def _write_surely(query: str, **parameters: Any) -> None:
+    """Write although the database may be restarting: all steps are done, the run must not fail."""
+    for attempt in range(1, retries.RETRIES + 1):
+        try:
+            return _write(query, **parameters)
+        except Exception as error:
+            if not retries.is_transient(error):
+                raise
+            _logger.warning("the run's row could not be written (%s)", type(error).__name__)
+            time.sleep(retries.delay_seconds(attempt))
+    return _write(query, **parameters)

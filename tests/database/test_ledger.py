@@ -16,7 +16,8 @@ import pytest
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine, text
 
-from tasks import journal, ledger, retries
+from tasks import journal, ledger, retries, runs
+from tasks.database import create_engine
 from tasks.errors import ConfigurationError, EffectUnknown, HeadwayError, TransientError
 from tasks.ledger import Point, RunInfo, effect, step
 
@@ -619,3 +620,26 @@ def test_the_run_says_how_it_ended(database: Engine) -> None:
         assert (row["state"], row["actor"], row["reason"]) == (state, "ann", "because")
         assert row["finished_at"] >= row["started_at"]
         assert ledger.active_run() is None
+
+
+def test_a_run_whose_steps_are_done_ends_well_though_the_database_is_away_for_a_moment(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = create_engine("postgresql://nobody@127.0.0.1:1/none")
+    seen = iter([database, away, away])
+    monkeypatch.setattr(runs, "control_engine", lambda: next(seen, database))
+    with another_run():
+        pass
+    assert [row["state"] for row in rows(database, "run")] == ["completed"]
+
+
+def test_a_run_that_is_interrupted_says_so(database: Engine) -> None:
+    with pytest.raises(KeyboardInterrupt), another_run():
+        raise KeyboardInterrupt
+    (row,) = rows(database, "run")
+    assert (row["state"], row["message"]) == ("failed", "KeyboardInterrupt")
+
+
+def test_retries_outlast_a_database_that_restarts() -> None:
+    waits = [0.5 * 2.0**attempt for attempt in range(retries.RETRIES)]
+    assert 10 <= sum(waits) <= 30
