@@ -64,14 +64,15 @@ def roll_back_migrations(
     """Undo the last applied revisions, the newest first.
 
     Every revision is first tried out behind a savepoint. If that would drop tables or columns
-    with rows in them, it is refused and the rows are counted, unless the loss is allowed.
+    with rows in them, it is refused and the rows are counted, unless the loss is allowed. One that
+    commits while it runs (CONCURRENTLY) cannot be tried out, so it needs that permission too.
 
     Args:
         actor: Who does this; it is kept in the history.
         reason: Why; it is kept in the history.
         steps: How many revisions.
         environment: Name of the environment, as declared in headway.toml.
-        allow_data_loss: Undo also what drops rows.
+        allow_data_loss: Undo also what drops rows, or may.
         confirm: The environment's name once more, where the environment is protected.
     """
     plan = plan_rollback(environment=environment, steps=steps, confirm=confirm)

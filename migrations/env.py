@@ -19,15 +19,18 @@ import getpass
 import logging
 import os
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from alembic import command, context
 from alembic.operations.ops import MigrationScript
 from alembic.runtime.migration import MigrationContext, MigrationInfo
+from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from tasks import database
 from tasks.bootstrap import bootstrap
+from tasks.errors import HeadwayError
 from tasks.migrations import alembic_config, environments, history, session
 from tasks.settings import load_settings
 
@@ -83,6 +86,7 @@ def run_migrations(occasion: history.Occasion, **where: Any) -> None:
         run_args: Mapping[str, Any],  # noqa: ARG001 - Alembic passes it by name
     ) -> None:
         history.record(ctx, step, occasion)
+        require_valid_indexes(ctx, step)
 
     context.configure(
         transaction_per_migration=True,
@@ -93,6 +97,17 @@ def run_migrations(occasion: history.Occasion, **where: Any) -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
+
+
+def require_valid_indexes(ctx: MigrationContext, step: MigrationInfo) -> None:
+    """A revision is not applied while an index of its is invalid (`IF NOT EXISTS` passes it by)."""
+    script: Any = step.up_revision
+    if ctx.connection is None or not step.is_upgrade or step.is_stamp or script is None:
+        return
+    source = Path(script.path).read_text("utf-8")
+    broken = session.invalid_indexes(ctx.connection, source)
+    if broken:
+        raise session.IndexLeftInvalid(broken, f"revision {step.up_revision_id} is not applied")
 
 
 def only_writes_a_file() -> bool:
@@ -139,4 +154,9 @@ def occasion_of_command_line(environment: str) -> history.Occasion:
     )
 
 
-run()
+try:
+    run()
+except HeadwayError as error:
+    if context.config.cmd_opts is None:
+        raise
+    raise CommandError(str(error)) from error  # a message, not a traceback

@@ -28,7 +28,8 @@ def status(as_json: bool) -> None:
         for e in environments
     ]
     headers = ["environment", "revision", "scripts", "pending", "state", "last run"]
-    emit(environments, as_json, table(headers, rows))
+    problems = [f"{e.environment}: {e.problem}" for e in environments if e.problem]
+    emit(environments, as_json, "\n".join([table(headers, rows), *problems]))
 
 
 @migrate.command()

@@ -24,7 +24,10 @@ class Loss(BaseModel):
 
 
 class LossEvidence(BaseModel):
-    """What the downgrade of one revision would drop, and whether that was agreed to."""
+    """What the downgrade of one revision would drop, and whether that was agreed to.
+
+    ``is_known`` is false where the downgrade could not be tried out, so nothing was counted.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,12 +35,15 @@ class LossEvidence(BaseModel):
     revision: str
     losses: tuple[Loss, ...]
     allow_data_loss: bool
+    is_known: bool = True
 
 
 @rule("rollback-losses", version=1)
 def judge_losses(evidence: LossEvidence) -> Verdict:
     """Allowed if nothing with rows in it goes, or if losing them was agreed to."""
     lost = [loss for loss in evidence.losses if loss.rows > 0]
+    if not evidence.is_known and not evidence.allow_data_loss:
+        return Verdict(verdict="refused", reasons=(_unknown(evidence),))
     if not lost or evidence.allow_data_loss:
         return Verdict(verdict="allowed", details={"rows_lost": sum(loss.rows for loss in lost)})
     listed = ", ".join(f"{loss.place} ({loss.rows} rows)" for loss in lost)
@@ -47,3 +53,12 @@ def judge_losses(evidence: LossEvidence) -> Verdict:
         "save them first, or allow the loss (allow_data_loss)",
     )
     return Verdict(verdict="refused", reasons=(reason,))
+
+
+def _unknown(evidence: LossEvidence) -> Reason:
+    return Reason(
+        "cannot-be-tried-out",
+        f"the downgrade of {evidence.revision} commits while it runs (an autocommit block, for "
+        "CONCURRENTLY, or a COMMIT), so it cannot be tried out first to count what it would lose; "
+        "read it, then allow the loss (allow_data_loss)",
+    )

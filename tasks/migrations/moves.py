@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from tasks import runs
 from tasks.database import load_queries
@@ -90,44 +91,71 @@ def downgrade(
 ) -> Moved:
     """Undo a revision if ``judge`` agrees to what would be lost; `already` if it is not applied.
 
-    Looking, counting and undoing are one transaction, so nothing can be added in between.
+    Looking, counting and undoing are one transaction, so nothing can be added in between. Only a
+    downgrade that commits while it runs is not: it cannot be tried out, and ``judge`` is told so.
 
     Raises:
         LockNotAcquired: a lock was not free within the timeout; the message names its holder.
     """
-    with (
-        _session(environment) as connection,
-        connection.begin() as transaction,
-        _locked(connection),
-    ):
-        if not _is_applied(connection, revision):
-            return _moved(environment, revision, "downgrade", "already")
-        lost = _would_lose(connection, environment, revision)
-        evidence = LossEvidence(
-            environment=environment,
-            revision=revision,
-            losses=lost,
-            allow_data_loss=allow_data_loss,
-        )
-        verdict = judge(evidence)
-        if verdict.verdict == "refused":
-            transaction.rollback()
-            refused = _moved(environment, revision, "downgrade", "refused")
-            return refused.model_copy(update={"losses": lost, "reasons": verdict.reasons})
-        runner.move(connection, revision, "downgrade", _occasion(environment))
+    with _session(environment) as connection:
+        with connection.begin() as transaction, _locked(connection):
+            if not _is_applied(connection, revision):
+                return _moved(environment, revision, "downgrade", "already")
+            lost = _would_lose(connection, environment, revision)
+            evidence = LossEvidence(
+                environment=environment,
+                revision=revision,
+                losses=lost or (),
+                allow_data_loss=allow_data_loss,
+                is_known=lost is not None,
+            )
+            verdict = judge(evidence)
+            if verdict.verdict == "refused":
+                transaction.rollback()
+                refused = _moved(environment, revision, "downgrade", "refused")
+                update = {"losses": evidence.losses, "reasons": verdict.reasons}
+                return refused.model_copy(update=update)
+            if lost is None:
+                transaction.rollback()
+            else:
+                runner.move(connection, revision, "downgrade", _occasion(environment))
+        if lost is None:
+            _downgrade_that_commits(connection, environment, revision)
         done = _found(connection, environment, revision, "downgrade")
     _logger.info("%s: rolled back %s", environment, revision)
     done = done or _moved(environment, revision, "downgrade", "done")
-    return done.model_copy(update={"losses": lost})
+    return done.model_copy(update={"losses": lost or ()})
 
 
-def _would_lose(connection: Connection, environment: str, revision: str) -> tuple[Loss, ...]:
+def _would_lose(connection: Connection, environment: str, revision: str) -> tuple[Loss, ...] | None:
+    """Try the downgrade out; None if it would commit, in which case the transaction is spent."""
     before = drops.columns(connection)
     trial = connection.begin_nested()
-    runner.move(connection, revision, "downgrade", _occasion(environment))
+    connection.execute(QUERIES["forbid_commit"])
+    try:
+        runner.move(connection, revision, "downgrade", _occasion(environment))
+    except runner.CommitsByItself:
+        return None
+    except IntegrityError as error:
+        if not _is_commit(error):
+            raise
+        return None
     after = drops.columns(connection)
     trial.rollback()
     return drops.count(connection, before, after)
+
+
+def _is_commit(error: IntegrityError) -> bool:
+    diagnosis = getattr(error.orig, "diag", None)
+    return getattr(diagnosis, "constraint_name", None) == "headway_may_not_commit"
+
+
+def _downgrade_that_commits(connection: Connection, environment: str, revision: str) -> None:
+    with _locked(connection):
+        is_applied = _is_applied(connection, revision)
+        connection.rollback()
+        if is_applied:
+            runner.move(connection, revision, "downgrade", _occasion(environment))
 
 
 @contextmanager

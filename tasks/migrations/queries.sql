@@ -88,6 +88,18 @@ JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdro
 WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND c.relname <> 'alembic_version'
 ORDER BY c.relname, a.attnum;
 
+-- name: forbid_commit
+-- Until the savepoint is rolled back, no COMMIT succeeds: it would check a key that leads nowhere.
+DO $$
+BEGIN
+    CREATE TEMPORARY TABLE headway_trial (
+        id integer PRIMARY KEY,
+        nowhere integer CONSTRAINT headway_may_not_commit
+            REFERENCES headway_trial DEFERRABLE INITIALLY DEFERRED
+    ) ON COMMIT DROP;
+    INSERT INTO headway_trial VALUES (1, 2);
+END $$;
+
 -- name: invalid_indexes
 -- Indexes that a failed concurrent build left behind: they cost writes and answer nothing.
 SELECT c.relname
@@ -95,6 +107,7 @@ FROM pg_index AS i
 JOIN pg_class AS c ON c.oid = i.indexrelid
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname = current_schema() AND NOT i.indisvalid
+    AND c.relkind = 'i' -- one of a partitioned table is invalid until all its parts are attached
 ORDER BY c.relname;
 
 -- name: unvalidated_constraints

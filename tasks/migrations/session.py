@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from tasks.database import load_queries
-from tasks.errors import LockNotAcquired
+from tasks.errors import HeadwayError, LockNotAcquired
 
 QUERIES = load_queries(__package__)
 LOCK_KEY = 7310842302  # any constant; one migration at a time in one database
 _LOCK_NOT_AVAILABLE = "55P03"
+
+
+class IndexLeftInvalid(HeadwayError):
+    """A concurrent build of an index failed and left it behind, invalid."""
+
+    def __init__(self, indexes: Sequence[str], what: str) -> None:
+        self.indexes, self.what = tuple(indexes), what
+        drop = "; ".join(f"DROP INDEX CONCURRENTLY {name}" for name in self.indexes)
+        super().__init__(
+            f"{what}: a build that failed left {', '.join(self.indexes)} behind, which is invalid "
+            f"(it costs writes and answers nothing). Remove the cause, then {drop}; and migrate "
+            "again"
+        )
+
+    def __reduce__(self) -> tuple[type[IndexLeftInvalid], tuple[tuple[str, ...], str]]:
+        return type(self), (self.indexes, self.what)
 
 
 @contextmanager
@@ -51,10 +68,12 @@ def migrating(
 
 @contextmanager
 def explained(connection: Connection) -> Iterator[None]:
-    """Turn a lock timeout into LockNotAcquired that names the sessions in the way."""
+    """Name what an error of Postgres leaves open: who holds the lock, which index is broken."""
     try:
         yield
     except DBAPIError as error:
+        if "CONCURRENTLY" in (error.statement or "") and not error.connection_invalidated:
+            _require_valid_indexes(connection, error)
         if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
             raise
         holders = _holders(connection, error.statement or "")
@@ -62,6 +81,19 @@ def explained(connection: Connection) -> Iterator[None]:
             f"a lock was not free within lock_timeout: {holders}. "
             "Wait for that session or end it, then run this again"
         ) from error
+
+
+def invalid_indexes(connection: Connection, named_in: str) -> tuple[str, ...]:
+    """Indexes that are invalid, and named in the text: a statement, or a revision's file."""
+    found = connection.scalars(QUERIES["invalid_indexes"])
+    return tuple(name for name in found if re.search(rf"\b{re.escape(name)}\b", named_in))
+
+
+def _require_valid_indexes(connection: Connection, error: DBAPIError) -> None:
+    with connection.engine.connect() as other:
+        broken = invalid_indexes(other, error.statement or "")
+    if broken:
+        raise IndexLeftInvalid(broken, str(error.orig).partition("\n")[0]) from error
 
 
 def _holders(connection: Connection, statement: str) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from tasks.database import load_queries
-from tasks.errors import ConfigurationError
+from tasks.errors import ConfigurationError, Reason
 from tasks.migrations import check, environments, graph, integrity, runner
 from tasks.migrations.revisions import read_scripts
 from tasks.migrations.script import Script, UnreadableScript
@@ -85,15 +85,15 @@ def _look(
 
 
 def _state(
-    unknown: set[str], edited: Sequence[object], pending: Sequence[str], drift: int | None
+    unknown: set[str], edited: Sequence[Reason], pending: Sequence[str], drift: int | None
 ) -> tuple[str, str | None]:
     if unknown:
         return "unknown", f"no file defines {', '.join(sorted(unknown))}"
     if edited:
-        return "edited", f"{len(edited)} applied files were edited"
+        return "edited", "; ".join(reason.message for reason in edited)
     if pending:
         return "pending", None
-    return ("drift", f"{drift} differences") if drift else ("current", None)
+    return ("drift", f"{drift} differences from tasks/schema.py") if drift else ("current", None)
 
 
 def _last_run(connection: Connection) -> str | None:

@@ -149,6 +149,12 @@ def test_commands_that_read_speak_to_people_too(headway: Any, words: list[str]) 
     assert answer.err == ""
 
 
+def test_migrate_status_says_what_is_wrong(headway: Any, database: Engine) -> None:
+    with database.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '999'"))
+    assert headway("migrate", "status").out.splitlines()[-1] == "local: no file defines 999"
+
+
 def test_a_command_that_acts_needs_no_server(database: Engine) -> None:
     answer = in_subprocess("purge", "--json")
     assert answer.code == 0, answer.err

@@ -100,8 +100,15 @@ def test_upgrade_gives_up_on_a_held_table_and_names_the_holder(empty_database: E
     assert time.monotonic() - started < 10
     assert failed.returncode != 0
     assert f"session {pid}" in failed.stderr
+    assert "Traceback" not in failed.stderr
     assert "ab_metrics in AccessShareLock" in failed.stderr
     assert history(empty_database) == [("upgrade", "001")]
+
+
+def test_known_errors_are_a_message_without_a_traceback(empty_database: Engine) -> None:
+    failed = alembic("-x", "environment=nope", "current", url=plain_url(empty_database))
+    assert failed.returncode != 0
+    assert failed.stderr.splitlines() == ["there is no environment 'nope'; known: local"]
 
 
 def test_sql_can_be_printed_without_a_database(tmp_path: Path) -> None:

@@ -36,3 +36,9 @@ def test_refusal_names_every_place_with_its_rows_and_no_empty_one() -> None:
     assert verdict.reasons[0].code == "would-lose-rows"
     assert "ab_metrics (7 rows), ab_variants.note (2 rows)" in verdict.reasons[0].message
     assert "metric (0" not in verdict.reasons[0].message
+
+
+@pytest.mark.parametrize(("allow", "expected"), [(False, "refused"), (True, "allowed")])
+def test_what_could_not_be_tried_out_needs_permission(allow: bool, expected: str) -> None:
+    facts = evidence(allow=allow).model_copy(update={"is_known": False})
+    assert judge_losses(facts).verdict == expected
