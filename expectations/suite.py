@@ -22,10 +22,20 @@ LATEST = "latest"
 
 @dataclass(frozen=True, slots=True)
 class TableSuite:
-    """The table that a suite is about, and the function that builds the suite."""
+    """What must hold of one table.
+
+    ``expected`` gets Great Expectations' module of expectations and returns those of the table.
+    """
 
     table: str
-    build: Callable[[], ExpectationSuite]
+    expected: Callable[[Any], list[Any]]
+
+    def build(self) -> ExpectationSuite:
+        """The suite as Great Expectations runs it."""
+        gx = library()
+        expectations = self.expected(gx.expectations)
+        suite: ExpectationSuite = gx.ExpectationSuite(self.table, expectations=expectations)
+        return suite
 
 
 @lru_cache(maxsize=1)
