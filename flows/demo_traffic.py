@@ -26,15 +26,6 @@ class Traffic(BaseModel):
     accuracy: float = 0.9
 
 
-class Simulated(BaseModel):
-    """What the simulator recorded, all batches together."""
-
-    requests: int
-    errors: int
-    mean_latency_ms: float
-    right_answers: int
-
-
 def simulate_traffic(
     tx: Connection,
     model_version: str,
@@ -43,7 +34,7 @@ def simulate_traffic(
     seed: int,
     minutes: float = 60.0,
     batches: int = 6,
-) -> Simulated:
+) -> None:
     """Record health samples as if ``traffic`` had been served during the last ``minutes``.
 
     Errors and right answers are binomial draws, latency a normal mean; the same seed draws the
@@ -52,17 +43,9 @@ def simulate_traffic(
     random = np.random.default_rng(seed)
     now = clock.now(tx)
     sizes = [len(part) for part in np.array_split(np.arange(traffic.requests), batches)]
-    totals = np.zeros(3)
     for index, size in enumerate(sizes):
         observed_at = now - timedelta(minutes=minutes * (index + 0.5) / batches)
-        totals += _record_batch(tx, model_version, traffic, size, observed_at, random)
-    errors, latency_sum, right_answers = totals
-    return Simulated(
-        requests=traffic.requests,
-        errors=int(errors),
-        mean_latency_ms=float(latency_sum) / max(traffic.requests, 1),
-        right_answers=int(right_answers),
-    )
+        _record_batch(tx, model_version, traffic, size, observed_at, random)
 
 
 def _record_batch(
@@ -72,7 +55,7 @@ def _record_batch(
     size: int,
     observed_at: datetime,
     random: np.random.Generator,
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+) -> None:
     spread = traffic.latency_ms * _LATENCY_SPREAD * np.sqrt(size)
     sums = {
         "error_rate": float(random.binomial(size, traffic.error_rate)),
@@ -91,4 +74,3 @@ def _record_batch(
                 "source": SOURCE,
             },
         )
-    return np.array(list(sums.values()), dtype=np.float64)
