@@ -83,7 +83,13 @@ def _show_error(message: str, kind: str, words: Sequence[str], extra: dict[str, 
 
 
 def _short(error: Exception) -> str:
-    # The first line says what is wrong; the rest of a database error repeats the statement.
+    if "sqlalchemy" in sys.modules:  # else it cannot be the database's, and the import is slow
+        from sqlalchemy.exc import DBAPIError
+
+        from tasks.database import explain
+
+        if isinstance(error, DBAPIError):
+            return explain(error)
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 

@@ -10,7 +10,7 @@ from threading import Lock
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 
 from tasks import embedded
 from tasks.bootstrap import bootstrap
@@ -19,6 +19,7 @@ from tasks.errors import ConfigurationError, DatabaseUnavailable
 from tasks.settings import load_settings
 
 _first_call = Lock()
+_MISSING = {"42P01", "42703", "42883"}  # undefined table, column, function
 _NAME = re.compile(r"^-- name: (?P<name>\w+)\s*$", re.MULTILINE)
 
 
@@ -64,6 +65,12 @@ def _control_engine() -> Engine:
             f"the control database {_place(engine.url)} cannot be used: "
             f"{str(error.orig).splitlines()[0]}; check that it runs, and HEADWAY_DATABASE_URL"
         ) from error
+    except ProgrammingError as error:  # its user may not do what the bootstrap needs, for one
+        engine.dispose()
+        raise ConfigurationError(
+            f"the control database {_place(engine.url)} cannot be used: {explain(error)}; check "
+            "HEADWAY_DATABASE_URL, and the rights of its user (docs/security.md)"
+        ) from error
     return engine
 
 
@@ -73,6 +80,20 @@ def forget_control_engine() -> None:
         if _control_engine.cache_info().currsize:
             _control_engine().dispose()
         _control_engine.cache_clear()
+
+
+def is_schema_behind(error: DBAPIError) -> bool:
+    """True if a table, column or function is missing that a migration brings."""
+    return getattr(error.orig, "sqlstate", None) in _MISSING
+
+
+def explain(error: DBAPIError) -> str:
+    """What the database said, and what it or we advise: no statement, no values."""
+    said = getattr(error.orig, "diag", None)
+    message = (said and said.message_primary) or str(error.orig).partition("\n")[0]
+    advice = "`headway migrate status` shows whether a migration is pending"
+    hint = advice if is_schema_behind(error) else said and said.message_hint
+    return f"{message}; {hint}" if hint else message
 
 
 def _place(url: URL) -> str:

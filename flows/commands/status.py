@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flows.commands.output import emit, json_option, table
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @click.command()
@@ -26,12 +30,28 @@ def _overview() -> dict[str, list[Any]]:
 
     migrations = migration_status()
     with control_engine().connect() as connection:
-        return {
-            "migrations": migrations,
-            "experiments": experiment_status(connection),
-            "rollouts": rollout_status(connection),
-            "runs": latest_runs(connection, limit=5),
-        }
+        runs = latest_runs(connection, limit=5)
+    return {
+        "migrations": migrations,
+        "experiments": _unless_pending(experiment_status),
+        "rollouts": _unless_pending(rollout_status),
+        "runs": runs,
+    }
+
+
+def _unless_pending(read: Callable[[Connection], list[Any]]) -> list[Any]:
+    """Nothing where the tables are still to come: the migrations' table says that they are."""
+    from sqlalchemy.exc import ProgrammingError
+
+    from tasks.database import control_engine, is_schema_behind
+
+    try:
+        with control_engine().connect() as connection:
+            return read(connection)
+    except ProgrammingError as error:
+        if not is_schema_behind(error):
+            raise
+        return []
 
 
 def _in_tables(

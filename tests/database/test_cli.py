@@ -155,6 +155,60 @@ def test_migrate_status_says_what_is_wrong(headway: Any, database: Engine) -> No
     assert headway("migrate", "status").out.splitlines()[-1] == "local: no file defines 999"
 
 
+def test_status_of_an_empty_database_says_what_is_pending(empty_database: Engine) -> None:
+    answer = in_subprocess("status", "--json")
+    assert answer.code == 0, answer.err
+    [environment] = answer.document["migrations"]
+    assert (environment["state"], environment["pending"][0]) == ("pending", "001")
+    assert answer.document["experiments"] == answer.document["rollouts"] == []
+
+
+@pytest.mark.parametrize("words", [["rollout", "list"], ["experiment", "analyze"]], ids=" ".join)
+def test_a_command_before_the_migration_says_what_to_do(
+    empty_database: Engine, words: list[str]
+) -> None:
+    answer = in_subprocess(*words, "--json")
+    assert answer.code == 1
+    assert answer.document["message"].endswith(
+        "does not exist; `headway migrate status` shows whether a migration is pending"
+    )
+
+
+def test_the_advice_of_the_database_reaches_the_person(headway: Any, database: Engine) -> None:
+    with database.begin() as connection:
+        connection.execute(
+            text(
+                "CREATE FUNCTION headway.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN RAISE EXCEPTION 'no' USING HINT = 'ask Ann'; END $$"
+            )
+        )
+        connection.execute(
+            text(
+                "CREATE TRIGGER refuse BEFORE INSERT ON headway.run "
+                "EXECUTE FUNCTION headway.refuse()"
+            )
+        )
+    assert headway("purge").err == "headway: no; ask Ann\n"
+
+
+def test_a_database_in_which_the_ledger_may_not_be_made_is_a_setting_that_cannot_be_used(
+    empty_database: Engine,
+) -> None:
+    user = f"visitor_{uuid.uuid4().hex[:8]}"
+    with empty_database.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {user} LOGIN PASSWORD '{SECRET}'"))
+    url = empty_database.url.set(username=user, password=SECRET).render_as_string(False)
+    try:
+        answer = in_subprocess("runs", "--json", HEADWAY_DATABASE_URL=url)
+    finally:
+        with empty_database.begin() as connection:
+            connection.execute(text(f"DROP ROLE {user}"))
+    assert answer.code == 2
+    assert "permission denied for database" in answer.document["message"]
+    assert "docs/security.md" in answer.document["message"]
+    assert SECRET not in answer.out + answer.err
+
+
 def test_a_command_that_acts_needs_no_server(database: Engine) -> None:
     answer = in_subprocess("purge", "--json")
     assert answer.code == 0, answer.err
