@@ -82,7 +82,8 @@ def _closed_gate(
     if valued.is_mismatch:
         counts = {arm.name: arm.n for arm in evidence.arms}
         return Reason("srm-of-values", _mismatch("Units with a value", valued, counts))
-    smallest = min((arm for arm in evidence.arms if arm.weight > 0), key=lambda arm: arm.n)
+    open_arms = [arm for arm in evidence.arms if arm.weight > 0] or evidence.arms
+    smallest = min(open_arms, key=lambda arm: arm.n)
     if smallest.n < evidence.minimum_per_arm:
         message = (
             f"{smallest.name} has {smallest.n} units with a value; "

@@ -235,7 +235,8 @@ WHERE e.status = 'active'
 ORDER BY e.experiment_name;
 
 -- name: lock_experiment
--- Serialise looks at one experiment; everything that its decision needs to know of it.
+-- Serialise looks at one experiment; everything that its decision needs to know of it. Rows that
+-- refer to it can be added meanwhile.
 SELECT e.id, e.experiment_name AS name, e.status::text AS status, e.minimum_sample_size,
        m.id AS metric_id, m.name AS metric, m.kind, m.event_type,
        m.aggregation::text AS aggregation, m.missing::text AS missing, m.is_higher_better,
@@ -244,7 +245,7 @@ FROM ab_experiments e
 JOIN experiment_metric em ON em.experiment_id = e.id AND em.role = 'primary'
 JOIN metric m ON m.id = em.metric_id
 WHERE e.id = CAST(:experiment_id AS uuid)
-FOR UPDATE OF e;
+FOR NO KEY UPDATE OF e;
 
 -- name: arm_moments
 -- Sufficient statistics of each arm: one value a unit, aggregated from its events.

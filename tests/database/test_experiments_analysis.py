@@ -244,6 +244,16 @@ def test_two_looks_at_once_are_one(database: Engine, tmp_path: Path) -> None:
     assert sorted(analysis.is_skipped for analysis in found) == [False, True]
 
 
+def test_units_are_assigned_and_events_recorded_while_a_look_is_going_on(database: Engine) -> None:
+    experiment = start()
+    lock = load_queries("tasks.experiments")["lock_experiment"]
+    with database.begin() as looking, database.begin() as application:
+        looking.execute(lock, {"experiment_id": experiment})
+        application.execute(text("SET LOCAL lock_timeout = '2s'"))
+        application.execute(text("SELECT assign_variant('buttons', 'u1')"))
+        application.execute(text("SELECT record_event('buttons', 'u1', 'buy', 1.5, 'e1')"))
+
+
 def test_an_unknown_experiment_and_one_without_a_control_are_named(
     database: Engine, tmp_path: Path
 ) -> None:

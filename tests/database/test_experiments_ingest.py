@@ -90,6 +90,7 @@ def test_one_event_may_count_in_two_experiments(database: Engine, tmp_path: Path
         (event("u1", 1, event_timestamp="2025-12-31T00:00:00Z"), "before-assignment"),
         (event("u1", 1, event_timestamp="2100-01-01T00:00:00Z"), "future-timestamp"),
         (event("u1", 1, event_value="many"), "bad-number"),
+        (event("u1", 1e200), "bad-number"),
         (event("u" * 256, 1), "user-too-long"),
         ({"user_id": "a\x00b", "variant": "red"}, "missing-experiment"),
     ],

@@ -3,11 +3,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tasks import jsonb
 from tasks.decisions import Verdict
+from tasks.experiments.analysis import Analysis
 from tasks.experiments.decision import decide_winner
 from tasks.experiments.evidence import Arm, Look, Quality, WinnerEvidence
+from tasks.experiments.report import as_markdown
 
 SD = 10.0
 
@@ -199,3 +204,71 @@ def test_evidence_refuses_unknown_fields_and_two_arms_of_one_name() -> None:
         _evidence(_arm("red", 50.0), surprise=1)
     with pytest.raises(ValidationError, match="same name"):
         _evidence(_arm("red", 50.0), _arm("red", 51.0))
+
+
+_VALUES = st.floats(-1e100, 1e100) | st.sampled_from([0.0, -0.0, 5e-324, 1e-160, 1e9, 1.0])
+_COUNTS = st.sampled_from([0, 1, 2, 3, 50, 100, 101, 10**6, 10**12])
+_Z = st.sampled_from([None, 0.0, 1.0, -2.0, 3.0, 37.5, -37.5])
+
+
+@st.composite
+def _any_evidence(draw: st.DrawFn) -> WinnerEvidence:
+    kind = draw(st.sampled_from(["mean", "proportion"]))
+    arms = [_any_arm(draw, kind, name) for name in draw(st.sampled_from(["c", "cx", "cxyzw"]))]
+    names = [arm.name for arm in arms[1:]]
+    looks = [
+        Look(
+            number=number,
+            fraction=draw(st.sampled_from([0, 0.001, 0.1, 0.5, 0.5, 1, 1.5])),
+            is_usable=draw(st.booleans()),
+            z={name: draw(_Z) for name in names},
+        )
+        for number in range(1, draw(st.integers(1, 5)))
+    ]
+    return WinnerEvidence(
+        experiment="any",
+        metric="any",
+        kind=kind,
+        is_higher_better=draw(st.booleans()),
+        alpha=draw(st.sampled_from([1e-9, 0.05, 0.49, 0.999])),
+        planned_units=draw(st.sampled_from([1, 100, 10**6])),
+        minimum_per_arm=draw(st.sampled_from([0, 2, 100])),
+        control=arms[0],
+        treatments=tuple(arms[1:]),
+        looks=tuple(looks),
+        quality=Quality(outcome=draw(st.sampled_from(["passed", "passed", "failed", "unknown"]))),
+    )
+
+
+def _any_arm(draw: st.DrawFn, kind: str, name: str) -> Arm:
+    n = draw(_COUNTS)
+    if kind == "proportion":
+        mean = draw(st.integers(0, n)) / max(n, 1)
+        m2 = n * mean * (1 - mean)
+    else:
+        mean = draw(_VALUES) if n else 0.0
+        m2 = abs(draw(_VALUES)) ** draw(st.sampled_from([1, 2])) if n > 1 else 0.0
+    weight = draw(st.sampled_from([0, 0.1, 0.5, 1]))
+    assigned = n + draw(st.integers(0, 3))
+    return Arm(name=name, weight=weight, assigned=assigned, n=n, mean=mean, m2=m2)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(_any_evidence())
+def test_whatever_the_figures_there_is_a_verdict_that_can_be_kept_replayed_and_read(
+    evidence: WinnerEvidence,
+) -> None:
+    verdict = decide_winner(evidence)
+    kept = jsonb.dump(verdict)
+    assert "NaN" not in kept
+    assert "Infinity" not in kept
+    restored = WinnerEvidence.model_validate_json(jsonb.dump(evidence))
+    assert jsonb.dump(decide_winner(restored)) == kept
+    assert as_markdown(
+        Analysis(experiment="any", is_skipped=False, message="", decision_id=1, verdict=verdict)
+    )
+    winner = verdict.details["winner"]
+    if winner is not None:
+        assert evidence.quality.outcome == "passed"
+        (won,) = (arm for arm in verdict.details["arms"] if arm["name"] == winner)
+        assert (won["difference"] > 0) == evidence.is_higher_better

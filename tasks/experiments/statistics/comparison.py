@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import copysign, inf, log
+from math import copysign, inf, isfinite, log
 from typing import Literal
 
 from scipy import special
@@ -32,10 +32,11 @@ class Comparison:
 
 
 def relative_lift(control: float | None, treatment: float | None) -> float | None:
-    """(treatment - control) / |control|; None where the control is zero or unknown."""
+    """(treatment - control) / |control|; None where the control is unknown or all but zero."""
     if not control or treatment is None:
         return None
-    return (treatment - control) / abs(control)
+    lift = (treatment - control) / abs(control)
+    return lift if isfinite(lift) else None
 
 
 def normal_p_value(z: float, alternative: Alternative = "two-sided") -> float:
