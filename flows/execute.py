@@ -18,7 +18,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from pydantic import BaseModel
 
 from flows.pipeline import run_by_ledger, validate
-from tasks.errors import ConfigurationError, HeadwayError, NotFound, Reason, Refused
+from tasks.errors import ConfigurationError, HeadwayError, NotFound, Refused
 
 
 class Execution(BaseModel):
@@ -81,7 +81,7 @@ def _deployment_of(client: SyncPrefectClient, flow: prefect.Flow[..., Any]) -> A
 def _failure(name: str, state: State[Any] | None) -> HeadwayError:
     message = (state.message if state else None) or "no message"
     if state is not None and state.name == "Refused":
-        return Refused(name, [Reason("refused", message)])
+        return Refused.from_text(message)
     return RunFailed(f"{name} ended {state.name if state else 'without a state'}: {message}")
 
 

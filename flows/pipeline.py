@@ -18,7 +18,7 @@ from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 from prefect.states import Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from pydantic import Field, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
 from tasks import runs
 from tasks.errors import InputError, Refused
@@ -28,8 +28,12 @@ _STEPS_AT_ONCE = 6
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Text = Annotated[str, Field(min_length=1)]
-"""A parameter that must not be left empty."""
+Text = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1),
+    Field(json_schema_extra={"pattern": r"\S"}),  # the form refuses blanks too
+]
+"""A parameter that must not be left empty; blanks are nothing."""
 
 _pipelines: dict[str, prefect.Flow[..., Any]] = {}
 

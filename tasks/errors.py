@@ -17,6 +17,7 @@ HeadwayError
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -29,6 +30,9 @@ class Reason:
 
     code: str
     message: str
+
+
+_REASON = re.compile(r"\[([a-z0-9-]+)\] (.*?)(?=; \[[a-z0-9-]+\] |$)", re.DOTALL)
 
 
 class HeadwayError(Exception):
@@ -54,6 +58,13 @@ class Refused(HeadwayError):
         self.reasons = tuple(reasons)
         listed = "; ".join(f"[{reason.code}] {reason.message}" for reason in self.reasons)
         super().__init__(f"{subject} refused: {listed}")
+
+    @classmethod
+    def from_text(cls, text: str) -> Refused:
+        """The refusal whose message is ``text``: only that comes back from a worker."""
+        subject, _, listed = text.partition(" refused: ")
+        reasons = [Reason(*found) for found in _REASON.findall(listed)]
+        return cls(subject, reasons) if reasons else cls("the run", [Reason("refused", text)])
 
     def __reduce__(self) -> tuple[type[Refused], tuple[str, tuple[Reason, ...]]]:
         return type(self), (self.subject, self.reasons)

@@ -103,8 +103,9 @@ def test_a_rollback_by_hand_asks_for_actor_and_reason_and_may_be_repeated(
     begin("ranker")
     with pytest.raises(InputError, match="actor"):
         run_by_ledger(roll_back_rollout, {"rollout": "ranker", "reason": "because"})
-    with pytest.raises(InputError, match="reason"):
-        run_by_ledger(roll_back_rollout, {"rollout": "ranker", "actor": "ada", "reason": ""})
+    for reason in ("", "  "):
+        with pytest.raises(InputError, match="reason"):
+            run_by_ledger(roll_back_rollout, {"rollout": "ranker", "actor": "a", "reason": reason})
     assert [roll_back_rollout("ranker", **BY).is_noop for _ in range(2)] == [False, True]
     audit = rows(database, "SELECT cause, actor, reason FROM rollout_change ORDER BY id")
     assert audit[1:] == [("manual_rollback", "ada", "because"), ("noop", "ada", "because")]

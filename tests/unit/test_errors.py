@@ -42,6 +42,23 @@ def test_errors_survive_the_way_to_another_process(error: HeadwayError) -> None:
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [REFUSED, Refused("a [b] c", [Reason("x-1", "one; two [see]: \n three")])],
+)
+def test_a_refusal_can_be_read_back_from_its_message(refusal: Refused) -> None:
+    copy = Refused.from_text(str(refusal))
+    assert (str(copy), copy.subject, copy.reasons) == (
+        str(refusal),
+        refusal.subject,
+        refusal.reasons,
+    )
+
+
+def test_a_refusal_in_other_words_keeps_them() -> None:
+    assert Refused.from_text("no message").reasons == (Reason("refused", "no message"),)
+
+
 def test_only_passing_troubles_are_retryable() -> None:
     retryable = {each.__name__ for each in CLASSES if each.retryable}
     assert retryable == {"DatabaseUnavailable", "LockNotAcquired", "TransientError"}
