@@ -72,8 +72,16 @@ def run_on(connection: Connection, occasion: history.Occasion) -> None:
 
 def run_offline() -> None:
     """Print the SQL (`--sql`): it needs schema `headway` in place, and takes the same lock."""
+    context.config.print_stdout("-- Schema headway must be there: `alembic current` makes it.")
+    for statement in session.statements(load_settings().lock_timeout_seconds):
+        context.config.print_stdout("%s;", statement)
     occasion = occasion_of_command_line(environments.LOCAL)
-    run_migrations(occasion, dialect_name="postgresql", literal_binds=True)
+    run_migrations(
+        occasion,
+        dialect_name="postgresql",
+        dialect_opts={"paramstyle": "named"},  # another would double every percent sign
+        literal_binds=True,
+    )
 
 
 def run_migrations(occasion: history.Occasion, **where: Any) -> None:
@@ -102,7 +110,7 @@ def run_migrations(occasion: history.Occasion, **where: Any) -> None:
 def require_valid_indexes(ctx: MigrationContext, step: MigrationInfo) -> None:
     """A revision is not applied while an index of its is invalid (`IF NOT EXISTS` passes it by)."""
     script: Any = step.up_revision
-    if ctx.connection is None or not step.is_upgrade or step.is_stamp or script is None:
+    if ctx.as_sql or ctx.connection is None or not step.is_upgrade or step.is_stamp:
         return
     source = Path(script.path).read_text("utf-8")
     broken = session.invalid_indexes(ctx.connection, source)

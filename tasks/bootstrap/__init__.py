@@ -9,8 +9,12 @@ from __future__ import annotations
 from importlib.resources import files
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
+
+from tasks.errors import ConfigurationError
 
 LATEST = 1
+_INSUFFICIENT_PRIVILEGE = "42501"
 _LOCK = 7310842301  # any constant; serialises bootstraps of one database
 
 
@@ -19,9 +23,21 @@ def bootstrap(connection: Connection, *, is_clock_adjustable: bool = False) -> N
 
     Runs in the caller's transaction. ``is_clock_adjustable`` matters at creation only: it lets
     `headway.shift_clock` work in this database (tests, the demo, unprotected local use).
+
+    Raises:
+        ConfigurationError: the user may not; the message says what an administrator can do.
     """
     if version(connection) >= LATEST:
         return
+    try:
+        _create(connection, is_clock_adjustable)
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != _INSUFFICIENT_PRIVILEGE:
+            raise
+        raise ConfigurationError(_way_out(connection, error)) from error
+
+
+def _create(connection: Connection, is_clock_adjustable: bool) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     current = version(connection)
     for number in range(current + 1, LATEST + 1):
@@ -35,6 +51,16 @@ def bootstrap(connection: Connection, *, is_clock_adjustable: bool = False) -> N
             text("UPDATE headway.clock SET is_adjustable = :is_adjustable"),
             {"is_adjustable": is_clock_adjustable},
         )
+
+
+def _way_out(connection: Connection, error: ProgrammingError) -> str:
+    url = connection.engine.url
+    user = url.username or "the user"
+    return (
+        f"{user} may not create or update schema headway: {str(error.orig).splitlines()[0]}. Let "
+        f"the database's owner do so (DATABASE_URL=… alembic current), or "
+        f"GRANT CREATE ON DATABASE {url.database} TO {user}"
+    )
 
 
 def version(connection: Connection) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,15 +41,20 @@ def checksum(path: Path) -> str:
 
 
 def record(context: MigrationContext, step: MigrationInfo, occasion: Occasion) -> None:
-    """Write the row of one step; meant for Alembic's `on_version_apply`."""
-    revisions = step.up_revision_ids or ("base",)
+    """Write the row of one step; meant for Alembic's `on_version_apply`.
+
+    The row of a stamp names where the database is said to be now, and where it was before.
+    """
+    revisions, before = step.up_revision_ids, step.down_revision_ids
+    if step.is_stamp:
+        revisions, before = step.destination_revision_ids, step.source_revision_ids
     context.execute(
         sa.insert(MIGRATION_RUN).values(
             environment=occasion.environment,
-            revision=",".join(revisions),
-            down_revision=",".join(step.down_revision_ids) or None,
+            revision=",".join(revisions) or "base",
+            down_revision=",".join(before) or None,
             direction=_direction(step),
-            content_checksum=_content_checksum(step),
+            content_checksum=_content_checksum(step, revisions),
             run_id=sa.cast(sa.literal(occasion.run_id, sa.Text), sa.Uuid),
             actor=occasion.actor,
             reason=occasion.reason,
@@ -62,6 +68,8 @@ def _direction(step: MigrationInfo) -> str:
     return "upgrade" if step.is_upgrade else "downgrade"
 
 
-def _content_checksum(step: MigrationInfo) -> str | None:
-    script: Any = step.up_revision if step.up_revision_id else None
+def _content_checksum(step: MigrationInfo, revisions: Sequence[str]) -> str | None:
+    if len(revisions) != 1:
+        return None
+    script: Any = step.revision_map.get_revision(revisions[0])
     return checksum(Path(script.path)) if script is not None else None

@@ -66,6 +66,14 @@ def migrating(
             _give_back(connection)
 
 
+def statements(lock_timeout_seconds: float) -> tuple[str, ...]:
+    """The same as SQL, for a session that is not ours; it lets go when it ends."""
+    return (
+        f"SET lock_timeout = '{lock_timeout_seconds * 1000:.0f}ms'",
+        f"SELECT pg_advisory_lock({LOCK_KEY})",
+    )
+
+
 @contextmanager
 def explained(connection: Connection) -> Iterator[None]:
     """Name what an error of Postgres leaves open: who holds the lock, which index is broken."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tasks import bootstrap, database
 from tasks.bootstrap import LATEST
+from tasks.errors import ConfigurationError
 
 TABLES = {
     *("run", "step", "step_attempt", "effect", "decision", "migration_run"),
@@ -65,6 +67,19 @@ def test_simultaneous_bootstraps_make_it_once(empty_database: Engine) -> None:
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(once, range(8)))
     assert versions(empty_database) == list(range(1, LATEST + 1))
+
+
+def test_user_who_may_not_create_it_is_told_the_way_out(empty_database: Engine) -> None:
+    user = f"nobody_{uuid.uuid4().hex[:8]}"
+    with empty_database.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {user} NOLOGIN"))
+        connection.execute(text(f"SET LOCAL ROLE {user}"))
+        with (
+            pytest.raises(ConfigurationError, match="GRANT CREATE ON DATABASE test_"),
+            connection.begin_nested(),
+        ):
+            bootstrap.bootstrap(connection)
+        connection.rollback()
 
 
 def test_a_newer_home_is_left_alone(bootstrapped_database: Engine) -> None:

@@ -67,9 +67,22 @@ def test_command_line_leaves_complete_history_rows(empty_database: Engine) -> No
     assert [row.down_revision for row in rows] == [None, "001"]
 
 
-def test_stamp_is_in_the_history_too(empty_database: Engine) -> None:
-    assert alembic("stamp", "001", url=plain_url(empty_database)).returncode == 0
-    assert history(empty_database) == [("stamp", "001")]
+def test_stamp_is_in_the_history_with_where_it_came_from(empty_database: Engine) -> None:
+    for revision in ("002", "001", "base", "001"):
+        assert alembic("stamp", revision, url=plain_url(empty_database)).returncode == 0
+    with empty_database.connect() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT direction, revision, down_revision, content_checksum IS NOT NULL "
+                "FROM headway.migration_run ORDER BY id"
+            )
+        )
+        assert [tuple(row) for row in rows] == [
+            ("stamp", "002", None, True),
+            ("stamp", "001", "002", True),
+            ("stamp", "base", "001", False),
+            ("stamp", "001", None, True),
+        ]
 
 
 def test_two_upgrades_at_once_apply_everything_once(empty_database: Engine) -> None:
@@ -111,12 +124,17 @@ def test_known_errors_are_a_message_without_a_traceback(empty_database: Engine) 
     assert failed.stderr.splitlines() == ["there is no environment 'nope'; known: local"]
 
 
-def test_sql_can_be_printed_without_a_database(tmp_path: Path) -> None:
+def test_printed_sql_does_what_the_command_does(bootstrapped_database: Engine) -> None:
     nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
-    printed = alembic("upgrade", "base:001", "--sql", url=nowhere)
+    printed = alembic("upgrade", "base:head", "--sql", url=nowhere)
     assert printed.returncode == 0, printed.stderr
-    assert "CREATE TABLE ab_experiments" in printed.stdout
-    assert "INSERT INTO headway.migration_run" in printed.stdout
+    assert "SELECT pg_advisory_lock" in printed.stdout
+    with bootstrapped_database.connect() as connection:
+        autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
+        autocommit.exec_driver_sql(printed.stdout.replace("%", "%%"))
+    bootstrapped_database.dispose()  # the session lets go of the lock
+    assert history(bootstrapped_database) == [("upgrade", revision) for revision in ALL]
+    assert alembic("check", url=plain_url(bootstrapped_database)).returncode == 0
 
 
 def test_other_applications_tables_are_none_of_our_business(database: Engine) -> None:
