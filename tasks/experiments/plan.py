@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from tasks.experiments.metrics import metrics
 
-Name = Annotated[str, Field(pattern=r"\S", max_length=255)]
+Name = Annotated[str, Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", max_length=255)]
 
 
 class _Planned(BaseModel):

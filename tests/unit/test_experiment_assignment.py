@@ -82,6 +82,7 @@ def _variants(*weights: float, controls: int = 1) -> list[dict[str, Any]]:
         ({"variants": _variants(1.5, -0.5)}, "less than or equal to 1"),
         ({"variants": [*_variants(0.5), {"name": "v0", "weight": 0.5}]}, "same name"),
         ({"name": "  "}, "pattern"),
+        ({"name": "a\0b"}, "pattern"),
         ({"planned_sample_size": 0}, "greater than or equal to 1"),
         ({"alpha": 0.9}, "less than 0.5"),
         ({"metric": PLAN["metric"] | {"kind": "madian"}}, "known: mean, proportion"),
