@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, text
-
 from tasks import ledger
 from tasks.experiments import steps
 from tasks.experiments.analysis import Analysis, Ingested
@@ -109,9 +107,3 @@ def look(experiment_id: str, quality: Quality = PASSED) -> Analysis:
     """Look at an experiment in a run of its own."""
     with new_run():
         return steps.analyze_experiment(experiment_id=experiment_id, quality=quality)
-
-
-def rows_of(engine: Engine, query: str) -> list[tuple[Any, ...]]:
-    """Read rows as plain tuples."""
-    with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(query))]

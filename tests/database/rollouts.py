@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import Engine, text
 
@@ -14,6 +13,7 @@ from tasks.rollouts.evidence import RolloutPolicy
 from tasks.rollouts.manual import ManualOutcome, RolloutPlan
 from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule, parse_slot
 from tasks.rollouts.tick import TickOutcome, tick
+from tests.rows import rows_of
 
 VERSION = "v2"
 HEALTHY = Traffic()
@@ -79,15 +79,9 @@ def an_hour(database: Engine, kind: Traffic | None = HEALTHY) -> TickOutcome:
     return tick_now(database)
 
 
-def rows(database: Engine, query: str) -> list[tuple[Any, ...]]:
-    """What a query gives."""
-    with database.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(query))]
-
-
 def standing(database: Engine) -> tuple[float, str]:
     """Percentage and state of the only rollout."""
-    [(percentage, state)] = rows(database, "SELECT percentage, state FROM rollout")
+    [(percentage, state)] = rows_of(database, "SELECT percentage, state FROM rollout")
     return percentage, state
 
 

@@ -28,9 +28,9 @@ from tests.database.experiments import (
     metric,
     new_run,
     plan,
-    rows_of,
     start,
 )
+from tests.rows import rows_of
 
 LOW = [10.0 + number % 7 for number in range(100)]
 HIGH = [value + 3 for value in LOW]

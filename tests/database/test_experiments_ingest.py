@@ -18,9 +18,9 @@ from tests.database.experiments import (
     load,
     load_file,
     metric,
-    rows_of,
     start,
 )
+from tests.rows import rows_of
 
 EVERYTHING = (
     "SELECT (SELECT count(*) FROM ab_assignments), (SELECT count(*) FROM ab_metrics), "
@@ -207,7 +207,7 @@ def test_two_loads_of_a_file_at_once_are_one(
         ("rows.csv", "user_id,variant\n", "it holds no rows"),
         ("rows.jsonl", "", "it holds no rows"),
         ("rows.jsonl", "\n\n", "it holds no rows"),
-        ("rows.jsonl", "\n[]\n\n", "1 rejected"),
+        ("rows.jsonl", "\n[]\n\n", "1 rejected (broken-row 1)"),
     ],
 )
 def test_blank_lines_are_no_rows(

@@ -8,7 +8,8 @@ from typing import TypeVar
 from sqlalchemy import Engine
 
 from tasks.rollouts import manual
-from tests.database.rollouts import begin, hours_pass, rows, standing, tick_now, traffic
+from tests.database.rollouts import begin, hours_pass, standing, tick_now, traffic
+from tests.rows import rows_of
 
 T = TypeVar("T")
 
@@ -37,8 +38,8 @@ def test_two_ticks_of_one_slot_make_one_transition(database: Engine) -> None:
 
         assert sorted(together(tick, tick)) == ["advance", "skip"]
     counted = "SELECT count(*) FROM {} WHERE slot IS NOT NULL GROUP BY rollout_id"
-    assert rows(database, counted.format("rollout_change")) == [(1,)] * 25
-    assert rows(database, counted.format("health_check")) == [(3,)] * 25
+    assert rows_of(database, counted.format("rollout_change")) == [(1,)] * 25
+    assert rows_of(database, counted.format("health_check")) == [(3,)] * 25
 
 
 def test_many_late_ticks_at_once_make_at_most_one_transition(database: Engine) -> None:
@@ -68,4 +69,6 @@ def test_a_rollback_by_hand_beats_a_tick_in_flight(database: Engine) -> None:
             return tick_now(database, rollout_id).verdict
 
         together(roll_back, tick)
-    assert rows(database, "SELECT DISTINCT state, percentage FROM rollout") == [("rolled_back", 0)]
+    assert rows_of(database, "SELECT DISTINCT state, percentage FROM rollout") == [
+        ("rolled_back", 0)
+    ]

@@ -12,7 +12,8 @@ from tasks.rollouts.evidence import RolloutPolicy
 from tasks.rollouts.health import CheckPolicy
 from tasks.rollouts.manual import ManualOutcome, RolloutPlan
 from tasks.rollouts.schedule import parse_schedule
-from tests.database.rollouts import FAILING, an_hour, begin, hours_pass, rows, standing, tick_now
+from tests.database.rollouts import FAILING, an_hour, begin, hours_pass, standing, tick_now
+from tests.rows import rows_of
 
 AUDIT = (
     "SELECT cause, old_percentage, new_percentage, actor, reason FROM rollout_change ORDER BY id"
@@ -30,7 +31,7 @@ def test_a_rollback_by_hand_is_audited_and_a_second_one_is_a_noop(database: Engi
     assert (first.percentage, first.is_noop) == (0, False)
     assert (second.percentage, second.is_noop) == (0, True)
     assert standing(database) == (0, "rolled_back")
-    assert rows(database, AUDIT) == [
+    assert rows_of(database, AUDIT) == [
         ("start", 0, 5, "tester", "a test"),
         ("manual_rollback", 5, 0, "ada", "because"),
         ("noop", 0, 0, "ada", "because"),
@@ -96,7 +97,7 @@ def test_an_impossible_percentage_is_refused_and_not_audited(
     begin(database)
     with pytest.raises(InputError, match="between 0 and 100"):
         do(database, manual.set_percentage, percentage)
-    assert len(rows(database, AUDIT)) == 1
+    assert len(rows_of(database, AUDIT)) == 1
 
 
 @pytest.mark.parametrize("percentage", [0.0, 100.0])
@@ -140,7 +141,7 @@ def test_a_pause_of_what_is_held_and_a_resume_of_what_runs_are_noops(database: E
     assert do(database, manual.resume).is_noop
     do(database, manual.pause)
     assert do(database, manual.pause).is_noop
-    assert [row[0] for row in rows(database, AUDIT)] == ["start", "noop", "pause", "noop"]
+    assert [row[0] for row in rows_of(database, AUDIT)] == ["start", "noop", "pause", "noop"]
 
 
 def test_an_unknown_name_is_said_so(database: Engine) -> None:
@@ -177,7 +178,7 @@ def test_an_unknown_check_or_experiment_starts_nothing(database: Engine) -> None
     )
     with pytest.raises(NotFound, match="'unknown'"), database.begin() as tx:
         manual.start(tx, plan, "tester", "a test")
-    assert rows(database, "SELECT 1 FROM rollout") == []
+    assert rows_of(database, "SELECT 1 FROM rollout") == []
 
 
 def test_a_rollout_is_tied_to_the_experiment_whose_winner_it_is(database: Engine) -> None:
@@ -197,7 +198,9 @@ def test_a_rollout_is_tied_to_the_experiment_whose_winner_it_is(database: Engine
             variant="blue",
         )
         manual.start(tx, plan, "tester", "a test")
-    assert rows(database, "SELECT experiment_id, variant FROM rollout") == [(experiment_id, "blue")]
+    assert rows_of(database, "SELECT experiment_id, variant FROM rollout") == [
+        (experiment_id, "blue")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -229,12 +232,12 @@ def test_the_audit_alone_gives_every_present_percentage(database: Engine) -> Non
     begin(database, name="third", version="v4")
     with database.begin() as tx:
         manual.roll_back(tx, "third", "ada", "because")
-    rebuilt = rows(
+    rebuilt = rows_of(
         database,
         "SELECT DISTINCT ON (rollout_id) rollout_id, new_percentage, new_state"
         " FROM rollout_change ORDER BY rollout_id, id DESC",
     )
-    assert rebuilt == rows(database, "SELECT id, percentage, state FROM rollout ORDER BY id")
+    assert rebuilt == rows_of(database, "SELECT id, percentage, state FROM rollout ORDER BY id")
     assert rebuilt == [(1, 40, "manual_hold"), (2, 5, "running"), (3, 0, "rolled_back")]
 
 

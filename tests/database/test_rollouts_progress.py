@@ -18,12 +18,12 @@ from tests.database.rollouts import (
     begin,
     codes,
     hours_pass,
-    rows,
     sample,
     standing,
     tick_now,
     traffic,
 )
+from tests.rows import rows_of
 
 ONLY_ERRORS = RolloutPolicy(checks=(CheckPolicy(check="error_rate", limit=0.05),))
 CHANGES = "SELECT cause, old_percentage, new_percentage FROM rollout_change ORDER BY id"
@@ -39,8 +39,8 @@ def test_a_healthy_rollout_climbs_bakes_and_completes(database: Engine) -> None:
         assert (outcome.verdict == "complete") == (hour == 50)
     assert seen == {0: 5, 2: 25, 6: 50, 14: 75, 26: 100}
     assert standing(database) == (100, "completed")
-    assert [row[0] for row in rows(database, CHANGES)] == ["start", *["advance"] * 4, "complete"]
-    assert rows(database, "SELECT count(*) FROM health_check") == [(150,)]
+    assert [row[0] for row in rows_of(database, CHANGES)] == ["start", *["advance"] * 4, "complete"]
+    assert rows_of(database, "SELECT count(*) FROM health_check") == [(150,)]
     with database.connect() as connection:
         report = replay(connection)
     assert (report.replayed, report.differences) == (50, ())
@@ -53,7 +53,7 @@ def test_before_the_stage_is_over_nothing_changes(database: Engine) -> None:
     outcome = tick_now(database)
     assert (outcome.verdict, codes(outcome)) == ("hold", ["stage-time"])
     assert standing(database) == (5, "running")
-    assert rows(database, "SELECT verdict, reasons->0->>'code' FROM headway.decision") == [
+    assert rows_of(database, "SELECT verdict, reasons->0->>'code' FROM headway.decision") == [
         ("hold", "stage-time")
     ]
 
@@ -71,7 +71,7 @@ def test_harm_takes_it_to_nobody_in_that_tick_with_a_warning(
     [warning] = [record.getMessage() for record in caplog.records]
     for named in ("rollout (v2)", "from 5 %", "error_rate = 0.06", "< 0.05", "n=1000", "window 20"):
         assert named in warning
-    found = rows(
+    found = rows_of(
         database,
         "SELECT cause, new_percentage, metric, verdict, value, operator, limit_value, sample_count"
         " FROM rollout_change JOIN health_check ON health_check.id = health_check_id",
@@ -96,8 +96,8 @@ def test_two_breaches_are_one_rollback_that_keeps_both_reasons(database: Engine)
     sample(database, "latency", 300_000, 1000)
     outcome = tick_now(database)
     assert codes(outcome)[:2] == ["limit-breached", "limit-breached"]
-    assert len(rows(database, "SELECT 1 FROM rollout_change WHERE cause = 'rollback'")) == 1
-    [(reason,)] = rows(database, "SELECT reason FROM rollout_change WHERE cause = 'rollback'")
+    assert len(rows_of(database, "SELECT 1 FROM rollout_change WHERE cause = 'rollback'")) == 1
+    [(reason,)] = rows_of(database, "SELECT reason FROM rollout_change WHERE cause = 'rollback'")
     assert "error_rate 0.06" in reason
     assert "latency 300" in reason
 
@@ -153,11 +153,11 @@ def test_a_source_that_cannot_be_read_holds_and_the_next_tick_recovers(database:
         tx.execute(text("ALTER TABLE health_sample RENAME TO health_sample_elsewhere"))
     outcome = tick_now(database)
     assert (outcome.verdict, set(codes(outcome)[:3])) == ("hold", {"source-error"})
-    assert rows(database, "SELECT source_error_count FROM rollout") == [(1,)]
+    assert rows_of(database, "SELECT source_error_count FROM rollout") == [(1,)]
     with database.begin() as tx:
         tx.execute(text("ALTER TABLE health_sample_elsewhere RENAME TO health_sample"))
     assert an_hour(database).verdict == "advance"
-    assert rows(database, "SELECT source_error_count FROM rollout") == [(0,)]
+    assert rows_of(database, "SELECT source_error_count FROM rollout") == [(0,)]
 
 
 def test_health_unknown_for_too_long_rolls_back_where_the_policy_says_so(
@@ -190,11 +190,11 @@ def test_ticks_after_a_rollback_change_no_row(database: Engine) -> None:
         "SELECT count(*) FROM health_check",
         "SELECT count(*) FROM rollout_change",
     )
-    before = [rows(database, query) for query in tables]
+    before = [rows_of(database, query) for query in tables]
     for _ in range(10):
         outcome = an_hour(database)
         assert (outcome.verdict, codes(outcome)) == ("skip", ["terminal"])
-    assert [rows(database, query) for query in tables] == before
+    assert [rows_of(database, query) for query in tables] == before
 
 
 def test_after_an_outage_it_climbs_one_stage_and_that_stage_is_whole(database: Engine) -> None:
@@ -245,21 +245,21 @@ def test_an_event_on_the_edge_of_two_windows_is_in_one_of_them(database: Engine)
     sample(database, "error_rate", 1, 600)
     hours_pass(database, 0.5)
     tick_now(database)
-    [(edge,)] = rows(database, "SELECT window_end FROM health_check")
+    [(edge,)] = rows_of(database, "SELECT window_end FROM health_check")
     with database.begin() as tx:
         tx.execute(
             text("SELECT record_health_sample('v2', 'error_rate', 2, 700, :edge)"), {"edge": edge}
         )
     hours_pass(database, 1)
     tick_now(database)
-    counted = rows(database, "SELECT value * sample_count FROM health_check ORDER BY id")
+    counted = rows_of(database, "SELECT value * sample_count FROM health_check ORDER BY id")
     assert [round(each[0], 6) for each in counted] == [1, 2]
 
 
 def test_a_late_sample_changes_no_stored_verdict(database: Engine) -> None:
     begin(database, policy=ONLY_ERRORS)
     an_hour(database)
-    before = rows(database, "SELECT * FROM health_check")
+    before = rows_of(database, "SELECT * FROM health_check")
     with database.begin() as tx:
         tx.execute(
             text(
@@ -270,7 +270,7 @@ def test_a_late_sample_changes_no_stored_verdict(database: Engine) -> None:
     hours_pass(database, 1)
     sample(database, "error_rate", 1, 1000)
     assert tick_now(database).verdict == "advance"
-    assert rows(database, "SELECT * FROM health_check ORDER BY id LIMIT 1") == before
+    assert rows_of(database, "SELECT * FROM health_check ORDER BY id LIMIT 1") == before
 
 
 def test_the_database_refuses_a_rolled_back_rollout_that_is_still_exposed(

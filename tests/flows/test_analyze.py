@@ -20,7 +20,8 @@ from flows.pipeline import run_by_ledger
 from tasks.decisions import replay
 from tasks.errors import InputError, ItemsFailed
 from tasks.rules import load_rules
-from tests.database.experiments import arms, plan, rows_of
+from tests.database.experiments import arms, plan
+from tests.rows import rows_of
 
 LOW = [10.0 + number % 7 for number in range(60)]
 HIGH = [value + 4 for value in LOW]

@@ -22,7 +22,8 @@ from flows.rollout import (
 )
 from tasks.errors import InputError, ItemsFailed, Refused
 from tasks.rollouts.manual import ManualOutcome
-from tests.database.rollouts import FAILING, hours_pass, rows, standing, traffic
+from tests.database.rollouts import FAILING, hours_pass, standing, traffic
+from tests.rows import rows_of
 
 BY = {"actor": "ada", "reason": "because"}
 
@@ -94,7 +95,10 @@ def test_a_rollout_that_cannot_be_looked_at_stops_no_other(database: Engine) -> 
     assert state.is_failed()
     with pytest.raises(ItemsFailed, match="1 rollouts failed: broken"):
         state.result()
-    assert rows(database, "SELECT DISTINCT rollout_id FROM health_check ORDER BY 1") == [(1,), (3,)]
+    assert rows_of(database, "SELECT DISTINCT rollout_id FROM health_check ORDER BY 1") == [
+        (1,),
+        (3,),
+    ]
 
 
 def test_a_rollback_by_hand_asks_for_actor_and_reason_and_may_be_repeated(
@@ -107,7 +111,7 @@ def test_a_rollback_by_hand_asks_for_actor_and_reason_and_may_be_repeated(
         with pytest.raises(InputError, match="reason"):
             run_by_ledger(roll_back_rollout, {"rollout": "ranker", "actor": "a", "reason": reason})
     assert [roll_back_rollout("ranker", **BY).is_noop for _ in range(2)] == [False, True]
-    audit = rows(database, "SELECT cause, actor, reason FROM rollout_change ORDER BY id")
+    audit = rows_of(database, "SELECT cause, actor, reason FROM rollout_change ORDER BY id")
     assert audit[1:] == [("manual_rollback", "ada", "because"), ("noop", "ada", "because")]
 
 
