@@ -139,9 +139,10 @@ class Ingested(BaseModel):
             return f"{self.path}: nothing to do; it was loaded before"
         if not self.rows:
             return f"{self.path}: it holds no rows"
+        why = ", ".join(f"{code} {rows}" for code, rows in sorted(self.reasons.items()))
         return (
             f"{self.path}: {self.assignments} assignments and {self.events} events are new, "
-            f"{self.duplicates} were known, {self.rejected} rejected"
+            f"{self.duplicates} were known, {self.rejected} rejected" + f" ({why})" * bool(why)
         )
 
     def as_markdown(self) -> str:
