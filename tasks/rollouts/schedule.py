@@ -14,7 +14,7 @@ from tasks.errors import InputError
 TOLERANCE_SECONDS = 60.0
 """An hourly tick that comes a little early must not cost a whole hour."""
 
-_STAGE = re.compile(r"\s*(?P<percentage>[^/\s]+)\s*/\s*(?P<hours>[^/\s]+?)\s*h\s*")
+_STAGE = re.compile(r"\s*(?P<percentage>-?[0-9.]+)\s*/\s*(?P<hours>-?[0-9.]+)\s*h\s*")
 
 
 class Stage(BaseModel):
@@ -74,7 +74,8 @@ def parse_schedule(text: str) -> Schedule:
         )
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+            f"{'.'.join(map(str, problem['loc'] or ('stages',)))}: {problem['msg']}"
+            for problem in error.errors()
         )
         raise InputError(f"schedule {text!r} cannot be used: {problems}") from None
 
