@@ -96,6 +96,7 @@ def downgrade(
 
     Raises:
         LockNotAcquired: a lock was not free within the timeout; the message names its holder.
+        Refused: something of others (a view, a foreign key) builds on what would go.
     """
     with _session(environment) as connection:
         with connection.begin() as transaction, _locked(connection):

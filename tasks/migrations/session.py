@@ -10,11 +10,12 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from tasks.database import load_queries
-from tasks.errors import HeadwayError, LockNotAcquired
+from tasks.errors import HeadwayError, LockNotAcquired, Reason, Refused
 
 QUERIES = load_queries(__package__)
 LOCK_KEY = 7310842302  # any constant; one migration at a time in one database
 _LOCK_NOT_AVAILABLE = "55P03"
+_OTHERS_DEPEND_ON_IT = "2BP01"
 
 
 class IndexLeftInvalid(HeadwayError):
@@ -76,13 +77,16 @@ def statements(lock_timeout_seconds: float) -> tuple[str, ...]:
 
 @contextmanager
 def explained(connection: Connection) -> Iterator[None]:
-    """Name what an error of Postgres leaves open: who holds the lock, which index is broken."""
+    """Name what an error leaves open: who holds the lock, which index broke, what depends on it."""
     try:
         yield
     except DBAPIError as error:
         if "CONCURRENTLY" in (error.statement or "") and not error.connection_invalidated:
             _require_valid_indexes(connection, error)
-        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+        sqlstate = getattr(error.orig, "sqlstate", None)
+        if sqlstate == _OTHERS_DEPEND_ON_IT:
+            raise Refused("the change", [_dependents(error)]) from error
+        if sqlstate != _LOCK_NOT_AVAILABLE:
             raise
         holders = _holders(connection, error.statement or "")
         raise LockNotAcquired(
@@ -95,6 +99,13 @@ def invalid_indexes(connection: Connection, named_in: str) -> tuple[str, ...]:
     """Indexes that are invalid, and named in the text: a statement, or a revision's file."""
     found = connection.scalars(QUERIES["invalid_indexes"])
     return tuple(name for name in found if re.search(rf"\b{re.escape(name)}\b", named_in))
+
+
+def _dependents(error: DBAPIError) -> Reason:
+    diagnosis = getattr(error.orig, "diag", None)
+    detail = str(getattr(diagnosis, "message_detail", "")).replace("\n", ", ")
+    problem = str(error.orig).partition("\n")[0]
+    return Reason("others-depend-on-it", f"{problem}: {detail}; drop those first, if they may go")
 
 
 def _require_valid_indexes(connection: Connection, error: DBAPIError) -> None:

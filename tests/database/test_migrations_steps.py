@@ -274,6 +274,16 @@ def test_downgrade_that_commits_while_it_runs_needs_permission(
     assert history(database)[-2:] == [("upgrade", NEXT), ("downgrade", NEXT)]
 
 
+def test_rollback_of_what_others_build_on_names_them(database: Engine, versions: Path) -> None:
+    up = 'op.create_table("note", sa.Column("x", sa.Integer))'
+    write_revision(versions, NEXT, HEAD, up, 'op.drop_table("note")')
+    apply_all()
+    execute(database, "CREATE VIEW seen AS SELECT x FROM note")
+    with pytest.raises(Refused, match=r"others-depend-on-it.*view seen depends on table note"):
+        roll_back(NEXT, allow_data_loss=True)
+    assert current(database) == [NEXT]
+
+
 def test_renamed_table_is_not_a_loss(database: Engine, versions: Path) -> None:
     back = 'op.rename_table("note", "remark")'
     up = 'op.create_table("note", sa.Column("x", sa.Integer))'
