@@ -33,11 +33,11 @@ def decide_winner(evidence: WinnerEvidence) -> Verdict:
     closed = _closed_gate(evidence, assigned, valued)
     compared = {arm.name: _compare(evidence, arm) for arm in evidence.tested}
     tests = _judge(evidence, compared, is_usable=closed is None)
-    better = [name for name in compared if _is_better(evidence, compared[name], tests[name])]
-    harmed = [name for name in compared if _is_harm(evidence, compared[name], tests[name])]
+    outcomes = {name: _outcome(evidence, compared[name], tests[name]) for name in compared}
+    better = [name for name, outcome in outcomes.items() if outcome == "better"]
     winner = better[0] if len(better) == 1 and closed is None else None
     reason = closed or _reason(evidence, compared, tests, better)
-    harms = [_harm(evidence, compared[name], name) for name in harmed]
+    harms = [_harm(evidence, compared[name], name) for name in compared if outcomes[name] == "harm"]
     details = {
         "winner": winner,
         "look_number": evidence.look_number,
@@ -47,13 +47,7 @@ def decide_winner(evidence: WinnerEvidence) -> Verdict:
         "value_ratio": asdict(valued),
         "control": _own(evidence.control),
         "arms": [
-            _row(
-                arm,
-                compared[arm.name],
-                tests[arm.name],
-                "better" if arm.name in better else "harm" if arm.name in harmed else "open",
-                is_usable=closed is None,
-            )
+            _row(arm, compared[arm.name], tests[arm.name], outcomes[arm.name], closed is None)
             for arm in evidence.tested
         ],
     }
@@ -133,13 +127,12 @@ def _judge(
     return judge_arms(fractions, deviates, evidence.alpha)
 
 
-def _is_better(evidence: WinnerEvidence, comparison: Comparison, test: ArmTest) -> bool:
-    """Significant at some look towards the better, and still on that side now."""
-    return _points(test, comparison) == evidence.is_higher_better
-
-
-def _is_harm(evidence: WinnerEvidence, comparison: Comparison, test: ArmTest) -> bool:
-    return _points(test, comparison) == (not evidence.is_higher_better)
+def _outcome(evidence: WinnerEvidence, comparison: Comparison, test: ArmTest) -> str:
+    """Better or harm: significant at some look, and still on that side now; else open."""
+    is_above = _points(test, comparison)
+    if is_above is None:
+        return "open"
+    return "better" if is_above == evidence.is_higher_better else "harm"
 
 
 def _points(test: ArmTest, comparison: Comparison) -> bool | None:
@@ -206,7 +199,7 @@ def _own(arm: Arm) -> dict[str, Any]:
 
 
 def _row(
-    arm: Arm, comparison: Comparison, test: ArmTest, outcome: str, *, is_usable: bool
+    arm: Arm, comparison: Comparison, test: ArmTest, outcome: str, is_usable: bool
 ) -> dict[str, Any]:
     bound = test.bound.z if test.bound and is_usable else None
     error = comparison.standard_error
