@@ -55,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = cli.main(words, prog_name="headway", standalone_mode=False)
     except click.Abort:
         sys.exit(130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
     except click.ClickException as error:
         _show_error(error.format_message(), "usage", words, {})
         sys.exit(2)

@@ -116,7 +116,9 @@ def load_settings() -> Settings:
 def _read() -> Settings:
     try:
         return Settings()
-    except (tomllib.TOMLDecodeError, SettingsError) as error:
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"headway.toml cannot be read: {error}") from None
+    except SettingsError as error:
         raise ConfigurationError(f"the settings cannot be read: {error}") from None
     except ValidationError as error:
         problems = "; ".join(

@@ -205,7 +205,6 @@ def test_a_database_in_which_the_ledger_may_not_be_made_is_a_setting_that_cannot
             connection.execute(text(f"DROP ROLE {user}"))
     assert answer.code == 2
     assert "permission denied for database" in answer.document["message"]
-    assert "docs/security.md" in answer.document["message"]
     assert SECRET not in answer.out + answer.err
 
 
@@ -282,6 +281,10 @@ def test_wrong_usage_exits_with_2(headway: Any, words: list[str]) -> None:
     answer = headway(*words)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err
+
+
+def test_no_command_at_all_shows_the_help(headway: Any) -> None:
+    assert headway().err.startswith("Usage: headway [OPTIONS] COMMAND")
 
 
 def test_wrong_usage_is_one_document_too(headway: Any) -> None:

@@ -76,7 +76,7 @@ def test_the_clock_may_be_shifted_on_unprotected_local_use(settings: Settings, m
         (f"[environments.a]\nurl = '{SECRET}'\nurl_env = 'X'", "environments.a"),
         ("[environments.a]\norder = 1", "give either url or url_env"),
         (f"[environments.a]\nurl = '{SECRET}'\nprotected = true", "environments.a.protected"),
-        (f"database_url = {SECRET}", "cannot be read"),
+        (f"database_url = {SECRET}", r"headway\.toml cannot be read"),
     ],
 )
 def test_a_bad_file_is_named_without_its_values(folder: Path, content: str, named: str) -> None:
