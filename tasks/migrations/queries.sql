@@ -67,6 +67,14 @@ WHERE run_id = CAST(:run_id AS uuid) AND revision = :revision AND direction = :d
 ORDER BY id DESC
 LIMIT 1;
 
+-- name: losses_of_run
+-- What this run found out, before it undid the revision, that this would lose.
+SELECT inputs
+FROM headway.decision
+WHERE rule = 'rollback-losses' AND subject = :subject AND run_id = CAST(:run_id AS uuid)
+ORDER BY id DESC
+LIMIT 1;
+
 -- name: last_migration
 -- The newest row of the history.
 SELECT revision, direction, actor, finished_at

@@ -10,10 +10,10 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, text
 
-from tasks.database import control_engine
+from tasks.database import control_engine, load_queries
 from tasks.decisions import Verdict, decide
 from tasks.errors import Reason, Refused
-from tasks.ledger import effect, step, step_logger
+from tasks.ledger import current_run, effect, step, step_logger
 from tasks.migrations import check, environments, moves
 from tasks.migrations.check import SchemaCheck
 from tasks.migrations.evidence import gather
@@ -21,6 +21,8 @@ from tasks.migrations.losses import LossEvidence, judge_losses
 from tasks.migrations.moves import Moved
 from tasks.migrations.plan import Direction, PlanEvidence, judge_plan
 from tasks.migrations.revisions import read_scripts
+
+QUERIES = load_queries(__package__)
 
 
 class PlannedRevision(BaseModel):
@@ -115,7 +117,7 @@ def roll_back_revision(
         "downgrade",
         {"environment": environment, "revision": revision},
         act=lambda: moves.downgrade(environment, revision, allow_data_loss, _decide_losses),
-        probe=lambda: moves.find(environment, revision, "downgrade"),
+        probe=lambda: _find_rolled_back(tx, environment, revision),
         returns=Moved,
     )
 
@@ -137,6 +139,15 @@ def validate_schema(
     if not found.is_sound:
         step_logger().warning("the schema of %s is not as it should be: %s", environment, found)
     return found
+
+
+def _find_rolled_back(tx: Connection, environment: str, revision: str) -> Moved | None:
+    found = moves.find(environment, revision, "downgrade")
+    if found is None:
+        return None
+    this = {"run_id": current_run().id, "subject": f"migration:{environment}:{revision}"}
+    evidence = LossEvidence.model_validate(tx.scalar(QUERIES["losses_of_run"], this))
+    return found.model_copy(update={"losses": evidence.losses})
 
 
 def _wait_without_snapshot(tx: Connection) -> None:

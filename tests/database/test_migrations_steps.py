@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
@@ -392,6 +393,23 @@ def test_run_that_died_after_the_effect_finds_it_in_the_history(database: Engine
         assert moves.find("local", HEAD, "upgrade") is None
     with runs.in_run(start_run()):
         assert moves.find("local", HEAD, "downgrade") is None
+
+
+def test_rollback_that_died_after_the_effect_still_knows_what_was_lost(
+    database: Engine, versions: Path
+) -> None:
+    _add_losable_revision(database, versions)
+    arguments: dict[str, Any] = {
+        "environment": "local",
+        "revision": NEXT,
+        "allow_data_loss": True,
+    }
+    with runs.in_run(start_run()):
+        moved = steps.roll_back_revision(**arguments)
+        execute(database, "DELETE FROM headway.step WHERE name = 'roll-back-revision'")
+        execute(database, "UPDATE headway.effect SET outcome = NULL, done_at = NULL")
+        assert steps.roll_back_revision(**arguments) == moved
+    assert [loss.rows for loss in moved.losses if loss.rows] == [1, 3]
 
 
 def test_revision_rolled_back_since_the_plan_is_not_applied_on_nothing(database: Engine) -> None:
