@@ -22,10 +22,10 @@ from tasks.migrations.steps import (
 
 @pipeline(name="apply-migrations", run_name="apply-migrations/{environment}")
 def apply_migrations(
+    actor: Text,  # noqa: ARG001 - the run keeps it
+    reason: Text,  # noqa: ARG001 - the run keeps it
     environment: Text = "local",
     target: Text = "head",
-    actor: Text | None = None,  # noqa: ARG001 - the run keeps it
-    reason: Text | None = None,  # noqa: ARG001 - the run keeps it
 ) -> MigrationResult:
     """Bring a database's schema to the newest revision, one revision at a time.
 
@@ -37,11 +37,11 @@ def apply_migrations(
     description.
 
     Args:
+        actor: Who does this; it is kept in the history.
+        reason: Why; it is kept in the history.
         environment: Name of the environment, as declared in headway.toml; `local` is the control
             database.
         target: Revision to go up to; `head` is the newest.
-        actor: Who does this; it is kept in the history.
-        reason: Why; it is kept in the history.
     """
     plan = plan_migrations(environment=environment, target=target)
     plan.require_not_refused()

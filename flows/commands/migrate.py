@@ -54,17 +54,11 @@ def plan(environment: str, target: str, as_json: bool) -> None:
 @migrate.command()
 @environment_option
 @click.option("--target", default="head", show_default=True, help="Revision to migrate to.")
-@click.option("--actor", help="Who does this.")
-@click.option("--reason", help="Why.")
+@person_options
 @remote_option
 @json_option
 def apply(
-    environment: str,
-    target: str,
-    actor: str | None,
-    reason: str | None,
-    remote: bool,
-    as_json: bool,
+    environment: str, target: str, actor: str, reason: str, remote: bool, as_json: bool
 ) -> None:
     """Apply pending revisions, one retryable step each, then validate."""
     parameters = {"environment": environment, "target": target, "actor": actor, "reason": reason}

@@ -34,7 +34,7 @@ def test_flow_brings_an_empty_database_to_head_under_prefect(empty_database: Eng
     result = apply_migrations(actor="ada", reason="first set-up")
     assert [(m.revision, m.outcome) for m in result.moved] == [(r, "done") for r in ALL]
     assert result.check.is_sound
-    again = apply_migrations()
+    again = apply_migrations(**PERSON)
     assert again.verdict == "nothing-to-do"
     assert "nothing to do" in again.summary
     with empty_database.connect() as connection:
@@ -48,7 +48,7 @@ def test_rollback_undoes_in_reverse_and_leaves_the_ledger_alone(database: Engine
     result = roll_back_migrations(actor="ada", reason="a test", steps=len(ALL))
     assert [m.revision for m in result.moved] == ALL[::-1]
     assert history(database)[-len(ALL) :] == [("downgrade", r) for r in reversed(ALL)]
-    assert [m.revision for m in apply_migrations().moved] == ALL
+    assert [m.revision for m in apply_migrations(**PERSON).moved] == ALL
     with database.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM headway.decision")) == 2 + len(ALL)
 
@@ -73,9 +73,9 @@ def test_flow_and_command_line_leave_the_same_history(empty_database: Engine) ->
     by_alembic = rows(empty_database)
     run_by_ledger(roll_back_migrations, {**PERSON, "steps": len(ALL)})
     before = len(rows(empty_database))
-    run_by_ledger(apply_migrations, {})
+    run_by_ledger(apply_migrations, dict(PERSON))
     run_by_ledger(roll_back_migrations, PERSON)
-    run_by_ledger(apply_migrations, {})
+    run_by_ledger(apply_migrations, dict(PERSON))
     assert rows(empty_database)[before:] == by_alembic
 
 
@@ -86,7 +86,7 @@ def test_rows_are_lost_only_when_that_is_allowed(
     monkeypatch.setattr(alembic_config, "ROOT", tmp_path)
     up = 'op.create_table("note", sa.Column("x", sa.Integer))'
     write_revision(versions, NEXT, HEAD, up, 'op.drop_table("note")')
-    run_by_ledger(apply_migrations, {})
+    run_by_ledger(apply_migrations, dict(PERSON))
     with database.begin() as connection:
         connection.execute(text("INSERT INTO note VALUES (1), (2)"))
     with pytest.raises(Refused, match=r"would-lose-rows.*note \(2 rows\)"):
