@@ -395,7 +395,9 @@ def test_logs_go_to_stderr_as_json_lines_when_asked(database: Engine) -> None:
     assert answer.code == 1
     assert "lock timeout" in answer.document["message"]
     lines = [json.loads(line) for line in answer.err.splitlines() if line.startswith('{"time')]
-    assert [line["level"] for line in lines if "again in" in line["message"]] == ["warning"] * 3
+    assert [line["level"] for line in lines if "again in" in line["message"]] == [
+        "warning"
+    ] * retries.RETRIES
 
 
 def test_the_database_url_is_shown_by_its_own_command_only(headway: Any, database: Engine) -> None:
