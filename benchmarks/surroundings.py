@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tasks.embedded.locks import is_locked
 
 
 @contextmanager
@@ -29,7 +32,15 @@ def control_database(*, fsync: bool) -> Iterator[None]:
             yield
         finally:
             database.forget_control_engine()
-            database.embedded_server().close()
+            server = database.embedded_server()
+            server.close()
+            _await_end(server.data_dir)
+
+
+def _await_end(data_dir: Path) -> None:
+    # Its folder goes next; a server that still writes there would be in the way.
+    while is_locked(data_dir / "server.lock") or is_locked(data_dir / "watcher.lock"):
+        time.sleep(0.02)
 
 
 @contextmanager
@@ -39,6 +50,8 @@ def prefect_server() -> Iterator[None]:
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
         PREFECT_LOGGING_LEVEL,
         PREFECT_LOGGING_TO_API_ENABLED,
+        PREFECT_SERVER_ANALYTICS_ENABLED,
+        PREFECT_SERVER_LOGGING_LEVEL,
         temporary_settings,
     )
     from prefect.testing.utilities import prefect_test_harness
@@ -47,6 +60,8 @@ def prefect_server() -> Iterator[None]:
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         PREFECT_LOGGING_LEVEL: "ERROR",
         PREFECT_LOGGING_TO_API_ENABLED: False,
+        PREFECT_SERVER_ANALYTICS_ENABLED: False,
+        PREFECT_SERVER_LOGGING_LEVEL: "CRITICAL",  # it complains of being stopped
     }
     with temporary_settings(quiet), prefect_test_harness(server_startup_timeout=90):
         logging.getLogger("prefect").setLevel(logging.ERROR)

@@ -29,12 +29,14 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     from prefect.settings import (
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
         PREFECT_LOCAL_STORAGE_PATH,
+        PREFECT_SERVER_ANALYTICS_ENABLED,
         temporary_settings,
     )
     from prefect.testing.utilities import prefect_test_harness
 
     quiet = {
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # the thread costs a second a flow
+        PREFECT_SERVER_ANALYTICS_ENABLED: False,
         PREFECT_LOCAL_STORAGE_PATH: str(tmp_path_factory.mktemp("results")),
     }
     with temporary_settings(quiet), prefect_test_harness(server_startup_timeout=90):
