@@ -13,7 +13,6 @@ import json
 import logging
 import re
 import sys
-import time
 from collections.abc import Callable, Sequence
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
@@ -203,16 +202,12 @@ class Step(Generic[P, R]):
             return error
 
     def _with_retries(self, arguments: dict[str, Any]) -> R:
-        for attempt in range(1, self.retries + 1):
-            try:
-                return self._attempt(arguments, attempt)
-            except Exception as error:
-                if not retries.is_transient(error):
-                    raise
-                wait = retries.delay_seconds(attempt)
-                _logger.warning("%s: %s; again in %.1f s", self.name, _line(error), wait)
-                time.sleep(wait)
-        return self._attempt(arguments, self.retries + 1)
+        def warn(error: Exception, wait: float) -> None:
+            _logger.warning("%s: %s; again in %.1f s", self.name, _line(error), wait)
+
+        return retries.call(
+            lambda attempt: self._attempt(arguments, attempt), warn, retries=self.retries
+        )
 
     def _attempt(self, arguments: dict[str, Any], attempt: int) -> R:
         run = current_run()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import httpx
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tasks.errors import HeadwayError
+
+T = TypeVar("T")
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _TRANSIENT_SQLSTATES = frozenset(
@@ -51,6 +56,26 @@ def delay_seconds(attempt: int) -> float:
     """Seconds to wait after the given failed attempt (1, 2, …): 0.5, 1, 2, … plus up to half."""
     base = FIRST_DELAY_SECONDS * 2.0 ** (attempt - 1)
     return base * (1 + JITTER_FRACTION * random.random())  # noqa: S311 - jitter, not a secret
+
+
+def call(
+    act: Callable[[int], T], warn: Callable[[Exception, float], None], *, retries: int = RETRIES
+) -> T:
+    """Call ``act`` with the number of the attempt (1, 2, …) until it works.
+
+    A transient error is tried again up to ``retries`` times: ``warn`` gets it with the seconds
+    to wait. Any other error, and the last one, is raised.
+    """
+    for attempt in range(1, retries + 1):
+        try:
+            return act(attempt)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            wait = delay_seconds(attempt)
+            warn(error, wait)
+            time.sleep(wait)
+    return act(retries + 1)
 
 
 def _is_transient_sqlstate(error: DBAPIError) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -108,12 +107,8 @@ def _write(query: str, **parameters: Any) -> None:
 
 def _write_surely(query: str, **parameters: Any) -> None:
     """Write although the database may be restarting: all steps are done, the run must not fail."""
-    for attempt in range(1, retries.RETRIES + 1):
-        try:
-            return _write(query, **parameters)
-        except Exception as error:
-            if not retries.is_transient(error):
-                raise
-            _logger.warning("the run's row could not be written (%s)", type(error).__name__)
-            time.sleep(retries.delay_seconds(attempt))
-    return _write(query, **parameters)
+
+    def warn(error: Exception, _wait: float) -> None:
+        _logger.warning("the run's row could not be written (%s)", type(error).__name__)
+
+    retries.call(lambda _attempt: _write(query, **parameters), warn)
