@@ -19,7 +19,6 @@ import getpass
 import logging
 import os
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from alembic import command, context
@@ -31,7 +30,7 @@ from sqlalchemy import Connection
 from tasks import database
 from tasks.bootstrap import bootstrap
 from tasks.errors import HeadwayError
-from tasks.migrations import alembic_config, environments, history, session
+from tasks.migrations import alembic_config, content, environments, history, session
 from tasks.settings import load_settings
 
 
@@ -47,8 +46,7 @@ def run() -> None:
     if context.is_offline_mode():
         run_offline()
     elif given is not None:
-        default = history.Occasion(environments.LOCAL)
-        run_on(given, context.config.attributes.get("occasion", default))
+        run_on(given, history.Occasion(environments.LOCAL))
     else:
         environment, url = named_database()
         with environments.engine(url, "headway-alembic").connect() as connection:
@@ -86,6 +84,7 @@ def run_offline() -> None:
 
 def run_migrations(occasion: history.Occasion, **where: Any) -> None:
     """Configure Alembic and let it run."""
+    contents = read_contents()
 
     def on_version_apply(
         ctx: MigrationContext,
@@ -93,8 +92,8 @@ def run_migrations(occasion: history.Occasion, **where: Any) -> None:
         heads: Collection[Any],  # noqa: ARG001 - Alembic passes it by name
         run_args: Mapping[str, Any],  # noqa: ARG001 - Alembic passes it by name
     ) -> None:
-        history.record(ctx, step, occasion)
-        require_valid_indexes(ctx, step)
+        history.record(ctx, step, occasion, contents)
+        session.require_valid_indexes(ctx, step)
 
     context.configure(
         transaction_per_migration=True,
@@ -107,15 +106,13 @@ def run_migrations(occasion: history.Occasion, **where: Any) -> None:
         context.run_migrations()
 
 
-def require_valid_indexes(ctx: MigrationContext, step: MigrationInfo) -> None:
-    """A revision is not applied while an index of its is invalid (`IF NOT EXISTS` passes it by)."""
-    script: Any = step.up_revision
-    if ctx.as_sql or ctx.connection is None or not step.is_upgrade or step.is_stamp:
-        return
-    source = Path(script.path).read_text("utf-8")
-    broken = session.invalid_indexes(ctx.connection, source)
-    if broken:
-        raise session.IndexLeftInvalid(broken, f"revision {step.up_revision_id} is not applied")
+def read_contents() -> dict[str, content.Content]:
+    """What every revision says; before any runs, because Alembic's `op` serves one at a time."""
+    try:
+        scripts = list(context.script.walk_revisions())
+    except (CommandError, KeyError):  # a broken graph: the command says so itself
+        return {}
+    return {script.revision: content.content_of(script) for script in scripts}
 
 
 def only_writes_a_file() -> bool:

@@ -31,25 +31,70 @@ class Environment(BaseModel):
     order: int = 0
     url: SecretStr | None = None
     url_env: str | None = Field(default=None, description="environment variable holding the URL")
-    is_protected: bool = False
+    is_protected: bool = Field(default=False, description="a rollback must give the name again")
+    forbid_reset: bool | None = Field(default=None, description="unset = as is_protected")
+    max_lock_seconds: float | None = Field(
+        default=None, gt=0, description="how long a migration may block a table; unset = any time"
+    )
+    rehearsal_url: SecretStr | None = None
+    rehearsal_url_env: str | None = Field(
+        default=None, description="variable holding the URL of a server to rehearse on"
+    )
+    rehearsal_data: Literal["full", "sample", "none"] = "full"
+    sample_rows: int = Field(default=10_000, ge=1, description="rows of a table in a sample")
+    mask: dict[str, Literal["hash", "null"]] = Field(
+        default_factory=dict, description="columns (table.column) that no copy may show"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Environment:
         if (self.url is None) == (self.url_env is None):
             message = "give either url or url_env"
             raise ValueError(message)
+        if self.rehearsal_url is not None and self.rehearsal_url_env is not None:
+            message = "give either rehearsal_url or rehearsal_url_env"
+            raise ValueError(message)
         return self
 
     def database_url(self) -> str:
         """The URL itself; ConfigurationError if the named environment variable is not set."""
-        if self.url is not None:
-            return self.url.get_secret_value()
-        url = os.environ.get(self.url_env or "")
-        if not url:
-            raise ConfigurationError(
-                f"environment variable {self.url_env} is not set; it must hold the database URL"
-            )
-        return url
+        return _secret(self.url) or _variable(self.url_env or "")
+
+    def rehearsal_server_url(self) -> str | None:
+        """The URL of the server to rehearse on; None is the environment's own."""
+        if self.rehearsal_url_env is not None:
+            return _variable(self.rehearsal_url_env)
+        return _secret(self.rehearsal_url)
+
+
+class Migrations(BaseModel):
+    """The Alembic project to migrate with, declared as `[migrations]` in `headway.toml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    script_location: Path | None = Field(default=None, description="unset = Headway's own")
+    version_locations: tuple[Path, ...] = ()
+    version_table: str = "alembic_version"
+    version_table_schema: str | None = None
+    schemas: tuple[str, ...] | None = Field(
+        default=None, description="schemas that the project describes; unset = all"
+    )
+    ignore: tuple[str, ...] = Field(
+        default=(), description="objects of others: patterns such as `table public.spatial_*`"
+    )
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
+
+
+def _variable(name: str) -> str:
+    url = os.environ.get(name)
+    if not url:
+        raise ConfigurationError(
+            f"environment variable {name} is not set; it must hold the database URL"
+        )
+    return url
 
 
 class Settings(BaseSettings):
@@ -73,11 +118,12 @@ class Settings(BaseSettings):
         default=None,
         description="may clock_now() be shifted? unset = only on the unprotected embedded database",
     )
-    lock_timeout_seconds: float = Field(default=5.0, gt=0)
+    lock_timeout_seconds: float = Field(default=1.0, gt=0)
     statement_timeout_seconds: float = Field(default=0.0, ge=0, description="0 = no limit")
     ledger_retention_days: int = Field(default=90, ge=1)
     log_format: Literal["human", "json"] = "human"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    migrations: Migrations = Migrations()
     environments: dict[str, Environment] = Field(default_factory=dict)
 
     @classmethod
@@ -132,7 +178,9 @@ def _read() -> Settings:
 def _refuse_misspelt(settings: Settings, environment: Mapping[str, str]) -> None:
     # A misspelt HEADWAY_DATABASE_URL would silently mean the embedded database.
     known = {f"HEADWAY_{name.upper()}" for name in Settings.model_fields}
-    allowed = known | {each.url_env for each in settings.environments.values()} | {_FOR_TESTS}
+    declared = settings.environments.values()
+    urls = {each.url_env for each in declared} | {each.rehearsal_url_env for each in declared}
+    allowed = known | urls | {_FOR_TESTS}
     for name in sorted(environment):
         if name.startswith("HEADWAY_") and name not in allowed:
             raise UnknownSetting("setting", name, known)

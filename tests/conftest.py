@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from tasks.ledger import RunInfo
+    from tests.database.projects import AlembicProject
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = "headway_template"
@@ -96,7 +97,7 @@ def database(server_url: str, template: str, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def new_database(server_url: str, template: str) -> Callable[[], AbstractContextManager[Engine]]:
     """Makes fresh migrated databases, for tests that need more than one or another process."""
-    return lambda: _created_database(server_url, template)
+    return lambda: created_database(server_url, template)
 
 
 @pytest.fixture
@@ -109,11 +110,22 @@ def run(database: Engine) -> Iterator[RunInfo]:
         yield info
 
 
+@pytest.fixture
+def project(
+    tmp_path: Path, server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[AlembicProject]:
+    """An Alembic project of somebody else's, with one environment: `dev`."""
+    from tests.database.projects import alembic_project
+
+    with alembic_project(tmp_path, server_url, monkeypatch) as made:
+        yield made
+
+
 @contextmanager
 def _fresh_database(
     server_url: str, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Engine]:
-    with _created_database(server_url, source) as engine:
+    with created_database(server_url, source) as engine:
         monkeypatch.setenv("HEADWAY_DATABASE_URL", engine.url.render_as_string(False))
         monkeypatch.setenv("HEADWAY_ALLOW_CLOCK_SHIFT", "true")
         _forget_settings()
@@ -124,7 +136,8 @@ def _fresh_database(
 
 
 @contextmanager
-def _created_database(server_url: str, source: str) -> Iterator[Engine]:
+def created_database(server_url: str, source: str) -> Iterator[Engine]:
+    """A fresh database copied from another; dropped at the end."""
     from sqlalchemy import text
 
     from tasks.database import create_engine

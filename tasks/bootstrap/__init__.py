@@ -13,7 +13,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from tasks.errors import ConfigurationError
 
-LATEST = 1
+LATEST = 2
 _INSUFFICIENT_PRIVILEGE = "42501"
 _LOCK = 7310842301  # any constant; serialises bootstraps of one database
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from alembic.config import Config
 from sqlalchemy import Connection
 
 from tasks import schema
-from tasks.migrations.history import Occasion
-
-ROOT = Path(__file__).resolve().parents[2]
+from tasks.migrations import project
 
 
-def load(connection: Connection | None = None, occasion: Occasion | None = None) -> Config:
-    """The configuration; `env.py` uses the connection and records the occasion if given."""
-    config = Config(toml_file=ROOT / "pyproject.toml")
-    if connection is not None:
-        config.attributes["connection"] = connection
-    if occasion is not None:
-        config.attributes["occasion"] = occasion
+def load(connection: Connection) -> Config:
+    """The configuration of Alembic's own command line, for a connection that is open."""
+    config = Config(toml_file=project.ROOT / "pyproject.toml")
+    config.attributes["connection"] = connection
     return config
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from alembic.autogenerate import compare_metadata
@@ -14,8 +14,9 @@ from sqlalchemy.exc import SAWarning
 
 from tasks import schema
 from tasks.database import load_queries
-from tasks.migrations import alembic_config, graph, runner
-from tasks.migrations.script import Script
+from tasks.migrations import alembic_config, graph, project, runner
+from tasks.migrations.environments import Target
+from tasks.migrations.revisions import read_scripts
 
 QUERIES = load_queries(__package__)
 
@@ -41,14 +42,19 @@ class SchemaCheck(BaseModel):
         return not (self.drift or self.invalid_indexes or self.unvalidated_constraints)
 
 
-def look(connection: Connection, environment: str, scripts: Sequence[Script]) -> SchemaCheck:
-    """Compare with `tasks.schema`; find invalid indexes and unvalidated constraints."""
-    current = runner.current_heads(connection)
+def look(connection: Connection, target: Target) -> SchemaCheck:
+    """Compare with `tasks.schema`; find invalid indexes and unvalidated constraints.
+
+    Another project's schema is described nowhere but in its revisions: no comparison there.
+    """
+    scripts, _ = read_scripts(target.project)
+    current = runner.current_heads(connection, target.project)
     is_at_head = set(current) == {script.revision for script in graph.heads(scripts)}
+    is_described = is_at_head and target.project == project.own()
     return SchemaCheck(
-        environment=environment,
+        environment=target.name,
         current=current,
-        drift=drift(connection) if is_at_head else None,
+        drift=drift(connection) if is_described else None,
         invalid_indexes=tuple(connection.scalars(QUERIES["invalid_indexes"])),
         unvalidated_constraints=tuple(connection.scalars(QUERIES["unvalidated_constraints"])),
     )

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
 
 from tasks import database
 from tasks.errors import ConfigurationError, NotFound
-from tasks.settings import load_settings
+from tasks.migrations import project
+from tasks.migrations.project import Project
+from tasks.settings import Environment, load_settings
 
 LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class RehearsalOptions:
+    """How a migration of an environment is tried out on a copy of it.
+
+    ``url`` is that of another server (None: the environment's own). ``masks`` name columns
+    (`table.column`) that the copy may not show.
+    """
+
+    url: str | None = field(default=None, repr=False)
+    data: Literal["full", "sample", "none"] = "full"
+    sample_rows: int = 10_000
+    masks: Mapping[str, Literal["hash", "null"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +37,13 @@ class Target:
     """One environment, and where its database is (the URL holds a password: never show it)."""
 
     name: str
-    order: int
-    is_protected: bool
     url: str = field(repr=False)
+    project: Project
+    order: int = 0
+    is_protected: bool = False
+    forbid_reset: bool = False
+    max_lock_seconds: float | None = None
+    rehearsal: RehearsalOptions = field(default_factory=RehearsalOptions)
 
 
 def names() -> tuple[str, ...]:
@@ -33,16 +55,37 @@ def names() -> tuple[str, ...]:
 
 
 def find(name: str) -> Target:
-    """The environment of this name; NotFound lists the known ones."""
+    """The environment of this name; NotFound lists the known ones.
+
+    `local` is the control database with Headway's own revisions, unless it is declared otherwise
+    or the declared environments are Headway's own too.
+    """
     declared = load_settings().environments
     if name in declared:
-        found = declared[name]
-        return Target(name, found.order, found.is_protected, found.database_url())
-    if name == LOCAL and not declared:
+        return _declared(name, declared[name])
+    if name == LOCAL and (not declared or load_settings().migrations.script_location):
         # The engine puts schema `headway` in place with the settings of the control database.
         url = database.control_engine().url.render_as_string(hide_password=False)
-        return Target(LOCAL, 0, False, url)
+        return Target(LOCAL, url, project.own())
     raise NotFound(f"there is no environment {name!r}; known: {', '.join(names())}")
+
+
+def _declared(name: str, found: Environment) -> Target:
+    return Target(
+        name=name,
+        url=found.database_url(),
+        project=project.configured(),
+        order=found.order,
+        is_protected=found.is_protected,
+        forbid_reset=found.is_protected if found.forbid_reset is None else found.forbid_reset,
+        max_lock_seconds=found.max_lock_seconds,
+        rehearsal=RehearsalOptions(
+            url=found.rehearsal_server_url(),
+            data=found.rehearsal_data,
+            sample_rows=found.sample_rows,
+            masks=found.mask,
+        ),
+    )
 
 
 def name_of(url: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from alembic.runtime.migration import MigrationContext, MigrationInfo
+
+from tasks.migrations.content import Content
 
 MIGRATION_RUN = sa.table(
     "migration_run",
@@ -18,6 +17,12 @@ MIGRATION_RUN = sa.table(
     sa.column("down_revision", sa.Text),
     sa.column("direction", sa.Text),
     sa.column("content_checksum", sa.Text),
+    sa.column("script_checksum", sa.Text),
+    sa.column("sql_checksum", sa.Text),
+    sa.column("upgrade_sql", sa.Text),
+    sa.column("downgrade_sql", sa.Text),
+    sa.column("source", sa.Text),
+    sa.column("renderer", sa.Text),
     sa.column("run_id", sa.Uuid),
     sa.column("actor", sa.Text),
     sa.column("reason", sa.Text),
@@ -35,13 +40,13 @@ class Occasion:
     reason: str | None = None
 
 
-def checksum(path: Path) -> str:
-    """sha256 of a revision file, as hex; line ends do not count (a checkout may change them)."""
-    return hashlib.sha256(path.read_text("utf-8").encode()).hexdigest()
-
-
-def record(context: MigrationContext, step: MigrationInfo, occasion: Occasion) -> None:
-    """Write the row of one step; meant for Alembic's `on_version_apply`.
+def record(
+    context: MigrationContext,
+    step: MigrationInfo,
+    occasion: Occasion,
+    contents: Mapping[str, Content],
+) -> None:
+    """Write the row of one step, with what its revision says; meant for `on_version_apply`.
 
     The row of a stamp names where the database is said to be now, and where it was before.
     """
@@ -54,10 +59,10 @@ def record(context: MigrationContext, step: MigrationInfo, occasion: Occasion) -
             revision=",".join(revisions) or "base",
             down_revision=",".join(before) or None,
             direction=_direction(step),
-            content_checksum=_content_checksum(step, revisions),
             run_id=sa.cast(sa.literal(occasion.run_id, sa.Text), sa.Uuid),
             actor=occasion.actor,
             reason=occasion.reason,
+            **_columns(contents.get(",".join(revisions))),
         )
     )
 
@@ -68,8 +73,15 @@ def _direction(step: MigrationInfo) -> str:
     return "upgrade" if step.is_upgrade else "downgrade"
 
 
-def _content_checksum(step: MigrationInfo, revisions: Sequence[str]) -> str | None:
-    if len(revisions) != 1:
-        return None
-    script: Any = step.revision_map.get_revision(revisions[0])
-    return checksum(Path(script.path)) if script is not None else None
+def _columns(content: Content | None) -> dict[str, str | None]:
+    if content is None:
+        return {}
+    return {
+        "content_checksum": content.checksum,
+        "script_checksum": content.script_checksum,
+        "sql_checksum": content.sql_checksum,
+        "upgrade_sql": content.upgrade_sql,
+        "downgrade_sql": content.downgrade_sql,
+        "source": content.source,
+        "renderer": content.renderer,
+    }

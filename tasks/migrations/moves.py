@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from tasks import runs
+from tasks.bootstrap import bootstrap
 from tasks.database import load_queries
 from tasks.decisions import Verdict
 from tasks.errors import Reason, Refused
@@ -70,14 +71,20 @@ def upgrade(environment: str, revision: str) -> Moved:
         LockNotAcquired: a lock was not free within the timeout; the message names its holder.
         Refused: what the revision builds on is not applied (any more).
     """
-    with _session(environment) as connection, _locked(connection):
-        is_done = _is_applied(connection, revision)
+    with _session(environment) as connection, _locked(_with_history(connection)):
+        is_done = _is_applied(connection, environment, revision)
         if not is_done:
             _require_below(connection, environment, revision)
         connection.rollback()
         if is_done:
             return _moved(environment, revision, "upgrade", "already")
-        runner.move(connection, revision, "upgrade", _occasion(environment))
+        runner.move(
+            connection,
+            environments.find(environment).project,
+            revision,
+            "upgrade",
+            _occasion(environment),
+        )
         done = _found(connection, environment, revision, "upgrade")
     _logger.info("%s: applied %s", environment, revision)
     return done or _moved(environment, revision, "upgrade", "done")
@@ -100,7 +107,7 @@ def downgrade(
     """
     with _session(environment) as connection:
         with connection.begin() as transaction, _locked(connection):
-            if not _is_applied(connection, revision):
+            if not _is_applied(connection, environment, revision):
                 return _moved(environment, revision, "downgrade", "already")
             lost = _would_lose(connection, environment, revision)
             evidence = LossEvidence(
@@ -119,7 +126,13 @@ def downgrade(
             if lost is None:
                 transaction.rollback()
             else:
-                runner.move(connection, revision, "downgrade", _occasion(environment))
+                runner.move(
+                    connection,
+                    environments.find(environment).project,
+                    revision,
+                    "downgrade",
+                    _occasion(environment),
+                )
         if lost is None:
             _downgrade_that_commits(connection, environment, revision)
         done = _found(connection, environment, revision, "downgrade")
@@ -134,7 +147,13 @@ def _would_lose(connection: Connection, environment: str, revision: str) -> tupl
     trial = connection.begin_nested()
     connection.execute(QUERIES["forbid_commit"])
     try:
-        runner.move(connection, revision, "downgrade", _occasion(environment))
+        runner.move(
+            connection,
+            environments.find(environment).project,
+            revision,
+            "downgrade",
+            _occasion(environment),
+        )
     except runner.CommitsByItself:
         return None
     except IntegrityError as error:
@@ -153,10 +172,22 @@ def _is_commit(error: IntegrityError) -> bool:
 
 def _downgrade_that_commits(connection: Connection, environment: str, revision: str) -> None:
     with _locked(connection):
-        is_applied = _is_applied(connection, revision)
+        is_applied = _is_applied(connection, environment, revision)
         connection.rollback()
         if is_applied:
-            runner.move(connection, revision, "downgrade", _occasion(environment))
+            runner.move(
+                connection,
+                environments.find(environment).project,
+                revision,
+                "downgrade",
+                _occasion(environment),
+            )
+
+
+def _with_history(connection: Connection) -> Connection:
+    bootstrap(connection)
+    connection.commit()
+    return connection
 
 
 @contextmanager
@@ -177,15 +208,17 @@ def _locked(connection: Connection) -> Iterator[None]:
         yield
 
 
-def _is_applied(connection: Connection, revision: str) -> bool:
-    scripts, _ = read_scripts()
-    return revision in graph.with_ancestors(scripts, runner.current_heads(connection))
+def _is_applied(connection: Connection, environment: str, revision: str) -> bool:
+    project = environments.find(environment).project
+    scripts, _ = read_scripts(project)
+    return revision in graph.with_ancestors(scripts, runner.current_heads(connection, project))
 
 
 def _require_below(connection: Connection, environment: str, revision: str) -> None:
     # Under the lock: somebody may have rolled back since the plan was made.
-    scripts, _ = read_scripts()
-    applied = graph.with_ancestors(scripts, runner.current_heads(connection))
+    project = environments.find(environment).project
+    scripts, _ = read_scripts(project)
+    applied = graph.with_ancestors(scripts, runner.current_heads(connection, project))
     missing = graph.with_ancestors(scripts, [revision]) - applied - {revision}
     if missing:
         reason = Reason(

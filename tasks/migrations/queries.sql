@@ -55,7 +55,7 @@ LIMIT 3;
 SELECT revision, max(id) AS position,
        (array_agg(content_checksum ORDER BY id DESC))[1] AS checksum
 FROM headway.migration_run
-WHERE direction IN ('upgrade', 'stamp')
+WHERE direction IN ('upgrade', 'stamp', 'adopt') AND outcome = 'done'
 GROUP BY revision
 ORDER BY position;
 
@@ -64,6 +64,7 @@ ORDER BY position;
 SELECT started_at, finished_at
 FROM headway.migration_run
 WHERE run_id = CAST(:run_id AS uuid) AND revision = :revision AND direction = :direction
+    AND outcome = 'done'
 ORDER BY id DESC
 LIMIT 1;
 

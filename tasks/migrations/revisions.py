@@ -10,15 +10,14 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasks.migrations import alembic_config, history
+from tasks.migrations import content
+from tasks.migrations.project import Project
 from tasks.migrations.script import Script, UnreadableScript
 
 
-def read_scripts(
-    folder: Path | None = None,
-) -> tuple[tuple[Script, ...], tuple[UnreadableScript, ...]]:
-    """The revision files of a folder (by default `migrations/versions`), and what is unreadable."""
-    read = list(_read_all(folder or alembic_config.ROOT / "migrations" / "versions"))
+def read_scripts(project: Project) -> tuple[tuple[Script, ...], tuple[UnreadableScript, ...]]:
+    """The revision files of a project, and what is unreadable among them."""
+    read = [item for folder in project.version_locations for item in _read_all(folder)]
     return (
         tuple(item for item in read if isinstance(item, Script)),
         tuple(item for item in read if isinstance(item, UnreadableScript)),
@@ -36,7 +35,8 @@ def _read_all(folder: Path) -> Iterator[Script | UnreadableScript]:
 
 
 def _read(path: Path) -> Script:
-    tree = ast.parse(path.read_text("utf-8"))
+    source = path.read_text("utf-8")
+    tree = ast.parse(source)
     constants = dict(_constants(tree))
     return Script(
         revision=_revision(constants.get("revision")),
@@ -44,8 +44,17 @@ def _read(path: Path) -> Script:
         depends_on=_tuple(constants.get("depends_on")),
         title=(ast.get_docstring(tree) or "").partition("\n")[0].rstrip("."),
         file=path.name,
-        checksum=history.checksum(path),
+        checksum=content.checksum(source),
+        script_checksum=content.script_checksum(tree),
+        lossy=_reason(constants.get("lossy")),
+        irreversible=_reason(constants.get("irreversible")),
     )
+
+
+def _reason(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise ValueError(f"{value!r} is no reason: `lossy` and `irreversible` say why, in words")
 
 
 def _revision(value: object) -> str:
@@ -55,7 +64,7 @@ def _revision(value: object) -> str:
 
 
 def _constants(tree: ast.Module) -> Iterator[tuple[str, object]]:
-    wanted = {"revision", "down_revision", "depends_on"}
+    wanted = {"revision", "down_revision", "depends_on", "lossy", "irreversible"}
     for node in tree.body:
         if isinstance(node, ast.Assign):
             targets, value = node.targets, node.value

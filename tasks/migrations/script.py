@@ -6,7 +6,12 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Script(BaseModel):
-    """One revision file: its id, what it builds on, and the checksum of its content."""
+    """One revision file: its id, what it builds on, and the checksums of its content.
+
+    ``checksum`` is the file's, ``script_checksum`` that of the code, however it is written down
+    and whatever it builds on. ``lossy`` and ``irreversible`` are the reasons that the file gives
+    (module constants) why its downgrade cannot bring every value back, or why there is none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -16,6 +21,9 @@ class Script(BaseModel):
     title: str = ""
     file: str
     checksum: str
+    script_checksum: str | None = None
+    lossy: str | None = None
+    irreversible: str | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:

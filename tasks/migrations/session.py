@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
+from alembic.runtime.migration import MigrationContext, MigrationInfo
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -99,6 +102,16 @@ def invalid_indexes(connection: Connection, named_in: str) -> tuple[str, ...]:
     """Indexes that are invalid, and named in the text: a statement, or a revision's file."""
     found = connection.scalars(QUERIES["invalid_indexes"])
     return tuple(name for name in found if re.search(rf"\b{re.escape(name)}\b", named_in))
+
+
+def require_valid_indexes(context: MigrationContext, step: MigrationInfo) -> None:
+    """A revision is not applied while an index of its is invalid (`IF NOT EXISTS` passes it by)."""
+    script: Any = step.up_revision
+    if context.as_sql or context.connection is None or not step.is_upgrade or step.is_stamp:
+        return
+    broken = invalid_indexes(context.connection, Path(script.path).read_text("utf-8"))
+    if broken:
+        raise IndexLeftInvalid(broken, f"revision {step.up_revision_id} is not applied")
 
 
 def _dependents(error: DBAPIError) -> Reason:

@@ -11,8 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from tasks.database import load_queries
 from tasks.errors import ConfigurationError, Reason
 from tasks.migrations import check, environments, graph, integrity, runner
+from tasks.migrations.environments import Target
+from tasks.migrations.project import own
 from tasks.migrations.revisions import read_scripts
-from tasks.migrations.script import Script, UnreadableScript
 
 QUERIES = load_queries(__package__)
 
@@ -29,7 +30,7 @@ class EnvironmentStatus(BaseModel):
 
     environment: str
     current_revision: str | None = None
-    head: str | None
+    head: str | None = None
     pending: tuple[str, ...] = ()
     drift: int | None = None
     state: str
@@ -39,35 +40,27 @@ class EnvironmentStatus(BaseModel):
 
 def migration_status() -> list[EnvironmentStatus]:
     """The status of every declared environment, in their order."""
-    scripts, unreadable = read_scripts()
-    return [_status(name, scripts, unreadable) for name in environments.names()]
+    return [_status(name) for name in environments.names()]
 
 
-def _status(
-    name: str, scripts: Sequence[Script], unreadable: Sequence[UnreadableScript]
-) -> EnvironmentStatus:
-    head = ", ".join(script.revision for script in graph.heads(scripts)) or None
+def _status(name: str) -> EnvironmentStatus:
     try:
-        with environments.engine(environments.find(name).url).connect() as connection:
-            return _look(connection, name, head, scripts, unreadable)
+        target = environments.find(name)
+        with environments.engine(target.url).connect() as connection:
+            return _look(connection, target)
     except (DBAPIError, ConfigurationError) as error:
         problem = str(error.orig if isinstance(error, DBAPIError) else error).partition("\n")[0]
-        return EnvironmentStatus(environment=name, head=head, state="unreachable", problem=problem)
+        return EnvironmentStatus(environment=name, head=None, state="unreachable", problem=problem)
 
 
-def _look(
-    connection: Connection,
-    name: str,
-    head: str | None,
-    scripts: Sequence[Script],
-    unreadable: Sequence[UnreadableScript],
-) -> EnvironmentStatus:
-    current = runner.current_heads(connection)
+def _look(connection: Connection, target: Target) -> EnvironmentStatus:
+    scripts, unreadable = read_scripts(target.project)
+    current = runner.current_heads(connection, target.project)
     faults = [item.file for item in unreadable] or [r.message for r in graph.faults(scripts)]
     found = EnvironmentStatus(
-        environment=name,
+        environment=target.name,
         current_revision=", ".join(current) or None,
-        head=head,
+        head=", ".join(script.revision for script in graph.heads(scripts)) or None,
         state="broken",
         last_run=_last_run(connection),
         problem="; ".join(faults) or None,
@@ -78,7 +71,7 @@ def _look(
     everything = graph.with_ancestors(scripts, (s.revision for s in graph.heads(scripts)))
     pending = tuple(s.revision for s in graph.upward(scripts, everything - applied))
     edited = integrity.edited(scripts, runner.applied_history(connection), applied)
-    drift = None if pending else len(check.drift(connection))
+    drift = None if pending or target.project != own() else len(check.drift(connection))
     state, problem = _state(set(current) - applied, edited, pending, drift)
     update = {"pending": pending, "drift": drift, "state": state, "problem": problem}
     return found.model_copy(update=update)

@@ -20,7 +20,6 @@ from tasks.migrations.evidence import gather
 from tasks.migrations.losses import LossEvidence, judge_losses
 from tasks.migrations.moves import Moved
 from tasks.migrations.plan import Direction, PlanEvidence, judge_plan
-from tasks.migrations.revisions import read_scripts
 
 QUERIES = load_queries(__package__)
 
@@ -133,9 +132,9 @@ def validate_schema(
     Lists drift (types and defaults too), indexes left invalid by a failed build, and constraints
     that were never validated. It reports; it does not repair. `after` names what was just done.
     """
-    scripts, _ = read_scripts()
-    with environments.engine(environments.find(environment).url).connect() as connection:
-        found = check.look(connection, environment, scripts)
+    target = environments.find(environment)
+    with environments.engine(target.url).connect() as connection:
+        found = check.look(connection, target)
     if not found.is_sound:
         step_logger().warning("the schema of %s is not as it should be: %s", environment, found)
     return found

@@ -11,10 +11,11 @@ from sqlalchemy import Engine, text
 from tasks import runs
 from tasks.migrations import graph, steps
 from tasks.migrations.moves import Moved
+from tasks.migrations.project import own
 from tasks.migrations.revisions import read_scripts
 
 ROOT = Path(__file__).parents[2]
-_SCRIPTS = read_scripts()[0]
+_SCRIPTS = read_scripts(own())[0]
 # Every revision of the repository in the order of an upgrade, whatever their number.
 ALL = [script.revision for script in graph.upward(_SCRIPTS, (s.revision for s in _SCRIPTS))]
 BELOW_HEAD, HEAD = ALL[-2:]

@@ -15,7 +15,8 @@ from tasks.errors import ConfigurationError
 
 TABLES = {
     *("run", "step", "step_attempt", "effect", "decision", "migration_run"),
-    *("clock", "bootstrap_version"),
+    *("clock", "bootstrap_version", "schema_fingerprint", "accepted_drift", "archive"),
+    *("migration_statement", "migration_fence", "lock_time"),
 }
 
 

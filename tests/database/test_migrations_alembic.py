@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from tasks.migrations.history import checksum
+from tasks.migrations.content import checksum
+from tasks.migrations.project import Project, own
 from tasks.migrations.revisions import read_scripts
 from tests.database.migrations import AFTER_NEXT, ALL, HEAD, NEXT, ROOT, copy_scripts, history
 
@@ -57,10 +58,10 @@ def test_command_line_leaves_complete_history_rows(empty_database: Engine) -> No
         rows = connection.execute(
             text("SELECT *, finished_at >= started_at AS ordered FROM headway.migration_run")
         ).all()
-    files = {script.revision: script.file for script in read_scripts()[0]}
+    files = {script.revision: script.file for script in read_scripts(own())[0]}
     for row in rows:
         path = ROOT / "migrations" / "versions" / files[row.revision]
-        assert row.content_checksum == checksum(path)
+        assert row.content_checksum == checksum(path.read_text())
         assert (row.environment, row.actor, row.reason) == ("local", "ada", "first set-up")
         assert row.run_id is None
         assert row.ordered
@@ -182,7 +183,7 @@ def new_revision(checkout: Path, *arguments: str) -> Path:
 
 def test_new_revision_gets_the_next_number_the_agreed_name_and_the_policy(checkout: Path) -> None:
     path = new_revision(checkout, "revision", "-m", "add region")
-    [script] = [s for s in read_scripts(path.parent)[0] if s.file == path.name]
+    [script] = [s for s in read_scripts(Project(path.parent.parent))[0] if s.file == path.name]
     assert (script.revision, script.down_revisions) == (NEXT, (HEAD,))
     assert re.fullmatch(rf"20\d\d_\d\d_\d\d_{NEXT}_add_region\.py", path.name)
     assert "Phase: expand" in path.read_text()

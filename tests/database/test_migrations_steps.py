@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from tasks import decisions, retries, rules, runs
 from tasks.database import control_engine
 from tasks.errors import LockNotAcquired, NotFound, Refused
-from tasks.migrations import alembic_config, environments, moves, steps
+from tasks.migrations import environments, moves, project, steps
 from tasks.migrations.session import IndexLeftInvalid
 from tasks.migrations.status import migration_status
 from tasks.settings import load_settings
@@ -44,7 +44,7 @@ CHANGE_VARIANTS = 'op.add_column("ab_variants", sa.Column("note", sa.Text))'
 def versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the revisions that a test may change, used instead of the real ones."""
     folder = copy_scripts(tmp_path)
-    monkeypatch.setattr(alembic_config, "ROOT", tmp_path)
+    monkeypatch.setattr(project, "ROOT", tmp_path)
     return folder
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 from flows.migrate import apply_migrations, roll_back_migrations
 from flows.pipeline import run_by_ledger
 from tasks.errors import InputError, Refused
-from tasks.migrations import alembic_config
+from tasks.migrations import project
 from tasks.settings import load_settings
 from tests.database.migrations import ALL, HEAD, NEXT, ROOT, copy_scripts, history, write_revision
 
@@ -83,7 +83,7 @@ def test_rows_are_lost_only_when_that_is_allowed(
     database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions = copy_scripts(tmp_path)
-    monkeypatch.setattr(alembic_config, "ROOT", tmp_path)
+    monkeypatch.setattr(project, "ROOT", tmp_path)
     up = 'op.create_table("note", sa.Column("x", sa.Integer))'
     write_revision(versions, NEXT, HEAD, up, 'op.drop_table("note")')
     run_by_ledger(apply_migrations, dict(PERSON))

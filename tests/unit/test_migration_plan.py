@@ -8,6 +8,7 @@ import pytest
 from tasks.migrations import graph
 from tasks.migrations.integrity import AppliedRevision
 from tasks.migrations.plan import PlanEvidence, judge_plan
+from tasks.migrations.project import Project, own
 from tasks.migrations.revisions import read_scripts
 from tasks.migrations.script import Script
 
@@ -173,7 +174,7 @@ def test_scripts_are_read_without_being_run(tmp_path: Path) -> None:
     (tmp_path / "002_merge.py").write_text('revision = "002"\ndown_revision = ("001", "x")\n')
     (tmp_path / "003_broken.py").write_text("def (:\n")
     (tmp_path / "004_none.py").write_text("answer = 42\n")
-    scripts, unreadable = read_scripts(tmp_path)
+    scripts, unreadable = read_scripts(Project(Path(), versions=(tmp_path,)))
     assert [(s.revision, s.down_revisions, s.title) for s in scripts] == [
         ("001", (), "First thing"),
         ("002", ("001", "x"), ""),
@@ -183,7 +184,7 @@ def test_scripts_are_read_without_being_run(tmp_path: Path) -> None:
 
 def test_unreadable_file_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "003_broken.py").write_text("def (:\n")
-    scripts, unreadable = read_scripts(tmp_path)
+    scripts, unreadable = read_scripts(Project(Path(), versions=(tmp_path,)))
     verdict = judge(scripts, unreadable=unreadable)
     assert [reason.code for reason in verdict.reasons] == ["unreadable-revision"]
     assert "003_broken.py" in verdict.reasons[0].message
@@ -194,10 +195,13 @@ def test_line_ends_do_not_change_a_checksum(tmp_path: Path) -> None:
     for folder, text in ((unix, b"revision = '1'\n"), (windows, b"revision = '1'\r\n")):
         folder.mkdir()
         (folder / "1.py").write_bytes(text)
-    assert read_scripts(unix)[0][0].checksum == read_scripts(windows)[0][0].checksum
+    assert (
+        read_scripts(Project(Path(), versions=(unix,)))[0][0].checksum
+        == read_scripts(Project(Path(), versions=(windows,)))[0][0].checksum
+    )
 
 
 def test_own_revisions_form_one_line() -> None:
-    scripts, unreadable = read_scripts()
+    scripts, unreadable = read_scripts(own())
     assert not unreadable
     assert revisions(judge(scripts))[:4] == ["001", "002", "003", "004"]

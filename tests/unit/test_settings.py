@@ -33,7 +33,7 @@ def test_the_environment_beats_the_file_and_the_file_the_default(
     monkeypatch.setenv("HEADWAY_LEDGER_RETENTION_DAYS", "8")
     settings = load_settings()
     assert (settings.log_level, settings.ledger_retention_days) == ("DEBUG", 8)
-    assert settings.lock_timeout_seconds == 5.0
+    assert settings.lock_timeout_seconds == 1.0
 
 
 def test_environments_to_migrate_are_declared_in_the_file(
