@@ -104,12 +104,12 @@ class AlembicProject:
         """Run statements in an environment's database, in one transaction."""
         with self.engines[environment].begin() as connection:
             for statement in statements:
-                connection.exec_driver_sql(statement)
+                connection.execute(text(statement.replace(":", "\\:")))
 
     def rows(self, environment: str, query: str) -> list[tuple[Any, ...]]:
         """What a query answers in an environment's database."""
         with self.engines[environment].connect() as connection:
-            return [tuple(row) for row in connection.exec_driver_sql(query)]
+            return [tuple(row) for row in connection.execute(text(query.replace(":", "\\:")))]
 
 
 @contextmanager
