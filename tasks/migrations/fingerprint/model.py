@@ -16,7 +16,7 @@ Change = Literal["added", "removed", "changed"]
 # True of a database without being promised by its revisions: told, and never a fault.
 INFORMATION: Mapping[str, frozenset[str]] = {
     "table": frozenset({"column_order"}),
-    "column": frozenset({"statistics"}),
+    "column": frozenset({"statistics", "options"}),  # of the planner alone
     "statistics": frozenset({"statistics"}),
     "extension": frozenset({"version"}),
 }

@@ -100,7 +100,9 @@ SELECT 'pg_class'::regclass::oid::bigint AS class_oid, c.oid::bigint AS oid,
                              WHEN 'm' THEN 'main' WHEN 'x' THEN 'extended' END END AS storage,
        CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END AS compression,
        nullif((to_jsonb(a) ->> 'attstattarget')::int, -1) AS statistics,
-       a.attoptions AS options,
+       -- Only what a user can set: some builds keep marks of their own beside it.
+       ARRAY(SELECT option FROM unnest(a.attoptions) AS option WHERE option ~ '^n_distinct')
+           AS options,
        a.attfdwoptions AS foreign_options
 FROM pg_attribute AS a
 JOIN pg_class AS c ON c.oid = a.attrelid
