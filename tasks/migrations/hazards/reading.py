@@ -1,0 +1,137 @@
+"""What the rules are given: a revision's statements, the plan before it, and the catalogue."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from pydantic import Field
+
+from tasks.migrations.hazards.model import Frozen, RevisionSql
+from tasks.migrations.hazards.sql import NAME, plain_name
+from tasks.migrations.hazards.statements import Statement
+
+_ADDED_CONSTRAINT = re.compile(rf"add constraint ({NAME})")
+_CREATED_TYPE = re.compile(rf"create type ({NAME}) as ")
+
+
+class Column(Frozen):
+    """A column of the target. ``has_values`` is None where that was not looked at."""
+
+    type: str
+    is_nullable: bool = True
+    is_proven_not_null: bool = False
+    has_values: bool | None = None
+
+
+class Table(Frozen):
+    """A table of the target. ``primary_key`` is the constraint's name."""
+
+    size_bytes: int
+    rows: int | None = None
+    columns: dict[str, Column] = Field(default_factory=dict)
+    primary_key: str | None = None
+
+
+class Dependent(Frozen):
+    """Something (a view, a function) that uses a column, or a whole table (column None)."""
+
+    table: str
+    column: str | None
+    kind: str
+    name: str
+
+
+class Context(Frozen):
+    """What the target's catalogue says; without it (``is_known`` false) nothing is assumed.
+
+    ``is_lock_timeout_armed``: whoever runs the revision sets one before each statement, as
+    Headway's runner does.
+    """
+
+    is_known: bool = False
+    is_lock_timeout_armed: bool = True
+    server_major: int = 17
+    tables: dict[str, Table] = Field(default_factory=dict)
+    dependents: tuple[Dependent, ...] = ()
+    enums: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    def is_empty(self, table: str) -> bool:
+        """True if the table is known to hold no rows."""
+        return table in self.tables and self.tables[table].size_bytes == 0
+
+    def column(self, table: str | None, column: str) -> Column | None:
+        """What is known of a column."""
+        found = self.tables.get(table or "")
+        return found.columns.get(column) if found else None
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a plan's statements have brought so far: tables, those with rows, constraints, types."""
+
+    tables: frozenset[str] = frozenset()
+    filled: frozenset[str] = frozenset()
+    constraints: frozenset[str] = frozenset()
+    types: frozenset[str] = frozenset()
+
+    def after(self, statement: Statement) -> Before:
+        """The same with what one more statement brings."""
+        tables, filled = self.tables, self.filled
+        if statement.created_table and not re.search(r"\bas (?:select|with|\()", statement.text):
+            tables |= {statement.created_table}
+        if statement.is_filling:
+            filled |= set(statement.tables)
+        constraints = {
+            plain_name(found[1])
+            for action in statement.actions
+            if (found := _ADDED_CONSTRAINT.match(action))
+        }
+        created_type = _CREATED_TYPE.match(statement.text)
+        types = {plain_name(created_type[1])} if created_type else set()
+        return Before(tables, filled, self.constraints | constraints, self.types | types)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A revision for the rules. ``before[position]`` is what the plan has brought by then."""
+
+    revision: RevisionSql
+    statements: tuple[Statement, ...]
+    context: Context
+    before: dict[int, Before] = field(default_factory=dict)
+
+    def with_statements(self, statements: Iterable[Statement]) -> Reading:
+        """The same about only some of the statements."""
+        return replace(self, statements=tuple(statements))
+
+    def transactions(self) -> list[tuple[Statement, ...]]:
+        """The statements of each transaction that has more than one of its own."""
+        numbers = dict.fromkeys(s.transaction for s in self.statements if s.transaction is not None)
+        return [tuple(s for s in self.statements if s.transaction == n) for n in numbers]
+
+    def is_new(self, table: str, statement: Statement) -> bool:
+        """True if this plan creates the table and nothing has filled it: nobody waits for it."""
+        before = self.before[statement.position]
+        return table in before.tables and table not in before.filled
+
+    def knows_constraint(self, name: str, statement: Statement) -> bool:
+        """True if this plan has added the constraint."""
+        return plain_name(name) in self.before[statement.position].constraints
+
+
+def read(revision: RevisionSql, context: Context, before: Before) -> tuple[Reading, Before]:
+    """The revision for the rules, and what the plan has brought after it.
+
+    Raises:
+        UnreadableSql: a statement whose words cannot be told apart.
+    """
+    statements = tuple(
+        Statement(emitted, position) for position, emitted in enumerate(revision.statements, 1)
+    )
+    brought: dict[int, Before] = {}
+    for statement in statements:
+        brought[statement.position] = before
+        before = before.after(statement)
+    return Reading(revision, statements, context, brought), before
