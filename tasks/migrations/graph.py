@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from tasks.errors import Reason
 from tasks.migrations.script import Script
@@ -27,7 +29,7 @@ def with_ancestors(scripts: Sequence[Script], revisions: Iterable[str]) -> froze
     waiting = [revision for revision in revisions if revision in known]
     while waiting:
         revision = waiting.pop()
-        if revision not in found:
+        if revision in known and revision not in found:
             found.add(revision)
             waiting.extend(known[revision].needs)
     return frozenset(found)
@@ -36,13 +38,9 @@ def with_ancestors(scripts: Sequence[Script], revisions: Iterable[str]) -> froze
 def upward(scripts: Sequence[Script], chosen: Iterable[str]) -> tuple[Script, ...]:
     """The chosen revisions, each after what it needs; ties go to the smaller id."""
     wanted = set(chosen)
-    remaining = {s.revision: s for s in scripts if s.revision in wanted}
-    ordered: list[Script] = []
-    while remaining:
-        ready = [s for s in remaining.values() if not any(n in remaining for n in s.needs)]
-        following = min(ready, key=lambda script: script.revision)
-        ordered.append(remaining.pop(following.revision))
-    return tuple(ordered)
+    nodes = {s.revision: s for s in scripts if s.revision in wanted}
+    below = {revision: [n for n in s.needs if n in nodes] for revision, s in nodes.items()}
+    return tuple(nodes[revision] for revision in _walk(below, lambda revision: revision))
 
 
 def downward(
@@ -50,15 +48,34 @@ def downward(
 ) -> tuple[Script, ...]:
     """The applied revisions, last applied first, and none before what builds on it."""
     wanted = set(applied)
-    remaining = {s.revision: s for s in scripts if s.revision in wanted}
-    rank = {s.revision: number for number, s in enumerate(upward(scripts, remaining))}
-    ordered: list[Script] = []
-    while remaining:
-        needed = {parent for script in remaining.values() for parent in script.needs}
-        tips = [script for script in remaining.values() if script.revision not in needed]
-        last = max(tips, key=lambda s: (position(s.revision), rank[s.revision]))
-        ordered.append(remaining.pop(last.revision))
-    return tuple(ordered)
+    nodes = {s.revision: s for s in scripts if s.revision in wanted}
+    rank = {s.revision: number for number, s in enumerate(upward(scripts, wanted))}
+    above: dict[str, list[str]] = {revision: [] for revision in nodes}
+    for revision, script in nodes.items():
+        for needed in set(script.needs) & nodes.keys():
+            above[needed].append(revision)
+    order = _walk(above, lambda revision: (-position(revision), -rank[revision]))
+    return tuple(nodes[revision] for revision in order)
+
+
+def _walk(after: Mapping[str, Collection[str]], key: Callable[[str], Any]) -> list[str]:
+    """Every id after those that it waits for; of the free ones, the smallest key first."""
+    following: defaultdict[str, list[str]] = defaultdict(list)
+    for waiting, those in after.items():
+        for each in set(those):
+            following[each].append(waiting)
+    missing = {each: len(set(those)) for each, those in after.items()}
+    free = [(key(each), each) for each, count in missing.items() if count == 0]
+    heapq.heapify(free)
+    ordered: list[str] = []
+    while free:
+        _, each = heapq.heappop(free)
+        ordered.append(each)
+        for waiting in following[each]:
+            missing[waiting] -= 1
+            if missing[waiting] == 0:
+                heapq.heappush(free, (key(waiting), waiting))
+    return ordered
 
 
 def _duplicates(scripts: Sequence[Script]) -> list[Reason]:
@@ -68,7 +85,9 @@ def _duplicates(scripts: Sequence[Script]) -> list[Reason]:
     return [
         Reason(
             "duplicate-revision",
-            f"revision {revision!r} is defined by {' and '.join(same)}; give one another id",
+            f"revision {revision!r} is defined by {' and '.join(same)}. Give the one that is not "
+            "applied anywhere another id (and change it where others build on it), or delete it "
+            "if it is a copy",
         )
         for revision, same in files.items()
         if len(same) > 1
@@ -81,7 +100,8 @@ def _missing(scripts: Sequence[Script]) -> list[Reason]:
         Reason(
             "missing-down-revision",
             f"{script.file} (revision {script.revision!r}) builds on {parent!r}, "
-            "which no file defines; restore that file or correct the id",
+            "which no file defines. Restore that file (it may not be committed or merged yet), "
+            f"or correct the id in {script.file}",
         )
         for script in scripts
         for parent in script.needs
@@ -90,16 +110,39 @@ def _missing(scripts: Sequence[Script]) -> list[Reason]:
 
 
 def _cycles(scripts: Sequence[Script]) -> list[Reason]:
-    known = {script.revision for script in scripts}
-    remaining = {script.revision: script for script in scripts}
-    while free := [
-        revision
-        for revision, script in remaining.items()
-        if not any(parent in remaining and parent in known for parent in script.needs)
-    ]:
-        for revision in free:
-            del remaining[revision]
-    if not remaining:
-        return []
-    listed = ", ".join(script.file for script in remaining.values())
-    return [Reason("cycle", f"these revisions build on each other or on a cycle: {listed}")]
+    known = {script.revision: script for script in scripts}
+    free = {script.revision for script in upward(scripts, known)}
+    stuck = {revision for revision in known if revision not in free}
+    found = []
+    while stuck:
+        cycle = _cycle(known, min(stuck))
+        found.append(_cycle_reason(known, cycle))
+        stuck -= _reaching(known, stuck, set(cycle))
+    return found
+
+
+def _cycle(known: Mapping[str, Script], start: str) -> list[str]:
+    """Follow what keeps a revision from ever being free, until it comes round."""
+    free = {script.revision for script in upward(tuple(known.values()), known)}
+    path: list[str] = []
+    revision = start
+    while revision not in path:
+        path.append(revision)
+        stuck = [n for n in known[revision].needs if n in known and n not in free]
+        revision = min(stuck)
+    return path[path.index(revision) :]
+
+
+def _reaching(known: Mapping[str, Script], stuck: set[str], cycle: set[str]) -> set[str]:
+    """The stuck revisions that are in the cycle, or build on it."""
+    return {r for r in stuck if with_ancestors(tuple(known.values()), [r]) & cycle}
+
+
+def _cycle_reason(known: Mapping[str, Script], cycle: Sequence[str]) -> Reason:
+    path = " -> ".join((*cycle, cycle[0]))
+    files = ", ".join(known[revision].file for revision in cycle)
+    return Reason(
+        "cycle",
+        f"revisions build on each other in a circle: {path} ({files}). Correct the down_revision "
+        "of the one that was written last, or restore these files as they were committed",
+    )

@@ -62,7 +62,7 @@ def record(
             run_id=sa.cast(sa.literal(occasion.run_id, sa.Text), sa.Uuid),
             actor=occasion.actor,
             reason=occasion.reason,
-            **_columns(contents.get(",".join(revisions))),
+            **columns(contents.get(",".join(revisions))),
         )
     )
 
@@ -73,7 +73,8 @@ def _direction(step: MigrationInfo) -> str:
     return "upgrade" if step.is_upgrade else "downgrade"
 
 
-def _columns(content: Content | None) -> dict[str, str | None]:
+def columns(content: Content | None) -> dict[str, str | None]:
+    """What a row of the history keeps of a revision's content."""
     if content is None:
         return {}
     return {

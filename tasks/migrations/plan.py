@@ -2,133 +2,122 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tasks.decisions import Verdict, rule
 from tasks.errors import Reason
-from tasks.migrations import graph, integrity
-from tasks.migrations.integrity import AppliedRevision
-from tasks.migrations.script import Script, UnreadableScript
+from tasks.migrations import conflicts, graph, targets, ways_out
+from tasks.migrations.conflicts import Findings
+from tasks.migrations.facts import DatabaseEvidence
+from tasks.migrations.script import Script
 
 Direction = Literal["upgrade", "downgrade"]
 ALLOWED, NOTHING_TO_DO, REFUSED = "allowed", "nothing-to-do", "refused"
 
 
-class PlanEvidence(BaseModel):
-    """Everything that a plan depends on: the files, the database's state, and what is asked.
+class PlanEvidence(DatabaseEvidence):
+    """Everything that a plan depends on: files, the database's state, and what is asked.
 
-    ``current`` are the database's heads (its alembic_version rows), ``history`` the last time
-    that each revision was applied, ``confirm`` the name typed by who rolls back a protected
-    environment.
+    An upgrade goes to ``target``: `head`, `heads`, a revision (or the start of its id),
+    `label@head`, or `+N`. A downgrade undoes ``steps`` revisions or, if it is given, everything
+    that is not below ``to`` (revisions separated by commas, or `base`). ``confirm`` is the name
+    typed by who rolls back a protected environment. ``run_spliced`` lets an upgrade run what was
+    put below an applied revision, ``use_stored`` goes by the history's copies where files are gone.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    environment: str
     direction: Direction
     target: str = "head"
     steps: int = Field(default=1, ge=1)
-    scripts: tuple[Script, ...]
-    unreadable: tuple[UnreadableScript, ...] = ()
-    current: tuple[str, ...] = ()
-    history: tuple[AppliedRevision, ...] = ()
+    to: str | None = None
     is_protected: bool = False
     confirm: str | None = None
+    run_spliced: bool = False
+    use_stored: bool = False
 
 
-@rule("migration-plan", version=1)
+@rule("migration-plan", version=2)
 def judge_plan(evidence: PlanEvidence) -> Verdict:
     """Allowed with the ordered revisions in the details, nothing to do, or refused."""
-    reasons = _faults(evidence)
+    found = conflicts.find(evidence, use_stored=evidence.use_stored)
+    reasons = tuple(reason for reason in found.reasons if not _is_asked_for(evidence, reason))
     if reasons:
         return Verdict(verdict=REFUSED, reasons=reasons)
     if evidence.direction == "upgrade":
-        return _plan_upgrade(evidence)
-    return _plan_downgrade(evidence)
+        return _plan_upgrade(evidence, found)
+    return _plan_downgrade(evidence, found)
 
 
-def _faults(evidence: PlanEvidence) -> tuple[Reason, ...]:
-    unreadable = tuple(
-        Reason("unreadable-revision", f"{item.file} is not a revision: {item.problem}")
-        for item in evidence.unreadable
+def _is_asked_for(evidence: PlanEvidence, reason: Reason) -> bool:
+    is_upgrade = evidence.direction == "upgrade"
+    return is_upgrade and evidence.run_spliced and reason.code == "spliced-revision"
+
+
+def _plan_upgrade(evidence: PlanEvidence, found: Findings) -> Verdict:
+    goals = targets.upgrade_goals(
+        found.scripts, found.applied, evidence.target, evidence.environment
     )
-    broken = unreadable + graph.faults(evidence.scripts)
-    if broken:
-        return broken
-    applied = graph.with_ancestors(evidence.scripts, evidence.current)
-    return _unknown(evidence) + integrity.edited(evidence.scripts, evidence.history, applied)
-
-
-def _unknown(evidence: PlanEvidence) -> tuple[Reason, ...]:
-    known = {script.revision for script in evidence.scripts}
-    return tuple(
-        Reason(
-            "unknown-database-revision",
-            f"the database of {evidence.environment!r} is at revision {revision!r}, which no file "
-            "here defines: a newer release has migrated it, or the file was deleted; use that "
-            "release, or roll back with it first",
-        )
-        for revision in evidence.current
-        if revision not in known
-    )
-
-
-def _plan_upgrade(evidence: PlanEvidence) -> Verdict:
-    goals = _goals(evidence)
     if isinstance(goals, Reason):
         return Verdict(verdict=REFUSED, reasons=(goals,))
-    wanted = graph.with_ancestors(evidence.scripts, goals)
-    applied = graph.with_ancestors(evidence.scripts, evidence.current)
-    return _verdict(evidence, graph.upward(evidence.scripts, wanted - applied))
+    wanted = graph.with_ancestors(found.scripts, goals)
+    return _verdict(evidence, found, graph.upward(found.scripts, wanted - found.applied))
 
 
-def _goals(evidence: PlanEvidence) -> tuple[str, ...] | Reason:
-    heads = graph.heads(evidence.scripts)
-    if evidence.target == "heads" or (evidence.target == "head" and len(heads) <= 1):
-        return tuple(script.revision for script in heads)
-    if evidence.target == "head":
-        files = " and ".join(f"{script.file} ({script.revision})" for script in heads)
-        return Reason(
-            "multiple-heads",
-            f"there are {len(heads)} heads: {files}; join them with "
-            f"`alembic merge {' '.join(script.revision for script in heads)}`, or name a target",
-        )
-    known = {script.revision for script in evidence.scripts}
-    if evidence.target not in known:
-        return Reason(
-            "unknown-target",
-            f"no file defines revision {evidence.target!r}; known: {', '.join(sorted(known))}",
-        )
-    return (evidence.target,)
-
-
-def _plan_downgrade(evidence: PlanEvidence) -> Verdict:
-    applied = graph.with_ancestors(evidence.scripts, evidence.current)
-    if applied and evidence.is_protected and evidence.confirm != evidence.environment:
-        reason = Reason(
-            "protected-environment",
-            f"{evidence.environment!r} is protected: to roll it back, give its name as `confirm`",
-        )
-        return Verdict(verdict=REFUSED, reasons=(reason,))
-    if applied and evidence.steps > len(applied):
-        reason = Reason(
-            "fewer-applied",
-            f"{evidence.steps} revisions are to be rolled back, only {len(applied)} are applied",
-        )
-        return Verdict(verdict=REFUSED, reasons=(reason,))
+def _plan_downgrade(evidence: PlanEvidence, found: Findings) -> Verdict:
+    if not found.applied:
+        return _verdict(evidence, found, ())
+    if evidence.is_protected and evidence.confirm != evidence.environment:
+        return Verdict(verdict=REFUSED, reasons=(ways_out.protected(evidence.environment),))
     positions = {item.revision: item.position for item in evidence.history}
-    order = graph.downward(evidence.scripts, applied, lambda r: positions.get(r, 0))
-    return _verdict(evidence, order[: evidence.steps])
+    order = graph.downward(found.scripts, found.applied, lambda r: positions.get(r, 0))
+    chosen = _chosen(evidence, found, order)
+    if isinstance(chosen, Reason):
+        return Verdict(verdict=REFUSED, reasons=(chosen,))
+    final = tuple(ways_out.irreversible(script) for script in chosen if script.irreversible)
+    if final:
+        return Verdict(verdict=REFUSED, reasons=final)
+    return _verdict(evidence, found, chosen)
 
 
-def _verdict(evidence: PlanEvidence, revisions: tuple[Script, ...]) -> Verdict:
-    listed = [
-        {"revision": script.revision, "title": script.title, "file": script.file}
-        for script in revisions
-    ]
-    return Verdict(
-        verdict=ALLOWED if revisions else NOTHING_TO_DO,
-        details={"direction": evidence.direction, "revisions": listed},
-    )
+def _chosen(
+    evidence: PlanEvidence, found: Findings, order: tuple[Script, ...]
+) -> tuple[Script, ...] | Reason:
+    if evidence.to is not None:
+        undone = targets.downgrade_set(found.scripts, found.applied, evidence.to)
+        if isinstance(undone, Reason):
+            return undone
+        return tuple(script for script in order if script.revision in undone)
+    if evidence.steps > len(order):
+        return Reason(
+            "fewer-applied",
+            f"{evidence.steps} revisions are to be rolled back, only {len(order)} are applied",
+        )
+    return order[: evidence.steps]
+
+
+def _verdict(evidence: PlanEvidence, found: Findings, revisions: Iterable[Script]) -> Verdict:
+    listed = [_listed(script, found) for script in revisions]
+    details: dict[str, Any] = {"direction": evidence.direction, "revisions": listed}
+    for name in ("stamped", "unverified", "cosmetic", "rendered_otherwise"):
+        noticed = sorted(getattr(found, name))
+        if noticed:
+            details[name] = noticed
+    return Verdict(verdict=ALLOWED if listed else NOTHING_TO_DO, details=details)
+
+
+def _listed(script: Script, found: Findings) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "revision": script.revision,
+        "title": script.title,
+        "file": script.file,
+        "content": script.content,
+    }
+    optional = {
+        "lossy": script.lossy,
+        "irreversible": script.irreversible,
+        "is_spliced": script.revision in found.spliced,
+        "is_stored": script.is_stored,
+    }
+    return about | {name: value for name, value in optional.items() if value}

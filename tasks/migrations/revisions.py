@@ -7,47 +7,91 @@ files with the same id), and a plan must name exactly the files that break it.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
-from tasks.migrations import content
+from tasks.migrations import checksums
 from tasks.migrations.project import Project
 from tasks.migrations.script import Script, UnreadableScript
 
 
 def read_scripts(project: Project) -> tuple[tuple[Script, ...], tuple[UnreadableScript, ...]]:
     """The revision files of a project, and what is unreadable among them."""
-    read = [item for folder in project.version_locations for item in _read_all(folder)]
+    read = [item for _, item in _files(project)]
     return (
-        tuple(item for item in read if isinstance(item, Script)),
+        _with_labels_resolved([item for item in read if isinstance(item, Script)]),
         tuple(item for item in read if isinstance(item, UnreadableScript)),
     )
 
 
-def _read_all(folder: Path) -> Iterator[Script | UnreadableScript]:
-    for path in sorted(folder.glob("*.py")):
-        if path.name == "__init__.py":
-            continue
-        try:
-            yield _read(path)
-        except (SyntaxError, ValueError) as error:
-            yield UnreadableScript(file=path.name, problem=f"{type(error).__name__}: {error}")
+def find_file(project: Project, revision: str) -> Path:
+    """The file that defines a revision.
+
+    Raises:
+        LookupError: there is none.
+    """
+    for path, item in _files(project):
+        if isinstance(item, Script) and item.revision == revision:
+            return path
+    raise LookupError(revision)
+
+
+def read_source(path: Path) -> str:
+    """The text of a file, with line ends as Python sees them, and without a byte order mark."""
+    return path.read_text("utf-8-sig")
+
+
+def _files(project: Project) -> Iterator[tuple[Path, Script | UnreadableScript]]:
+    folders = project.version_locations
+    common = Path(os.path.commonpath(folders))
+    for folder in dict.fromkeys(folders):
+        for path in sorted(folder.glob("*.py")):
+            if path.name != "__init__.py":
+                found = path.stat()
+                read = _read_once(path, found.st_mtime_ns, found.st_size)
+                # A name alone could stand for two files in two folders.
+                yield path, read.model_copy(update={"file": str(path.relative_to(common))})
+
+
+@lru_cache(maxsize=4096)
+def _read_once(path: Path, _changed_at: int, _size: int) -> Script | UnreadableScript:
+    try:
+        return _read(path)
+    except (SyntaxError, ValueError) as error:
+        return UnreadableScript(file=path.name, problem=f"{type(error).__name__}: {error}")
 
 
 def _read(path: Path) -> Script:
-    source = path.read_text("utf-8")
+    source = read_source(path)
     tree = ast.parse(source)
     constants = dict(_constants(tree))
     return Script(
         revision=_revision(constants.get("revision")),
         down_revisions=_tuple(constants.get("down_revision")),
         depends_on=_tuple(constants.get("depends_on")),
+        branch_labels=_tuple(constants.get("branch_labels")),
         title=(ast.get_docstring(tree) or "").partition("\n")[0].rstrip("."),
         file=path.name,
-        checksum=content.checksum(source),
-        script_checksum=content.script_checksum(tree),
+        checksum=checksums.checksum(source),
+        script_checksum=checksums.script_checksum(tree),
         lossy=_reason(constants.get("lossy")),
         irreversible=_reason(constants.get("irreversible")),
+        leans_on_others=checksums.leans_on_others(tree),
+    )
+
+
+def _with_labels_resolved(scripts: Sequence[Script]) -> tuple[Script, ...]:
+    """What depends on a branch label depends on the revision that carries it."""
+    labelled = {label: s.revision for s in scripts for label in s.branch_labels}
+    return tuple(
+        script.model_copy(
+            update={"depends_on": tuple(labelled.get(n, n) for n in script.depends_on)}
+        )
+        if labelled.keys() & set(script.depends_on)
+        else script
+        for script in scripts
     )
 
 
@@ -64,7 +108,6 @@ def _revision(value: object) -> str:
 
 
 def _constants(tree: ast.Module) -> Iterator[tuple[str, object]]:
-    wanted = {"revision", "down_revision", "depends_on", "lossy", "irreversible"}
     for node in tree.body:
         if isinstance(node, ast.Assign):
             targets, value = node.targets, node.value
@@ -73,7 +116,7 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, object]]:
         else:
             continue
         for target in targets:
-            if isinstance(target, ast.Name) and target.id in wanted:
+            if isinstance(target, ast.Name) and target.id in checksums.PLACE:
                 yield target.id, ast.literal_eval(value)
 
 

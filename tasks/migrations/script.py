@@ -11,6 +11,8 @@ class Script(BaseModel):
     ``checksum`` is the file's, ``script_checksum`` that of the code, however it is written down
     and whatever it builds on. ``lossy`` and ``irreversible`` are the reasons that the file gives
     (module constants) why its downgrade cannot bring every value back, or why there is none.
+    ``is_stored`` is true of one that is known from the history only: its file is not there.
+    ``leans_on_others``: it imports or reads other files, so its SQL may change without it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -18,17 +20,25 @@ class Script(BaseModel):
     revision: str
     down_revisions: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
+    branch_labels: tuple[str, ...] = ()
     title: str = ""
     file: str
     checksum: str
     script_checksum: str | None = None
     lossy: str | None = None
     irreversible: str | None = None
+    is_stored: bool = False
+    leans_on_others: bool = False
 
     @property
     def needs(self) -> tuple[str, ...]:
         """Everything that must be applied before it."""
         return self.down_revisions + self.depends_on
+
+    @property
+    def content(self) -> str:
+        """The checksum of what it says, whatever its layout."""
+        return self.script_checksum or self.checksum
 
 
 class UnreadableScript(BaseModel):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from tasks.migrations.content import checksum
+from tasks.migrations.checksums import checksum
 from tasks.migrations.project import Project, own
 from tasks.migrations.revisions import read_scripts
 from tests.database.migrations import AFTER_NEXT, ALL, HEAD, NEXT, ROOT, copy_scripts, history
