@@ -40,7 +40,8 @@ def scratch_database(server_url: str, *, template: str | None = None) -> Iterato
     sweep(server_url)
     with ExitStack() as stack:
         holder = stack.enter_context(_connected(server_url))
-        name = f"{PREFIX}{holder.scalar(QUERIES['epoch'])}_{secrets.token_hex(4)}"
+        epoch = holder.scalar(QUERIES["server_epoch"])
+        name = f"{PREFIX}{epoch}_{secrets.token_hex(4)}"
         holder.execute(QUERIES["hold_scratch"], {"name": name})
         _create(holder, name, template)
         stack.callback(_drop, server_url, name)
