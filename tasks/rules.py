@@ -7,6 +7,7 @@ from importlib import import_module
 _MODULES = (
     "tasks.migrations.plan",
     "tasks.migrations.losses",
+    "tasks.migrations.drift.judge",
     "tasks.experiments.decision",
     "tasks.rollouts.decision",
 )

@@ -93,8 +93,8 @@ class World:
             known = "SELECT count(*) FROM pg_available_extensions WHERE name = 'btree_gist'"
             self.extension = "btree_gist" if tx.scalar(text(known)) else "vector"
             tx.exec_driver_sql(base or self.sql(CASES["base"]))
-        with engine.connect() as connection:
-            self.base = take(connection)
+        self.connection = engine.connect()  # one for all: a new one has cold caches
+        self.base = take(self.connection)
 
     def sql(self, statements: str) -> str:
         return str(statements).replace("btree_gist", self.extension)
@@ -102,10 +102,10 @@ class World:
     @contextmanager
     def changed(self, statements: str) -> Iterator[Connection]:
         """The database after the statements, until the block ends."""
-        with self.engine.connect() as connection, connection.begin() as transaction:
-            connection.exec_driver_sql("SET LOCAL allow_system_table_mods = on")
-            connection.exec_driver_sql(self.sql(statements))
-            yield connection
+        with self.connection.begin() as transaction:
+            self.connection.exec_driver_sql("SET LOCAL allow_system_table_mods = on")
+            self.connection.exec_driver_sql(self.sql(statements))
+            yield self.connection
             transaction.rollback()
 
     def differences(

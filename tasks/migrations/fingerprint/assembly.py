@@ -57,6 +57,8 @@ def assemble(
         found.setdefault("grants", grants.get(identity))
         if row.get("parent_oid") is not None:
             found["of"] = keys[_whole(row)]
+        if row.get("raw_name") and keys[identity] != f"{row['kind']} {row['name']}":
+            found["chosen_name"] = row["raw_name"]
         objects[keys[identity]] = _tidied(row["kind"], found)
     _give_columns_their_sequences(kept, keys, objects)
     return objects

@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks.migrations.fingerprint.majors import as_on_any_major, is_same_on_other_major
 from tasks.migrations.fingerprint.model import (
+    UNCOMPARED,
     Attributes,
     Change,
     Difference,
@@ -59,7 +60,7 @@ def _changed(
 ) -> Iterator[Difference]:
     differing = [
         name
-        for name in sorted(expected.keys() | actual.keys())
+        for name in sorted((expected.keys() | actual.keys()) - UNCOMPARED)
         if not _is_same(name, expected.get(name), actual.get(name), is_other_major)
     ]
     telling = [name for name in differing if not is_information(key, name)]

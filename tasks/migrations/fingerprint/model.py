@@ -20,14 +20,16 @@ INFORMATION: Mapping[str, frozenset[str]] = {
     "statistics": frozenset({"statistics"}),
     "extension": frozenset({"version"}),
 }
+# What statements need to know, and what means nothing.
+UNCOMPARED = frozenset({"chosen_name", "chosen_names"})
 _SHOWN = 160
 
 
 class Fingerprint(BaseModel):
     """Every object of a schema with its attributes, by a key such as `column public.parent.qty`.
 
-    Names that Postgres chose are not part of it. ``of`` is the key of the object that another is
-    part of. An attribute that is not there is None.
+    Names that Postgres chose are in no key, and are not compared. ``of`` is the key of the object
+    that another is part of. An attribute that is not there is None.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -85,7 +87,11 @@ def is_information(key: str, attribute: str) -> bool:
 def canonical_json(objects: Mapping[str, Attributes]) -> str:
     """The promised part of the objects as JSON: sorted, without blanks."""
     promised = {
-        key: {name: value for name, value in found.items() if not is_information(key, name)}
+        key: {
+            name: value
+            for name, value in found.items()
+            if name not in UNCOMPARED and not is_information(key, name)
+        }
         for key, found in objects.items()
     }
     return json.dumps(promised, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -332,6 +332,10 @@ SELECT 'pg_type'::regclass::oid::bigint AS class_oid, t.oid::bigint AS oid, 0 AS
                   || pg_get_constraintdef(o.oid)
            FROM pg_constraint AS o WHERE o.contypid = t.oid AND o.contype = 'c'
            ORDER BY 1) END AS checks,
+       CASE WHEN t.typtype = 'd' THEN (
+           SELECT jsonb_object_agg(pg_get_constraintdef(o.oid), o.conname)
+           FROM pg_constraint AS o WHERE o.contypid = t.oid AND o.contype = 'c')
+           END AS chosen_names,
        CASE WHEN t.typtype = 'c' THEN ARRAY(
            SELECT concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
                             CASE WHEN a.attcollation <> b.typcollation

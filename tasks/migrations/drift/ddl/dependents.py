@@ -1,0 +1,49 @@
+"""Which views hang on what, read from their definitions. Pure.
+
+Postgres changes no type of a column that a view shows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from tasks.migrations.drift.ddl.words import Objects
+from tasks.migrations.fingerprint.model import Difference, kind_of, name_of
+
+_VIEWS = {"view", "materialized view"}
+_SHAPE = {"type", "collation"}
+
+
+def in_the_way(differences: Iterable[Difference], before: Objects, after: Objects) -> list[str]:
+    """Views on both sides that must go while a column under them changes its type."""
+    waiting = [
+        str(before[each.object].get("of"))
+        for each in differences
+        if kind_of(each.object) == "column" and each.attribute in _SHAPE
+    ]
+    found: list[str] = []
+    while waiting:
+        key = waiting.pop()
+        above = [view for view in _that_mention(key, before) if view not in found]
+        found += above
+        waiting += above
+    return [view for view in found if view in after]
+
+
+def depth(key: str, objects: Objects) -> int:
+    """How many views lie below this one; 0 for what is no view."""
+    if kind_of(key) not in _VIEWS or key not in objects:
+        return 0
+    views = [each for each in objects if each != key and kind_of(each) in _VIEWS]
+    below = [view for view in views if key in _that_mention(view, objects)]
+    return 1 + max((depth(view, objects) for view in below), default=0)
+
+
+def _that_mention(key: str, objects: Objects) -> list[str]:
+    name = re.compile(rf'(?<![\w".]){re.escape(name_of(key))}(?![\w"])')
+    return [
+        each
+        for each, found in objects.items()
+        if kind_of(each) in _VIEWS and each != key and name.search(str(found["definition"]))
+    ]
