@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from tasks.database import load_queries
 from tasks.errors import HeadwayError
-from tasks.migrations import content, history, session
+from tasks.migrations import content, history, late, session
 from tasks.migrations.history import Occasion
 from tasks.migrations.integrity import AppliedRevision
 from tasks.migrations.plan import Direction
@@ -50,10 +50,13 @@ def move(
     scripts = ScriptDirectory.from_config(config)
     step = _step(scripts, revision, direction)
     recorded = {revision: content.read_content(project, revision)} if occasion else {}
+    late_ones: list[str] = []
 
-    def only_this(_heads: object, context: Any) -> Iterable[MigrationStep]:
+    def only_this(heads: Collection[str], context: Any) -> Iterable[MigrationStep]:
         if is_callers:
             context.autocommit_block = _refuse_to_commit
+        if direction == "upgrade" and late.is_late(scripts, revision, heads):
+            late_ones.append(revision)
         return [step]
 
     def record(
@@ -62,6 +65,8 @@ def move(
         heads: Collection[Any],  # noqa: ARG001 - Alembic passes it by name
         run_args: Mapping[str, Any],  # noqa: ARG001 - Alembic passes it by name
     ) -> None:
+        for each in late_ones:
+            late.leave_no_head(ctx, project, each)
         if occasion is not None:
             history.record(ctx, step, occasion, recorded)
             session.require_valid_indexes(ctx, step)
