@@ -100,11 +100,21 @@ def name_of(url: str) -> str:
     return LOCAL
 
 
-def engine(url: str, application_name: str = "headway-migrate") -> sa.Engine:
+def predecessor(name: str) -> str | None:
+    """The environment that changes pass through just before this one; None of the first."""
+    known = names()
+    before = known[: known.index(name)] if name in known else ()
+    return before[-1] if before else None
+
+
+def engine(
+    url: str, application_name: str = "headway-migrate", *, connect_timeout_seconds: int = 10
+) -> sa.Engine:
     """An engine without a pool: a migration's session, its settings and locks end together."""
+    options = {"application_name": application_name, "connect_timeout": connect_timeout_seconds}
     return sa.create_engine(
         database.psycopg_url(url),
         poolclass=NullPool,
         hide_parameters=True,
-        connect_args={"application_name": application_name, "connect_timeout": 10},
+        connect_args=options,
     )

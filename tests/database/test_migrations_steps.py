@@ -459,7 +459,7 @@ def test_status_reports_an_edited_file_and_an_unreachable_database(
     database: Engine, versions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = next(versions.glob("*_002_*.py"))
-    path.write_text(path.read_text() + "# changed\n")
+    path.write_text(path.read_text() + "CHANGED = True\n")
     [status] = migration_status()
     assert (status.state, path.name in (status.problem or "")) == ("edited", True)
     _declare(monkeypatch, '{"gone": {"url": "postgresql://me:hunter2@127.0.0.1:1/x"}}')
