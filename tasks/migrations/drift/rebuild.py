@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 
 from tasks.bootstrap import bootstrap
 from tasks.database import explain
@@ -124,7 +124,7 @@ def _apply(connection: Connection, project: Project, script: Script) -> None:
         raise CannotRebuild(
             f"revision {script.revision} does not run on an empty database: {explain(error)}"
         ) from error
-    except (HeadwayError, SQLAlchemyError) as error:
+    except Exception as error:  # whatever the revision's own code raises
         raise CannotRebuild(f"revision {script.revision} does not run: {error}") from error
 
 
