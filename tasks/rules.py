@@ -7,6 +7,8 @@ from importlib import import_module
 _MODULES = (
     "tasks.migrations.plan",
     "tasks.migrations.losses",
+    "tasks.migrations.hazards.judge",
+    "tasks.migrations.commutation",
     "tasks.migrations.drift.judge",
     "tasks.experiments.decision",
     "tasks.rollouts.decision",

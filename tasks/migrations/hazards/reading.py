@@ -26,9 +26,9 @@ class Column(Frozen):
 
 
 class Table(Frozen):
-    """A table of the target. ``primary_key`` is the constraint's name."""
+    """A table of the target. ``size_bytes`` is None where others inherit from it."""
 
-    size_bytes: int
+    size_bytes: int | None
     rows: int | None = None
     columns: dict[str, Column] = Field(default_factory=dict)
     primary_key: str | None = None

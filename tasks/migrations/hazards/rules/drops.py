@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tasks.migrations.hazards.reading import Context, Dependent, Reading
 from tasks.migrations.hazards.registry import Finding, hazard
@@ -56,8 +56,7 @@ def drop_schema(reading: Reading) -> Iterator[Finding]:
 )
 def drop_column(reading: Reading) -> Iterator[Finding]:
     """A column goes, with its values."""
-    for statement, found in actions_matching(reading.statements, _DROP_COLUMN):
-        name = plain_name(found["column"])
+    for statement, name in dropped_columns(reading.statements):
         column = reading.context.column(statement.table, name)
         has_values = column.has_values if column else None
         is_free = not _dependents(reading.context, statement.table, name)
@@ -88,8 +87,7 @@ def drop_has_dependents(reading: Reading) -> Iterator[Finding]:
 
 
 def _used(reading: Reading, statement: Statement) -> Iterator[tuple[str, tuple[Dependent, ...]]]:
-    for _, found in actions_matching((statement,), _DROP_COLUMN):
-        name = plain_name(found["column"])
+    for _, name in dropped_columns((statement,)):
         used = _remaining(reading, statement, _dependents(reading.context, statement.table, name))
         if used:
             yield f"{statement.table}.{name}", used
@@ -98,6 +96,12 @@ def _used(reading: Reading, statement: Statement) -> Iterator[tuple[str, tuple[D
             all_of_it = tuple(d for d in reading.context.dependents if d.table == table)
             if used := _remaining(reading, statement, all_of_it):
                 yield table, used
+
+
+def dropped_columns(statements: Sequence[Statement]) -> Iterator[tuple[Statement, str]]:
+    """The columns that the statements drop."""
+    for statement, found in actions_matching(tuple(statements), _DROP_COLUMN):
+        yield statement, plain_name(found["column"])
 
 
 def _dependents(context: Context, table: str | None, column: str) -> tuple[Dependent, ...]:

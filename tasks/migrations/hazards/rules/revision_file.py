@@ -66,7 +66,7 @@ def cannot_be_read_statically(reading: Reading) -> Iterator[Finding]:
     "dynamic-ddl",
     "warning",
     instead="write the statements out; a rehearsal shows what it does",
-    unsafe="DO $$ BEGIN EXECUTE 'DROP TABLE ' || 'orders'; END $$",
+    unsafe="DO $$ BEGIN EXECUTE format('DROP TABLE %I', 'orders'); END $$",
     safe="DO $$ BEGIN PERFORM 1; END $$",
     is_about_rows=False,
 )
