@@ -1,0 +1,172 @@
+"""What a rehearsal found out, as data. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.migrations.plan import Direction
+
+# Locks that make other sessions wait that only read or write rows, the strongest first.
+BLOCKING = ("AccessExclusiveLock", "ExclusiveLock", "ShareRowExclusiveLock", "ShareLock")
+STRENGTH = (
+    "AccessShareLock",
+    "RowShareLock",
+    "RowExclusiveLock",
+    "ShareUpdateExclusiveLock",
+    "ShareLock",
+    "ShareRowExclusiveLock",
+    "ExclusiveLock",
+    "AccessExclusiveLock",
+)
+
+
+class Frozen(BaseModel):
+    """A value: it does not change, and has no fields but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TableChecksum(Frozen):
+    """How many rows a table has, and a checksum of each column that no order of rows changes."""
+
+    rows: int
+    columns: dict[str, str]
+
+
+class LockTime(Frozen):
+    """How long a revision holds a lock that others wait for."""
+
+    relation: str
+    mode: str
+    milliseconds: float
+
+
+class MeasuredStatement(Frozen):
+    """One statement, and what it did: ``locks`` maps relations to the strongest new lock.
+
+    ``rewrites`` are tables that were written anew, ``rows_scanned`` rows read in sequence and
+    ``rows_written`` rows inserted, changed or deleted, by table.
+    """
+
+    revision: str
+    direction: Direction
+    position: int
+    sql: str
+    milliseconds: float
+    locks: dict[str, str] = {}
+    rewrites: tuple[str, ...] = ()
+    rows_scanned: dict[str, int] = {}
+    rows_written: dict[str, int] = {}
+    sqlstate: str | None = None
+
+    @property
+    def strongest_lock(self) -> tuple[str, str] | None:
+        """The relation and mode of the strongest lock that the statement took."""
+        if not self.locks:
+            return None
+        return max(self.locks.items(), key=lambda each: (STRENGTH.index(each[1]), each[0]))
+
+
+class Failure(Frozen):
+    """Where a rehearsal ended: the statement and what the database said."""
+
+    revision: str
+    direction: Direction
+    pass_name: str
+    statement: str | None = None
+    sqlstate: str | None = None
+    message: str
+
+
+class RevisionEffect(Frozen):
+    """What one revision took away or changed, so that it can be kept: names are quoted.
+
+    ``narrowed_columns`` maps columns to their old and new type; ``dml_tables`` are tables whose
+    rows it wrote.
+    """
+
+    revision: str
+    direction: Direction
+    dropped_tables: tuple[str, ...] = ()
+    dropped_columns: tuple[str, ...] = ()
+    narrowed_columns: dict[str, tuple[str, str]] = {}
+    dml_tables: tuple[str, ...] = ()
+    truncated_tables: tuple[str, ...] = ()
+    removed_enum_values: dict[str, tuple[str, ...]] = {}
+    dropped_sequences: tuple[str, ...] = ()
+    lock_times: tuple[LockTime, ...] = ()
+    milliseconds: float = 0.0
+
+    @property
+    def lock_ms(self) -> dict[str, float]:
+        """The longest lock of each relation that others wait for."""
+        longest: dict[str, float] = {}
+        for lock in self.lock_times:
+            longest[lock.relation] = max(longest.get(lock.relation, 0.0), lock.milliseconds)
+        return longest
+
+    @property
+    def takes_away(self) -> bool:
+        """True if values may be gone afterwards."""
+        return bool(
+            self.dropped_tables
+            or self.dropped_columns
+            or self.narrowed_columns
+            or self.dml_tables
+            or self.truncated_tables
+            or self.removed_enum_values
+            or self.dropped_sequences
+        )
+
+
+class RoundTrip(Frozen):
+    """One revision there and back again: what did not come back as it was.
+
+    ``schema_differences`` and ``lost`` (tables and columns) are None where it could not be tried.
+    """
+
+    revision: str
+    schema_differences: tuple[str, ...] | None = None
+    lost: tuple[str, ...] | None = None
+    is_downgrade_empty: bool = False
+    lossy: str | None = None
+    irreversible: str | None = None
+
+    @property
+    def is_lossless(self) -> bool:
+        """True if it was tried, and schema and rows came back."""
+        return self.schema_differences == () and self.lost == ()
+
+
+class Rehearsal(Frozen):
+    """Everything that a rehearsal of these revisions found out.
+
+    ``row_counts`` are of the copy; ``nondeterministic`` columns came out otherwise the second time.
+    """
+
+    environment: str
+    direction: Direction
+    revisions: tuple[str, ...]
+    data: Literal["full", "sample", "none"]
+    sample_rows: int
+    row_counts: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
+    statements: tuple[MeasuredStatement, ...] = ()
+    effects: tuple[RevisionEffect, ...] = ()
+    round_trips: tuple[RoundTrip, ...] = ()
+    failure: Failure | None = None
+    nondeterministic: tuple[str, ...] = ()
+    before_hash: str | None = None
+    after_hash: str | None = None
+    seconds: float = 0.0
+
+    def effect(self, revision: str, direction: Direction) -> RevisionEffect | None:
+        """What the revision does in this direction, if it was run."""
+        found = (e for e in self.effects if (e.revision, e.direction) == (revision, direction))
+        return next(found, None)
+
+    def round_trip(self, revision: str) -> RoundTrip | None:
+        """How the revision came back, if it was tried."""
+        return next((each for each in self.round_trips if each.revision == revision), None)
