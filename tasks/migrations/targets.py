@@ -59,7 +59,9 @@ def _labelled_heads(
     scripts: Sequence[Script], heads: Sequence[Script], label: str, environment: str
 ) -> tuple[str, ...] | Reason:
     labelled = {s.revision for s in scripts if label in (*s.branch_labels, s.revision)}
-    found = [h for h in heads if graph.with_ancestors(scripts, [h.revision]) & labelled]
+    # What another branch only depends on is not of that branch.
+    lineage = [script.model_copy(update={"depends_on": ()}) for script in scripts]
+    found = [h for h in heads if graph.with_ancestors(lineage, [h.revision]) & labelled]
     if not found:
         return ways_out.unknown_target(f"{label}@head", [s.revision for s in scripts])
     if len(found) > 1:

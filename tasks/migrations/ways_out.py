@@ -135,14 +135,3 @@ def irreversible(script: Script) -> Reason:
         "Roll back only what is above it (--to "
         f"{script.revision}), or undo it with a new revision",
     )
-
-
-def stamped(evidence: DatabaseEvidence, revisions: Sequence[str]) -> Reason:
-    """The version table was written by hand: nobody looked whether the schema agrees."""
-    environment = evidence.environment
-    return Reason(
-        "stamped-not-applied",
-        f"{', '.join(revisions)} on {environment!r} is only stamped: the version table says so, no "
-        "run of it is recorded, and the schema was not compared since. Compare it (headway "
-        f"migrate drift --env {environment}), or stamp back and apply it (headway migrate run)",
-    )
