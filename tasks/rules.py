@@ -6,6 +6,7 @@ from importlib import import_module
 
 _MODULES = (
     "tasks.migrations.plan",
+    "tasks.migrations.promotion",
     "tasks.migrations.losses",
     "tasks.migrations.hazards.judge",
     "tasks.migrations.commutation",

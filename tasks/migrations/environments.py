@@ -100,11 +100,21 @@ def name_of(url: str) -> str:
     return LOCAL
 
 
-def predecessor(name: str) -> str | None:
-    """The environment that changes pass through just before this one; None of the first."""
-    known = names()
-    before = known[: known.index(name)] if name in known else ()
-    return before[-1] if before else None
+def order(name: str) -> int:
+    """The place of an environment on the way of a change; `local`, undeclared, has the first."""
+    declared = load_settings().environments
+    return declared[name].order if name in declared else 0
+
+
+def predecessors(name: str) -> tuple[str, ...]:
+    """The environments that a change passes just before this one; none before the first."""
+    earlier = [each for each in names() if order(each) < order(name)]
+    return tuple(each for each in earlier if order(each) == order(earlier[-1]))
+
+
+def later_than(name: str) -> tuple[str, ...]:
+    """The environments that a change reaches after this one, in their order."""
+    return tuple(each for each in names() if order(each) > order(name))
 
 
 def engine(
