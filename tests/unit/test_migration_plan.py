@@ -165,6 +165,68 @@ def test_protected_environment_is_rolled_back_only_by_name(
     assert judge(**facts, confirm=confirm).verdict == expected
 
 
+@pytest.mark.parametrize(
+    ("target", "current", "expected"),
+    [
+        ("+1", (), ["001"]),
+        ("+2", ("001",), ["002", "003"]),
+        ("+9", ("001",), ["002", "003"]),
+        ("feature", (), ["001", "002"]),
+        ("2f0c", (), ["2f0c81"]),
+    ],
+)
+def test_a_target_may_be_steps_a_label_or_the_start_of_an_id(
+    target: str, current: tuple[str, ...], expected: list[str]
+) -> None:
+    labelled = LINE[1].model_copy(update={"branch_labels": ("feature",)})
+    scripts = (LINE[0], labelled, LINE[2])
+    if target == "2f0c":
+        scripts = (script("2f0c81"), script("3f0c81", "2f0c81"), script("4f", "3f0c81"))
+    assert revisions(judge(scripts, target=target, current=current)) == expected
+
+
+def test_steps_up_are_refused_where_there_are_several_heads() -> None:
+    verdict = judge((script("a"), script("b", "a"), script("c", "a")), target="+1")
+    assert [reason.code for reason in verdict.reasons] == ["multiple-heads"]
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [("b", ["d", "c"]), ("b,c", ["d"]), ("a", ["d", "c", "b"]), ("base", ["d", "c", "b", "a"])],
+)
+def test_a_rollback_to_a_revision_undoes_what_is_not_below_it(to: str, expected: list[str]) -> None:
+    facts = {"direction": "downgrade", "current": ("d",), "history": history(*"abcd")}
+    assert revisions(judge(DIAMOND, to=to, **facts)) == expected
+
+
+def test_a_rollback_leaves_branches_with_other_roots_alone() -> None:
+    scripts = (*LINE, script("x"), script("y", "x"), script("z", "y", "002"))
+    facts: dict[str, Any] = {"direction": "downgrade", "current": ("003", "y")}
+    assert revisions(judge(scripts, to="001", **facts)) == ["003", "002"]
+
+
+@pytest.mark.parametrize(("to", "code"), [("003", "target-not-applied"), ("zzz", "unknown-target")])
+def test_a_rollback_to_what_is_not_applied_is_refused(to: str, code: str) -> None:
+    verdict = judge(direction="downgrade", to=to, current=("002",))
+    assert [reason.code for reason in verdict.reasons] == [code]
+
+
+def test_what_says_that_there_is_no_way_back_is_not_undone() -> None:
+    final = LINE[1].model_copy(update={"irreversible": "the files were deleted"})
+    facts: dict[str, Any] = {"direction": "downgrade", "current": ("003",)}
+    assert revisions(judge((LINE[0], final, LINE[2]), **facts)) == ["003"]
+    verdict = judge((LINE[0], final, LINE[2]), steps=2, **facts)
+    assert [reason.code for reason in verdict.reasons] == ["irreversible-revision"]
+    assert "the files were deleted" in verdict.reasons[0].message
+
+
+def test_a_plan_carries_the_content_and_the_losses_of_each_revision() -> None:
+    lossy = LINE[0].model_copy(update={"lossy": "drops x", "script_checksum": "code"})
+    assert judge((lossy,)).details["revisions"] == [
+        {"revision": "001", "title": "", "file": "001.py", "content": "code", "lossy": "drops x"}
+    ]
+
+
 def test_scripts_are_read_without_being_run(tmp_path: Path) -> None:
     (tmp_path / "001_first.py").write_text(
         '"""First thing.\n\nPhase: expand\n"""\nrevision = "001"\n'
