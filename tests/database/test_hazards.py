@@ -40,6 +40,7 @@ class Seen:
     milliseconds: float
     rewrites: tuple[str, ...] = ()
     rows_scanned: dict[str, int] = field(default_factory=dict)
+    sqlstate: str | None = None
 
 
 def revision(sql: str, name: str = "r1") -> RevisionSql:
@@ -273,6 +274,18 @@ def test_the_catalogue_knows_what_depends_on_a_table_and_its_columns(
     assert known.enums["mood"] == ("ok", "calm")
     assert known.tables["others"].primary_key == "others_pkey"
     assert known.server_major >= 15
+
+
+def test_in_a_database_without_tables_only_what_fails_anywhere_counts(
+    empty_database: Engine,
+) -> None:
+    script = "DROP TABLE a CASCADE; GRANT ALL ON b TO public; CREATE INDEX CONCURRENTLY i ON c (d)"
+    with empty_database.begin() as fresh:
+        fresh.execute(text("CREATE TABLE alembic_version (version_num text)"))
+        known = gather(fresh, [revision(script)])
+        assert standing(find_hazards([revision(script)], known)) == {"concurrently-in-transaction"}
+        fresh.execute(text("CREATE TABLE anything (a int)"))
+        assert not gather(fresh, [revision(script)]).is_fresh
 
 
 def test_an_enum_without_a_value_that_it_has_is_named(connection: Connection) -> None:

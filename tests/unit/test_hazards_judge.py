@@ -19,6 +19,7 @@ class Seen:
     milliseconds: float = 1.0
     rewrites: tuple[str, ...] = ()
     rows_scanned: dict[str, int] = field(default_factory=dict)
+    sqlstate: str | None = None
     revision: str = "r1"
     direction: str = "upgrade"
 
@@ -56,6 +57,7 @@ SQL = "ALTER TABLE a\n ALTER b TYPE text;"
         ("set-not-null", Seen(SQL, 90, (), {"a": 9}), "dismissed"),
         ("set-not-null", Seen(SQL, 900, (), {"a": 9}), "confirmed"),
         ("set-not-null", Seen("SELECT 1", 900), "open"),
+        ("set-not-null", Seen(SQL, 3, sqlstate="23502"), "open"),  # it failed: that is quick
         ("set-not-null", Seen(SQL, 900, revision="r2"), "open"),
         ("set-not-null", Seen(SQL, 900, direction="downgrade"), "open"),
         ("ddl-with-backfill", Seen("SELECT 1", 900), "confirmed"),  # the whole revision counts
@@ -106,6 +108,11 @@ def test_a_high_hazard_blocks_until_it_is_approved_by_code_and_revision() -> Non
     assert allowed.verdict == "allowed"
     assert allowed.details["approved"] == ["type-change@r1"]
     assert allowed.details["approved_by"] == "ada"
+
+
+def test_hazards_that_one_approval_names_are_one_reason() -> None:
+    (reason,) = judge(hazard(), hazard(position=2), hazard(position=3)).reasons
+    assert "(and 2 more like it)" in reason.message
 
 
 def test_a_critical_hazard_cannot_be_approved() -> None:

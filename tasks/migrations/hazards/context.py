@@ -26,6 +26,7 @@ def gather(
     revisions: Sequence[RevisionSql],
     *,
     is_lock_timeout_armed: bool = True,
+    version_table: str = "alembic_version",
 ) -> Context:
     """What the catalogue says of the tables, columns and types that the revisions name.
 
@@ -36,6 +37,7 @@ def gather(
     names = sorted({name for statement in statements for name in statement.tables})
     return Context(
         is_known=True,
+        is_fresh=bool(connection.scalar(QUERIES["is_fresh"], {"version_table": version_table})),
         is_lock_timeout_armed=is_lock_timeout_armed,
         server_major=int(connection.scalar(QUERIES["server_major"]) or 0),
         tables=_tables(connection, names, dict(_has_values(connection, statements))),

@@ -37,7 +37,7 @@ def _decide(hazard: Hazard, measured: Sequence[Measured], budget: float, data: D
         return hazard
     decided_by = hazards.get(hazard.code).decided_by
     seen = _figures(hazard, measured, decided_by)
-    if not seen:
+    if not seen or any(each.sqlstate for each in seen):  # a failure is quick, and says nothing
         return hazard
     outcome = _outcome(seen, budget, data, decided_by)
     return hazard.model_copy(update={"outcome": outcome, "evidence": _words(seen, budget)})
@@ -55,8 +55,13 @@ def _figures(
         return []
     if decided_by == "revision-time":
         return of_revision
-    same = [each for each in of_revision if shorten(each.sql.rstrip("; \n")) == hazard.statement]
-    return sorted(same, key=lambda each: each.milliseconds)[-1:]
+    same = [each for each in of_revision if _plain(each.sql) == _plain(hazard.statement)]
+    return sorted(same, key=lambda each: (bool(each.sqlstate), each.milliseconds))[-1:]
+
+
+def _plain(statement: str) -> str:
+    # A driver wants its percent signs doubled.
+    return shorten(statement.rstrip("; \n").replace("%%", "%"))
 
 
 def _outcome(

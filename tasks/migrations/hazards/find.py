@@ -95,6 +95,8 @@ def _hazard(reading: Reading, rule: HazardRule, finding: Finding) -> Hazard:
 def _harmless(
     reading: Reading, rule: HazardRule, statement: Statement | None, tables: tuple[str, ...]
 ) -> str | None:
+    if reading.context.is_fresh and not rule.fails_anywhere:
+        return "the database has no tables: nobody uses it yet"
     if statement is None or not tables or not rule.is_about_rows:
         return None
     if all(reading.is_new(table, statement) for table in tables):

@@ -24,7 +24,7 @@ class HazardEvidence(Frozen):
 
 @rule("migration-hazards", version=1)
 def judge_hazards(evidence: HazardEvidence) -> Verdict:
-    """Refused for each critical hazard, each high one that is not approved, each odd approval.
+    """Refused for critical hazards, for high ones that are not approved, and for odd approvals.
 
     Warnings and advice never block, nor does what was dismissed.
     """
@@ -36,7 +36,10 @@ def judge_hazards(evidence: HazardEvidence) -> Verdict:
         if hazard.severity == "critical"
         or (hazard.severity == "high" and hazard.approval not in approved)
     ]
-    reasons = (*map(_reason, blocking), *_odd_approvals(evidence))
+    alike: dict[str, list[Hazard]] = {}
+    for hazard in blocking:
+        alike.setdefault(f"{hazard.approval} {hazard.direction}", []).append(hazard)
+    reasons = (*(_reason(*each) for each in alike.values()), *_odd_approvals(evidence))
     used = [h.approval for h in standing if h.severity == "high" and h.approval in approved]
     details = {
         "approved": list(dict.fromkeys(used)),
@@ -48,8 +51,9 @@ def judge_hazards(evidence: HazardEvidence) -> Verdict:
     return Verdict(verdict=verdict, reasons=reasons, details=details)
 
 
-def _reason(hazard: Hazard) -> Reason:
+def _reason(hazard: Hazard, *others: Hazard) -> Reason:
     statement = f" ({hazard.statement})" if hazard.statement else ""
+    more = f" (and {len(others)} more like it)" if others else ""
     figures = f" [{hazard.evidence}]" if hazard.evidence else ""
     way_out = (
         "it cannot be approved"
@@ -59,7 +63,7 @@ def _reason(hazard: Hazard) -> Reason:
     return Reason(
         hazard.code,
         f"{hazard.direction} of {hazard.revision} in {hazard.file}{statement}: {hazard.message}"
-        f"{figures}; instead: {hazard.safe_rewrite}; {way_out}",
+        f"{more}{figures}; instead: {hazard.safe_rewrite}; {way_out}",
     )
 
 

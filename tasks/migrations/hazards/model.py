@@ -97,3 +97,5 @@ class Measured(Protocol):
     def rewrites(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def rows_scanned(self) -> dict[str, int]: ...  # noqa: D102
+    @property
+    def sqlstate(self) -> str | None: ...  # noqa: D102

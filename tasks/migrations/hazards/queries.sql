@@ -2,6 +2,15 @@
 -- Which major version the server is.
 SELECT current_setting('server_version_num')::integer / 10000;
 
+-- name: is_fresh
+-- True if nobody has a table here yet.
+SELECT NOT EXISTS (
+    SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'f') AND c.relname <> :version_table
+        AND n.nspname !~ '^pg_'
+        AND n.nspname NOT IN ('information_schema', 'headway', 'headway_archive')
+);
+
 -- name: tables_named
 -- Size (0 bytes: no rows), estimated rows and primary key of the tables that a plan names.
 SELECT asked.name AS asked,

@@ -13,6 +13,11 @@ from tasks.migrations.hazards.sql import NAME, plain_name
 from tasks.migrations.hazards.statements import Statement
 
 _ADDED_CONSTRAINT = re.compile(rf"add constraint ({NAME})")
+_CREATED = re.compile(
+    r"create (?:or replace )?(?:unlogged |temp |temporary )?(?:table|function|procedure|aggregate|"
+    r"type|domain|view|materialized view|sequence|schema|foreign table) "
+    rf"(?:if not exists )?({NAME})"
+)
 _CREATED_TYPE = re.compile(rf"create type ({NAME}) as ")
 
 
@@ -47,10 +52,11 @@ class Context(Frozen):
     """What the target's catalogue says; without it (``is_known`` false) nothing is assumed.
 
     ``is_lock_timeout_armed``: whoever runs the revision sets one before each statement, as
-    Headway's runner does.
+    Headway's runner does. ``is_fresh``: there is no table yet, so nobody uses the database.
     """
 
     is_known: bool = False
+    is_fresh: bool = False
     is_lock_timeout_armed: bool = True
     server_major: int = 17
     tables: dict[str, Table] = Field(default_factory=dict)
@@ -69,12 +75,16 @@ class Context(Frozen):
 
 @dataclass(frozen=True)
 class Before:
-    """What a plan's statements have brought so far: tables, those with rows, constraints, types."""
+    """What a plan's statements have brought so far.
+
+    Tables, those of them with rows, constraints, types, and objects of any kind.
+    """
 
     tables: frozenset[str] = frozenset()
     filled: frozenset[str] = frozenset()
     constraints: frozenset[str] = frozenset()
     types: frozenset[str] = frozenset()
+    objects: frozenset[str] = frozenset()
 
     def after(self, statement: Statement) -> Before:
         """The same with what one more statement brings."""
@@ -90,7 +100,15 @@ class Before:
         }
         created_type = _CREATED_TYPE.match(statement.text)
         types = {plain_name(created_type[1])} if created_type else set()
-        return Before(tables, filled, self.constraints | constraints, self.types | types)
+        created = _CREATED.match(statement.text)
+        objects = {plain_name(created[1])} if created else set()
+        return Before(
+            tables=tables,
+            filled=filled,
+            constraints=self.constraints | constraints,
+            types=self.types | types,
+            objects=self.objects | objects | tables,
+        )
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ class HazardRule:
     decided_by: DecidedBy | None
     is_for_downgrades: bool
     is_about_rows: bool
+    fails_anywhere: bool
     find: Find
 
     def __call__(self, reading: Reading) -> Iterator[Finding]:
@@ -66,25 +67,28 @@ def hazard(
     decided_by: DecidedBy | None = None,
     is_for_downgrades: bool = True,
     is_about_rows: bool = True,
+    fails_anywhere: bool = False,
 ) -> Callable[[Find], HazardRule]:
     """Register the decorated function under ``code``.
 
     ``decided_by`` names what a rehearsal may dismiss it by. A hazard ``is_about_rows`` (or about
     who waits for them) is none on a table that the same plan creates. ``is_for_downgrades`` is
-    false for what a downgrade is meant to do: its rows are archived first.
+    false for what a downgrade is meant to do: its rows are archived first. What ``fails_anywhere``
+    is a hazard in a database without tables too.
     """
 
     def add(find: Find) -> HazardRule:
         rule = HazardRule(
-            code,
-            severity,
-            instead,
-            unsafe,
-            safe,
-            decided_by,
-            is_for_downgrades,
-            is_about_rows,
-            find,
+            code=code,
+            severity=severity,
+            safe_rewrite=instead,
+            unsafe=unsafe,
+            safe=safe,
+            decided_by=decided_by,
+            is_for_downgrades=is_for_downgrades,
+            is_about_rows=is_about_rows,
+            fails_anywhere=fails_anywhere,
+            find=find,
         )
         return hazards.register(code)(rule)
 

@@ -19,6 +19,7 @@ _ADD_VALUE = rf"alter type ({NAME}) add value (?:if not exists )?('(?:[^']|'')*'
     unsafe="ALTER TYPE mood ADD VALUE 'calm'; UPDATE people SET mood = 'calm' WHERE id = 1",
     safe="ALTER TYPE mood ADD VALUE 'calm'",
     is_about_rows=False,
+    fails_anywhere=True,
 )
 def enum_value_used_in_transaction(reading: Reading) -> Iterator[Finding]:
     """A value cannot be used before the transaction that added it has committed."""

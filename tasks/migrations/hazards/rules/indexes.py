@@ -58,6 +58,7 @@ def _index_names(statement: Statement) -> set[str]:
     unsafe="CREATE INDEX CONCURRENTLY orders_user ON orders (user_id)",
     safe="COMMIT; CREATE INDEX CONCURRENTLY orders_user ON orders (user_id); BEGIN",
     is_about_rows=False,
+    fails_anywhere=True,
 )
 def concurrently_in_transaction(reading: Reading) -> Iterator[Finding]:
     """Postgres refuses CONCURRENTLY inside a transaction."""

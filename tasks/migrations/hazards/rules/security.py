@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from tasks.migrations.hazards.reading import Reading
 from tasks.migrations.hazards.registry import Finding, hazard
+from tasks.migrations.hazards.sql import NAME, plain_name
 from tasks.migrations.hazards.statements import actions_matching, matching
+
+_PRIVILEGES = (
+    r"(grant|revoke|alter default privileges|(?:create|alter|drop) (?:role|user|group)|"
+    r"reassign owned|alter (?:\w+|materialized view|foreign table) .* owner to) "
+)
+# What a GRANT or a change of owner is about, where it is one thing.
+_OBJECT = re.compile(
+    r"(?:^alter (?:materialized view|foreign table|\w+) (?:if exists )?|"
+    r" on (?:function|procedure|table|type|domain|sequence|schema) )"
+    rf"({NAME})(?! ,)"
+)
 
 
 @hazard(
@@ -52,15 +65,18 @@ def row_security_changed(reading: Reading) -> Iterator[Finding]:
     instead="have it reviewed by whoever answers for access",
     unsafe="GRANT ALL ON orders TO public",
     safe="CREATE TABLE audit (id bigint); GRANT SELECT ON audit TO reader",
+    is_for_downgrades=False,
 )
 def privileges_changed(reading: Reading) -> Iterator[Finding]:
     """Others may do more or less than before."""
-    pattern = (
-        r"(grant|revoke|alter default privileges|(?:create|alter|drop) (?:role|user|group)|"
-        r"reassign owned|alter \w+ .* owner to) "
-    )
-    for statement, found in matching(reading.statements, pattern):
-        yield Finding(f"{found[1].upper()} changes who may do what", statement)
+    for statement, found in matching(reading.statements, _PRIVILEGES):
+        created = reading.before[statement.position].objects
+        named = set(map(plain_name, _OBJECT.findall(statement.text)))
+        yield Finding(
+            f"{found[1].partition(' ')[0].upper()} changes who may do what",
+            statement,
+            dismissal="this plan creates what it is about" if named and named <= created else None,
+        )
     for statement, _ in matching(
         reading.statements, r"create (?:or replace )?function .*\bsecurity definer\b"
     ):

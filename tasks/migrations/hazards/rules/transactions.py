@@ -16,6 +16,7 @@ from tasks.migrations.hazards.statements import matching
     unsafe='op.execute("COMMIT")',
     safe="with op.get_context().autocommit_block(): …",
     is_about_rows=False,
+    fails_anywhere=True,
 )
 def transaction_control(reading: Reading) -> Iterator[Finding]:
     """The revision begins or ends transactions that are not its own."""

@@ -206,6 +206,14 @@ def test_a_downgrade_may_drop_but_not_by_cascade() -> None:
     assert codes(revision("DROP TABLE a CASCADE", **down)) == {"drop-cascade"}
 
 
+def test_privileges_on_what_the_plan_creates_need_no_review() -> None:
+    create = "CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE SCHEMA app"
+    grant = "GRANT EXECUTE ON FUNCTION f(int) TO app; ALTER FUNCTION public.f(int) OWNER TO app"
+    assert codes(revision(f"{create}; {grant}; REVOKE ALL ON SCHEMA app FROM public")) == set()
+    assert codes(revision(grant)) == {"privileges-changed"}
+    assert codes(revision(f"{create}; GRANT USAGE ON SCHEMA app, other TO x")) != set()
+
+
 def test_a_commit_of_the_revision_s_own_is_found() -> None:
     own = (EmittedStatement(sql="COMMIT"), EmittedStatement(sql="SELECT 1"))
     assert codes(RevisionSql(revision="r1", file="a.py", statements=own)) == {"transaction-control"}
@@ -244,9 +252,7 @@ def test_a_downgrade_is_read_from_the_file(body: str, expected: str) -> None:
 
 
 def test_imports_of_the_application_are_read_from_the_file() -> None:
-    source = (
-        "import sqlalchemy\nfrom . import other\ndef up():\n    from shop.models import Order\n"
-    )
+    source = "import sqlalchemy\nfrom . import other\ndef up():\n  from shop.models import Order\n"
     assert imports(source, lambda module: module.startswith("shop")) == ("shop.models",)
 
 
