@@ -19,7 +19,8 @@ OWNER, WRITER, READER = "headway_owner", "headway_writer", "headway_reader"
 # Role, privileges, tables of schema headway.
 GRANTS = (
     (OWNER, "SELECT, INSERT", ("schema_fingerprint", "accepted_drift", "lock_time")),
-    (OWNER, "SELECT, INSERT, UPDATE", ("archive", "migration_statement", "migration_fence")),
+    (OWNER, "SELECT, INSERT, UPDATE", ("migration_statement", "migration_fence")),
+    (OWNER, "SELECT, INSERT, UPDATE, DELETE", ("archive",)),
     (WRITER, "SELECT", ("schema_fingerprint", "accepted_drift", "archive", "migration_statement")),
     (WRITER, "SELECT, INSERT", ("lock_time",)),
     (READER, "SELECT", ("schema_fingerprint", "accepted_drift", "archive", "lock_time")),

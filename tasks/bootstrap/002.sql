@@ -27,8 +27,9 @@ SET timezone = 'UTC'
 SET datestyle = 'ISO'
 AS $$
 BEGIN
-    this.chain_hash := NULL;
-    RETURN encode(sha256(convert_to(coalesce(before_hash, '') || this::text, 'UTF8')), 'hex');
+    this.chain_hash := NULL; -- and without what is null, so that a column may be added later
+    RETURN encode(sha256(convert_to(
+        coalesce(before_hash, '') || jsonb_strip_nulls(to_jsonb(this))::text, 'UTF8')), 'hex');
 END $$;
 
 CREATE FUNCTION headway.chain_migration_run() RETURNS trigger
@@ -80,7 +81,7 @@ CREATE TABLE headway.archive (
     kind text NOT NULL,
     schema_name text,
     table_name text,
-    column_name text,
+    column_names text[] NOT NULL DEFAULT '{}',
     key_columns text[] NOT NULL DEFAULT '{}',
     archived_in text,
     row_count bigint,
