@@ -10,7 +10,15 @@ from sqlalchemy import Connection
 from tasks.migrations.drift.ddl import write
 from tasks.migrations.drift.running import executable
 from tasks.migrations.fingerprint import Fingerprint, compare, take
-from tests.database.test_fingerprint import DRIFTS, INFORMATIONAL, World, database_on
+from tests.database.test_fingerprint import (
+    DRIFTS,
+    EVERY_KIND,
+    INFORMATIONAL,
+    MORE,
+    WITHOUT_EXTENSION,
+    World,
+    database_on,
+)
 
 # What a fingerprint cannot be turned into: the values of an enum that move or go, and an index
 # that is broken.
@@ -47,3 +55,15 @@ def test_every_kind_of_drift_can_be_written_as_sql_both_ways(world: World, name:
             assert left_after(connection, world.base, drifted) == []
         else:
             assert write(world.base, drifted).by_hand
+
+
+def test_a_whole_schema_can_be_written_and_taken_away_again(server_url: str) -> None:
+    with database_on(server_url) as full, database_on(server_url) as nothing:
+        built, empty = (
+            World(full, WITHOUT_EXTENSION + MORE + EVERY_KIND),
+            World(nothing, "SELECT 1"),
+        )
+        with empty.changed("SELECT 1") as connection:
+            assert left_after(connection, empty.base, built.base) == []
+        with built.changed("SELECT 1") as connection:
+            assert left_after(connection, built.base, empty.base) == []

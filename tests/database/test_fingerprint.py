@@ -19,6 +19,8 @@ from tests.database import older_postgres
 
 CASES = json.loads(Path(__file__).with_name("drift_cases.json").read_text("utf-8"))
 DRIFTS = {case["name"]: case["sql"] for case in CASES["drifts"]}
+WITHOUT_EXTENSION = CASES["base"].replace("create extension if not exists btree_gist;", "")
+EVERY_KIND = Path(__file__).with_name("every_kind.sql").read_text("utf-8")
 ADDED, REMOVED = "added", "removed"
 
 # What must be named: the object, and the attribute or whether it came or went.
@@ -92,7 +94,7 @@ class World:
         with engine.begin() as tx:
             known = "SELECT count(*) FROM pg_available_extensions WHERE name = 'btree_gist'"
             self.extension = "btree_gist" if tx.scalar(text(known)) else "vector"
-            tx.exec_driver_sql(base or self.sql(CASES["base"]))
+            tx.exec_driver_sql((base or self.sql(CASES["base"])).replace("%", "%%"))
         self.connection = engine.connect()  # one for all: a new one has cold caches
         self.base = take(self.connection)
 
@@ -250,7 +252,7 @@ def test_the_order_in_which_objects_were_made_does_not_count(world: World, serve
 @pytest.fixture(scope="module")
 def majors(server_url: str, older_url: str) -> Iterator[tuple[World, World]]:
     """The same schema on 15 and on the newest, with more for the deparsers to disagree on."""
-    base = CASES["base"].replace("create extension if not exists btree_gist;", "") + MORE
+    base = WITHOUT_EXTENSION + MORE + EVERY_KIND
     with database_on(older_url) as old, database_on(server_url) as new:
         yield World(old, base), World(new, base)
 

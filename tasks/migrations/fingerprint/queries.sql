@@ -116,8 +116,9 @@ WHERE n.oid = ANY (CAST(:namespaces AS oid[])) AND a.attnum > 0 AND NOT a.attisd
                 OR col_description(c.oid, a.attnum) IS NOT NULL)));
 
 -- name: constraints
--- Constraints of tables. NOT NULL is the column's own attribute, whatever the major version; what
--- Postgres adds for the partitions of a referenced table is implied.
+-- Constraints of tables. NOT NULL is the column's own attribute, whatever the major version; a
+-- constraint trigger is a trigger; what Postgres adds for partitions of a referenced table is
+-- implied.
 SELECT 'pg_constraint'::regclass::oid::bigint AS class_oid, o.oid::bigint AS oid, 0 AS sub_id,
        o.conrelid::bigint AS parent_oid,
        'constraint' AS kind, format('%I.%I.%I', n.nspname, c.relname, o.conname) AS name,
@@ -131,7 +132,7 @@ SELECT 'pg_constraint'::regclass::oid::bigint AS class_oid, o.oid::bigint AS oid
            SELECT a.attname FROM pg_attribute AS a
            WHERE a.attrelid = i.indexrelid AND a.attnum > 0 ORDER BY a.attnum) END AS columns,
        CASE o.contype WHEN 'p' THEN 'primary key' WHEN 'u' THEN 'unique' WHEN 'f' THEN 'foreign key'
-                      WHEN 'c' THEN 'check' WHEN 'x' THEN 'exclude' WHEN 't' THEN 'trigger' END
+                      WHEN 'c' THEN 'check' WHEN 'x' THEN 'exclude' END
            AS constraint_kind,
        pg_get_constraintdef(o.oid) AS definition,
        o.convalidated AS validated,
@@ -167,7 +168,7 @@ JOIN pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_constraint AS above ON above.oid = o.conparentid
 LEFT JOIN pg_index AS i ON i.indexrelid = o.conindid AND o.contype IN ('p', 'u', 'x')
 LEFT JOIN pg_class AS x ON x.oid = i.indexrelid
-WHERE n.oid = ANY (CAST(:namespaces AS oid[])) AND o.contype <> 'n'
+WHERE n.oid = ANY (CAST(:namespaces AS oid[])) AND o.contype IN ('p', 'u', 'f', 'c', 'x')
   AND (above.oid IS NULL OR above.confrelid = o.confrelid);
 
 -- name: indexes

@@ -1,6 +1,6 @@
-"""Which views hang on what, read from their definitions. Pure.
+"""Which views and tables hang on which, read from their definitions. Pure.
 
-Postgres changes no type of a column that a view shows.
+Postgres changes no type of a column that a view shows, and drops no table that another needs.
 """
 
 from __future__ import annotations
@@ -29,6 +29,22 @@ def in_the_way(differences: Iterable[Difference], before: Objects, after: Object
         found += above
         waiting += above
     return [view for view in found if view in after]
+
+
+def generation(key: str, objects: Objects) -> int:
+    """How many tables lie above this one, as its parents and theirs; 0 for what is no table."""
+    found = objects.get(key)
+    if found is None or kind_of(key) != "table":
+        return 0
+    partition = str(found.get("partition") or "").partition(" ")[0]
+    parents = [*found.get("inherits", ()), *([partition] if partition else [])]
+    return 1 + max((generation(f"table {parent}", objects) for parent in parents), default=0)
+
+
+def goes_with_its_parent(key: str, before: Objects, after: Objects) -> bool:
+    """True of a partition whose table goes: that takes it along."""
+    parent = f"table {str(before[key].get('partition') or '').partition(' ')[0]}"
+    return parent in before and parent not in after
 
 
 def depth(key: str, objects: Objects) -> int:

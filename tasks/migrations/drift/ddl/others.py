@@ -47,9 +47,12 @@ def create_function(key: str, found: Attributes, _objects: Objects) -> Iterator[
     yield from words.with_all(key, found)
 
 
-def drop_function(key: str, _found: Attributes) -> Iterator[Step]:
+def drop_function(key: str, found: Attributes) -> Iterator[Step]:
     """Drop a function, a procedure or an aggregate, and nothing that depends on it."""
-    yield Phase.DROP_FUNCTIONS, f"DROP {words.keyword(key)} {name_of(key)}"
+    # Triggers hang on theirs, which go with their tables; other functions may hang on tables.
+    is_of_trigger = "trigger" in str(found.get("returns"))
+    phase = Phase.DROP_TRIGGER_FUNCTIONS if is_of_trigger else Phase.DROP_FUNCTIONS
+    yield phase, f"DROP {words.keyword(key)} {name_of(key)}"
 
 
 def alter_function(
@@ -160,8 +163,8 @@ def drop_named(key: str, _found: Attributes) -> Iterator[Step]:
     kind = words.keyword(key)
     if kind not in {"SCHEMA", "EXTENSION", "STATISTICS"}:
         raise ByHand("an object of this kind")
-    phase = Phase.DROP_CONSTRAINTS if kind == "STATISTICS" else Phase.DROP_REST
-    yield phase, f"DROP {kind} {name_of(key)}"
+    phases = {"STATISTICS": Phase.DROP_CONSTRAINTS, "SCHEMA": Phase.DROP_SCHEMAS}
+    yield phases.get(kind, Phase.DROP_REST), f"DROP {kind} {name_of(key)}"
 
 
 def alter_named(key: str, attribute: str, before: Attributes, after: Attributes) -> Iterator[Step]:

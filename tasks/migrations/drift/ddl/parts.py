@@ -64,7 +64,10 @@ def create_index(key: str, found: Attributes, _objects: Objects) -> Iterator[Ste
         return
     named = "INDEX" if found.get("chosen_name") else f"INDEX {_unqualified(key)}"
     definition = str(found["definition"]).replace("INDEX", named, 1)
-    yield Phase.ADD_CONSTRAINTS, definition
+    # On a partitioned table ONLY would leave out the partitions.
+    is_of_view = kind_of(str(found["of"])) == "materialized view"
+    phase = Phase.CREATE_DEPENDENTS if is_of_view else Phase.ADD_CONSTRAINTS
+    yield phase, definition.replace(" ON ONLY ", " ON ", 1)
     if found.get("comment"):
         yield words.comment(f"INDEX {index_name(key, found)}", found)
 

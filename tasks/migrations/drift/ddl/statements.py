@@ -6,7 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tasks.migrations.drift.ddl import others, parts, tables, words
-from tasks.migrations.drift.ddl.dependents import depth, in_the_way
+from tasks.migrations.drift.ddl.dependents import (
+    depth,
+    generation,
+    goes_with_its_parent,
+    in_the_way,
+)
 from tasks.migrations.drift.ddl.words import ByHand, Objects, Phase, Step
 from tasks.migrations.fingerprint.compare import compare
 from tasks.migrations.fingerprint.model import (
@@ -80,11 +85,13 @@ def write(before: Fingerprint, after: Fingerprint) -> Ddl:
 
 
 def _order(key: str, step: Step, before: Objects, after: Objects) -> tuple[Phase, int]:
-    """Views come after those that they are made of, and go before them."""
+    """Views and tables come after those that they are made of, and go before them."""
     phase, _ = step
-    if phase == Phase.DROP_VIEWS:
-        return phase, -depth(key, before)
-    return phase, depth(key, after) if phase == Phase.CREATE_VIEWS else 0
+    if phase in {Phase.DROP_VIEWS, Phase.DROP_TABLES}:
+        return phase, -depth(key, before) - generation(key, before)
+    if phase in {Phase.CREATE_VIEWS, Phase.CREATE_TABLES}:
+        return phase, depth(key, after) + generation(key, after)
+    return phase, 0
 
 
 def _made_anew(view: str, before: Objects, after: Objects) -> Iterator[Step]:
@@ -98,7 +105,7 @@ def _steps(difference: Difference, before: Objects, after: Objects) -> Iterator[
     key = difference.object
     create, drop, alter = _KINDS.get(kind_of(key), _NAMED)
     if difference.change == "removed":
-        yield from drop(key, before[key])
+        yield from _dropped(key, drop, before, after)
     elif difference.change == "added":
         yield from _created(key, create, after)
     elif difference.attribute == "owner":
@@ -113,6 +120,17 @@ def _steps(difference: Difference, before: Objects, after: Objects) -> Iterator[
 
 
 _COMMENTED_BY_THEMSELVES = {"constraint", "index", "trigger", "rule", "policy"}
+
+
+def _dropped(key: str, drop: Drop, before: Objects, after: Objects) -> Iterator[Step]:
+    """The object; of a table first what would keep others from being dropped."""
+    if kind_of(key) == "table":
+        if goes_with_its_parent(key, before, after):
+            return
+        for each, found in before.items():
+            if found.get("of") == key and found.get("constraint_kind") == "foreign key":
+                yield from parts.drop_constraint(each, found)
+    yield from drop(key, before[key])
 
 
 def _created(key: str, create: Create, objects: Objects) -> Iterator[Step]:
