@@ -51,7 +51,7 @@ def find(evidence: DatabaseEvidence, *, use_stored: bool = False) -> Findings:
 
     With ``use_stored``, a missing file is no contradiction where the history holds its source.
     """
-    applied = _applied(evidence)
+    applied = applied_by(evidence)
     scripts = _with_stored(evidence, applied)
     broken = _broken(evidence, scripts)
     if broken:
@@ -70,7 +70,9 @@ def find(evidence: DatabaseEvidence, *, use_stored: bool = False) -> Findings:
         *ways_out.foreign(evidence.environment, sorted(foreign)),
         *ways_out.ahead(evidence, _in_order(recorded, ahead), _heads_left(scripts, ahead)),
         *ways_out.missing(evidence, _in_order(recorded, missing)),
-        *integrity.edited(evidence.scripts, evidence.history, applied, evidence.changed),
+        *integrity.edited(
+            evidence.scripts, evidence.history, applied, evidence.changed, evidence.environment
+        ),
         *ways_out.spliced(evidence, graph.upward(scripts, spliced)),
     )
     if use_stored:
@@ -96,6 +98,23 @@ def find(evidence: DatabaseEvidence, *, use_stored: bool = False) -> Findings:
     )
 
 
+def applied_by(evidence: DatabaseEvidence) -> frozenset[str]:
+    """The revisions that are applied, known or not; files that contradict them do not matter."""
+    needs = {script.revision: script.needs for script in evidence.scripts}
+    recorded = {item.revision for item in evidence.history}
+    parents = {i.revision: i.parents for i in evidence.history if i.parents is not None}
+    # One that was run late stands below others, whose own records do not lead to it.
+    late = recorded & graph.with_ancestors(evidence.scripts, evidence.current)
+    found: set[str] = set()
+    waiting = [*evidence.current, *late]
+    while waiting:
+        revision = waiting.pop()
+        if revision not in found:
+            found.add(revision)
+            waiting.extend(parents.get(revision, needs.get(revision, ())))
+    return frozenset(found)
+
+
 def _with_stored(evidence: DatabaseEvidence, applied: frozenset[str]) -> tuple[Script, ...]:
     files = {script.revision for script in evidence.scripts}
     return evidence.scripts + tuple(
@@ -117,22 +136,6 @@ def _broken(evidence: DatabaseEvidence, scripts: tuple[Script, ...]) -> tuple[Re
         *(ways_out.unreadable(item) for item in evidence.unreadable),
         *graph.faults(scripts),
     )
-
-
-def _applied(evidence: DatabaseEvidence) -> frozenset[str]:
-    needs = {script.revision: script.needs for script in evidence.scripts}
-    recorded = {item.revision for item in evidence.history}
-    parents = {i.revision: i.parents for i in evidence.history if i.parents is not None}
-    # One that was run late stands below others, whose own records do not lead to it.
-    late = recorded & graph.with_ancestors(evidence.scripts, evidence.current)
-    found: set[str] = set()
-    waiting = [*evidence.current, *late]
-    while waiting:
-        revision = waiting.pop()
-        if revision not in found:
-            found.add(revision)
-            waiting.extend(parents.get(revision, needs.get(revision, ())))
-    return frozenset(found)
 
 
 def _needed_by_files(evidence: DatabaseEvidence, unknown: Iterable[str]) -> set[str]:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from tasks.database import load_queries
-from tasks.migrations import content, environments, graph, records, runner
+from tasks.migrations import conflicts, content, environments, records, runner
 from tasks.migrations.environments import Target
 from tasks.migrations.facts import DatabaseEvidence, VersionTable
 from tasks.migrations.integrity import AppliedRevision, ChangedContent, WrittenSql
@@ -46,6 +46,18 @@ def read_evidence(connection: Connection, target: Target) -> DatabaseEvidence:
     )
 
 
+def applied_revisions(connection: Connection, project: Project) -> frozenset[str]:
+    """The revisions that are applied, under whatever lock the caller holds."""
+    scripts, _ = read_scripts(project)
+    evidence = DatabaseEvidence(
+        environment="",
+        scripts=scripts,
+        current=runner.current_heads(connection, project),
+        history=records.read_history(connection, scripts),
+    )
+    return conflicts.applied_by(evidence)
+
+
 def _changed(
     connection: Connection,
     project: Project,
@@ -54,7 +66,7 @@ def _changed(
 ) -> tuple[ChangedContent, ...]:
     """The SQL of those whose file changed, or leans on others that may have."""
     files = {script.revision: script for script in scripts}
-    if len(files) < len(scripts) or graph.faults(scripts):
+    if len(files) < len(scripts):  # which of two files would it be?
         return ()
     suspects = [
         item.revision

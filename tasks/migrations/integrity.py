@@ -93,13 +93,14 @@ def edited(
     history: Sequence[AppliedRevision],
     applied: Iterable[str],
     changed: Sequence[ChangedContent] = (),
+    environment: str | None = None,
 ) -> tuple[Reason, ...]:
     """A reason for each applied revision that no longer says what was recorded of it."""
     recorded = {item.revision: item for item in history}
     sql = {item.revision: item for item in changed}
     chosen = set(applied)
     return tuple(
-        _edited(script, recorded[script.revision], sql.get(script.revision))
+        _edited(script, recorded[script.revision], sql.get(script.revision), environment)
         for script in scripts
         if script.revision in chosen
         and script.revision in recorded
@@ -107,7 +108,13 @@ def edited(
     )
 
 
-def _edited(script: Script, recorded: AppliedRevision, changed: ChangedContent | None) -> Reason:
+def _edited(
+    script: Script,
+    recorded: AppliedRevision,
+    changed: ChangedContent | None,
+    environment: str | None,
+) -> Reason:
+    where = f" --env {environment}" if environment else ""
     before, now = recorded.script_checksum or recorded.checksum or "", script.content
     if recorded.script_checksum is None:
         now = script.checksum
@@ -122,8 +129,8 @@ def _edited(script: Script, recorded: AppliedRevision, changed: ChangedContent |
         "edited-revision",
         f"{script.file} (revision {script.revision!r}, {recorded.occasion}) was edited after it "
         f"was applied (content {before[:12]}, now {now[:12]}): {evidence}. Restore the file "
-        f"(from version control, or headway migrate resolve --restore {script.revision}), and "
-        "write the change as a new revision instead",
+        f"(from version control, or headway migrate resolve{where} --restore {script.revision}), "
+        "and write the change as a new revision instead",
     )
 
 

@@ -61,9 +61,10 @@ def prove_commutes(project: Project, server_url: str, heads: Sequence[str]) -> M
     made on.
 
     Raises:
-        InputError: what the heads have in common does not run on an empty database.
+        InputError: these are not heads, or what they have in common does not run on an empty
+            database.
     """
-    scripts = _sound(project)
+    scripts = _sound(project, heads)
     common = _in_common(scripts, heads)
     with scratch_database(server_url) as base_url:
         with environments.engine(base_url, "headway-resolve").connect() as connection:
@@ -90,7 +91,7 @@ def write_merge(project: Project, heads: Sequence[str], message: str | None = No
 
     By the project's own template (`script.py.mako`) if it has one.
     """
-    scripts = _sound(project)
+    scripts = _sound(project, heads)
     revision = next_id(scripts)
     title = message or f"Merge {' and '.join(heads)}"
     if (project.script_location / "script.py.mako").exists():
@@ -122,12 +123,15 @@ def next_id(scripts: Sequence[Script]) -> str:
     return util.rev_id()
 
 
-def _sound(project: Project) -> tuple[Script, ...]:
+def _sound(project: Project, heads: Sequence[str]) -> tuple[Script, ...]:
     scripts, unreadable = read_scripts(project)
     problems = [f"{u.file}: {u.problem}" for u in unreadable]
     problems += [reason.message for reason in graph.faults(scripts)]
     if problems:
         raise InputError(f"the revisions contradict each other: {'; '.join(problems)}")
+    known = [script.revision for script in graph.heads(scripts)]
+    if len(set(heads)) < 2 or not set(heads) <= set(known):
+        raise InputError(f"name two heads or more; the heads are {', '.join(known) or 'none'}")
     return scripts
 
 

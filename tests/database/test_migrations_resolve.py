@@ -73,6 +73,13 @@ def test_a_merge_follows_the_projects_own_template(project: AlembicProject) -> N
     assert len(planned(project)) == 4
 
 
+def test_only_heads_are_merged(project: AlembicProject, server_url: str) -> None:
+    two_heads(project, ["SELECT 1"], ["SELECT 1"])
+    for heads in (["b1"], ["b1", "b1"], ["b1", "a1"], ["b1", "zz"]):
+        with pytest.raises(InputError, match="the heads are b1, b2"):
+            merging.prove_commutes(project.project, server_url, heads)
+
+
 def spliced(project: AlembicProject) -> tuple[Path, Path]:
     """a1 <- b1 <- c1 are applied; then x1 is put between a1 and b1."""
     project.revision("a1", None, ["CREATE TABLE t (id int PRIMARY KEY)"], ["DROP TABLE t"])
