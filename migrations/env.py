@@ -30,7 +30,14 @@ from sqlalchemy import Connection
 from tasks import database
 from tasks.bootstrap import bootstrap
 from tasks.errors import HeadwayError
-from tasks.migrations import alembic_config, content, environments, history, session
+from tasks.migrations import (
+    alembic_config,
+    content,
+    environments,
+    history,
+    invalid_indexes,
+    session,
+)
 from tasks.settings import load_settings
 
 
@@ -93,7 +100,7 @@ def run_migrations(occasion: history.Occasion, **where: Any) -> None:
         run_args: Mapping[str, Any],  # noqa: ARG001 - Alembic passes it by name
     ) -> None:
         history.record(ctx, step, occasion, contents)
-        session.require_valid_indexes(ctx, step)
+        invalid_indexes.require_valid(ctx, step)
 
     context.configure(
         transaction_per_migration=True,

@@ -119,6 +119,11 @@ class Settings(BaseSettings):
         description="may clock_now() be shifted? unset = only on the unprotected embedded database",
     )
     lock_timeout_seconds: float = Field(default=1.0, gt=0)
+    migration_wait_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description="how long to wait for another migration of the same database",
+    )
     statement_timeout_seconds: float = Field(default=0.0, ge=0, description="0 = no limit")
     ledger_retention_days: int = Field(default=90, ge=1)
     log_format: Literal["human", "json"] = "human"

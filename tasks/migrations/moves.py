@@ -7,7 +7,7 @@ lock, and commits the DDL together with its history row.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Literal
@@ -18,14 +18,25 @@ from sqlalchemy.exc import IntegrityError
 
 from tasks import runs
 from tasks.bootstrap import bootstrap
-from tasks.database import load_queries
+from tasks.database import control_engine, load_queries
 from tasks.decisions import Verdict
 from tasks.errors import Reason, Refused
-from tasks.migrations import drops, environments, graph, runner, session
+from tasks.migrations import (
+    drops,
+    environments,
+    failures,
+    graph,
+    lock_times,
+    orphans,
+    runner,
+    session,
+)
+from tasks.migrations.fence import Fence
 from tasks.migrations.history import Occasion
 from tasks.migrations.losses import Loss, LossEvidence
 from tasks.migrations.plan import Direction
 from tasks.migrations.revisions import read_scripts
+from tasks.migrations.statements import Place, Statements
 from tasks.settings import load_settings
 
 QUERIES = load_queries(__package__)
@@ -64,30 +75,71 @@ class Moved(BaseModel):
             raise Refused(f"{self.direction} of {self.revision}", self.reasons)
 
 
-def upgrade(environment: str, revision: str) -> Moved:
+def upgrade(
+    environment: str,
+    revision: str,
+    *,
+    predicted_lock_ms: Mapping[str, float] | None = None,
+    terminate_orphans: bool = False,
+) -> Moved:
     """Apply a revision; `already` if it is applied.
+
+    The locks that it held are written beside those that a rehearsal predicted (by table).
+    ``terminate_orphans``: a session of Headway's that still migrates after the wait is ended.
 
     Raises:
         LockNotAcquired: a lock was not free within the timeout; the message names its holder.
-        Refused: what the revision builds on is not applied (any more).
+        FenceLost: the migration lock was lost while the revision ran.
+        Refused: what the revision builds on is not applied (any more), or statements that were
+            done and committed by an earlier try are not those of the revision.
+        EffectUnknown: nothing shows whether a statement of an earlier try happened.
     """
-    with _session(environment) as connection, _locked(_with_history(connection)):
-        is_done = _is_applied(connection, environment, revision)
-        if not is_done:
-            _require_below(connection, environment, revision)
-        connection.rollback()
-        if is_done:
-            return _moved(environment, revision, "upgrade", "already")
-        runner.move(
-            connection,
-            environments.find(environment).project,
-            revision,
-            "upgrade",
-            _occasion(environment),
-        )
-        done = _found(connection, environment, revision, "upgrade")
+    with _session(environment) as connection:
+        _with_history(connection)
+        with _locked(connection, revision, terminate_orphans) as held:
+            is_done = _is_applied(connection, environment, revision)
+            if not is_done:
+                _require_below(connection, environment, revision)
+            connection.rollback()
+            if is_done:
+                return _moved(environment, revision, "upgrade", "already")
+            followed = Statements(connection, held, _place(environment, revision, "upgrade"))
+            _run(connection, environment, revision, "upgrade", followed)
+            done = _found(connection, environment, revision, "upgrade")
+    _record_locks(environment, revision, "upgrade", followed, predicted_lock_ms or {})
     _logger.info("%s: applied %s", environment, revision)
     return done or _moved(environment, revision, "upgrade", "done")
+
+
+def _run(
+    connection: Connection,
+    environment: str,
+    revision: str,
+    direction: Direction,
+    followed: Statements,
+) -> None:
+    project, occasion = environments.find(environment).project, _occasion(environment)
+    with (
+        failures.recorded(connection.engine, project, revision, direction, occasion),
+        session.explained(connection),
+    ):
+        runner.move(connection, project, revision, direction, occasion, followed=followed)
+
+
+def _record_locks(
+    environment: str,
+    revision: str,
+    direction: Direction,
+    followed: Statements,
+    predicted_ms: Mapping[str, float],
+) -> None:
+    measured, run_id = followed.locks.stop(), runs.current_run().id
+    with control_engine().begin() as tx:
+        lock_times.record(tx, environment, revision, direction, measured, predicted_ms, run_id)
+
+
+def _place(environment: str, revision: str, direction: Direction) -> Place:
+    return Place(environment, revision, direction, runs.current_run().id)
 
 
 def downgrade(
@@ -106,7 +158,8 @@ def downgrade(
         Refused: something of others (a view, a foreign key) builds on what would go.
     """
     with _session(environment) as connection:
-        with connection.begin() as transaction, _locked(connection):
+        _with_history(connection)
+        with connection.begin() as transaction, _locked(connection, revision):
             if not _is_applied(connection, environment, revision):
                 return _moved(environment, revision, "downgrade", "already")
             lost = _would_lose(connection, environment, revision)
@@ -171,7 +224,7 @@ def _is_commit(error: IntegrityError) -> bool:
 
 
 def _downgrade_that_commits(connection: Connection, environment: str, revision: str) -> None:
-    with _locked(connection):
+    with _locked(connection, revision):
         is_applied = _is_applied(connection, environment, revision)
         connection.rollback()
         if is_applied:
@@ -192,20 +245,28 @@ def _with_history(connection: Connection) -> Connection:
 
 @contextmanager
 def _session(environment: str) -> Iterator[Connection]:
-    name = f"headway-migrate/{runs.current_run().id}"
+    name = orphans.application_name(runs.current_run().id)
     with environments.engine(environments.find(environment).url, name).connect() as connection:
         yield connection
 
 
 @contextmanager
-def _locked(connection: Connection) -> Iterator[None]:
+def _locked(
+    connection: Connection, revision: str, terminate_orphans: bool = False
+) -> Iterator[Fence]:
     settings = load_settings()
+    is_callers = connection.in_transaction()
+    tries = session.failed_tries(connection, runs.current_run().id, revision)
+    if not is_callers:
+        connection.rollback()
     with session.migrating(
         connection,
-        lock_timeout_seconds=settings.lock_timeout_seconds,
+        lock_timeout_seconds=session.lock_timeout(settings.lock_timeout_seconds, tries),
         statement_timeout_seconds=settings.statement_timeout_seconds,
-    ):
-        yield
+        wait_seconds=settings.migration_wait_seconds,
+        end_orphans=orphans.end_them if terminate_orphans else None,
+    ) as held:
+        yield held
 
 
 def _is_applied(connection: Connection, environment: str, revision: str) -> bool:

@@ -6,8 +6,9 @@ and the version table is done here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
 from typing import Any, NoReturn
 
 from alembic.runtime.environment import EnvironmentContext
@@ -17,11 +18,12 @@ from sqlalchemy import Connection
 
 from tasks.database import load_queries
 from tasks.errors import HeadwayError
-from tasks.migrations import content, history, late, session
+from tasks.migrations import content, history, invalid_indexes, late
 from tasks.migrations.history import Occasion
 from tasks.migrations.integrity import AppliedRevision
 from tasks.migrations.plan import Direction
 from tasks.migrations.project import Project
+from tasks.migrations.statements import Statements
 
 QUERIES = load_queries(__package__)
 
@@ -36,11 +38,16 @@ def move(
     revision: str,
     direction: Direction,
     occasion: Occasion | None = None,
+    *,
+    followed: Statements | None = None,
+    before_commit: Callable[[], None] | None = None,
 ) -> None:
     """Apply or undo exactly this revision, with its history row if there is an occasion.
 
     In the caller's transaction if the connection is in one, else in one of its own, which
-    commits. The caller has checked that the database is where the revision starts.
+    commits. The caller has checked that the database is where the revision starts. ``followed``
+    journals the statements and makes sure of the migration lock; ``before_commit`` is called in
+    the transaction of the history row, when all statements of the revision are done.
 
     Raises:
         CommitsByItself: it has an autocommit block, and the connection is in a transaction.
@@ -67,9 +74,13 @@ def move(
     ) -> None:
         for each in late_ones:
             late.leave_no_head(ctx, project, each)
+        if before_commit is not None:
+            before_commit()
         if occasion is not None:
             history.record(ctx, step, occasion, recorded)
-            session.require_valid_indexes(ctx, step)
+            invalid_indexes.require_valid(ctx, step)
+        if followed is not None:
+            followed.look()
 
     with (
         content.ONE_AT_A_TIME,
@@ -93,6 +104,25 @@ def _step(scripts: ScriptDirectory, revision: str, direction: Direction) -> Migr
     if direction == "upgrade":
         return MigrationStep.upgrade_from_script(scripts.revision_map, script)
     return MigrationStep.downgrade_from_script(scripts.revision_map, script)
+
+
+def _follow(context: Any, step: MigrationStep, followed: Statements) -> None:
+    change, open_block = step.migration_fn, context.autocommit_block
+
+    @wraps(change)
+    def change_followed(**options: Any) -> None:
+        with followed.following():
+            change(**options)
+
+    @contextmanager
+    def open_block_followed() -> Iterator[None]:
+        followed.before_commit()
+        with open_block():
+            yield
+
+    step.migration_fn = change_followed
+    if open_block is not _refuse_to_commit:
+        context.autocommit_block = open_block_followed
 
 
 def _refuse_to_commit() -> AbstractContextManager[NoReturn]:

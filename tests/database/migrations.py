@@ -78,6 +78,9 @@ def apply_all(environment: str = "local") -> list[Moved]:
 def history(engine: Engine) -> list[tuple[str, str]]:
     with engine.connect() as connection:
         rows = connection.execute(
-            text("SELECT direction, revision FROM headway.migration_run ORDER BY id")
+            text(
+                "SELECT direction, revision FROM headway.migration_run "
+                "WHERE outcome = 'done' ORDER BY id"
+            )
         )
         return [(row.direction, row.revision) for row in rows]

@@ -17,7 +17,7 @@ from tasks import decisions, retries, rules, runs
 from tasks.database import control_engine
 from tasks.errors import LockNotAcquired, NotFound, Refused
 from tasks.migrations import environments, moves, project, steps
-from tasks.migrations.session import IndexLeftInvalid
+from tasks.migrations.invalid_indexes import IndexLeftInvalid
 from tasks.migrations.status import migration_status
 from tasks.settings import load_settings
 from tests.database.migrations import (
@@ -52,6 +52,7 @@ def versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Short waits for locks, and between tries."""
     monkeypatch.setenv("HEADWAY_LOCK_TIMEOUT_SECONDS", "0.2")
+    monkeypatch.setenv("HEADWAY_MIGRATION_WAIT_SECONDS", "0.5")
     monkeypatch.setattr(retries, "FIRST_DELAY_SECONDS", 0.05)
     load_settings.cache_clear()
     yield

@@ -178,7 +178,9 @@ _VOLATILE = re.compile(
     r"|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d(:?\d\d)?)?"
 )
 # What a failed attempt rightly leaves behind, and the runs of the harness itself.
-_UNCOMPARED = "('headway.step_attempt', 'headway.run')"
+_UNCOMPARED = (
+    "('headway.step_attempt', 'headway.run', 'headway.migration_fence', 'headway.lock_time')"
+)
 
 
 def _tables(connection: Connection) -> list[str]:
