@@ -106,6 +106,11 @@ def test_an_unknown_code_is_answered_with_the_known_ones() -> None:
         ("ddl-with-backfill", "UPDATE a SET b = 1 WHERE c; ALTER TABLE a ALTER b SET NOT NULL"),
         ("no-lock-timeout", "RESET x; SET LOCAL lock_timeout TO 0; DROP TABLE a"),
         ("delete-without-where", "DELETE FROM ONLY a USING b"),
+        ("delete-without-where", "WITH x AS (DELETE FROM a RETURNING b) SELECT 1 WHERE true"),
+        ("update-without-where", "WITH x AS (SELECT 1 WHERE true) UPDATE a SET b = 1"),
+        ("foreign-key-without-not-valid", "ALTER TABLE a ADD b int DEFAULT 1 REFERENCES c (id)"),
+        ("drop-schema", "DROP OWNED BY joe"),
+        ("check-without-not-valid", "ALTER TABLE a ADD CHECK (b <> ', not valid')"),
     ],
 )
 def test_other_forms_of_a_hazard_are_found_too(code: str, script: str) -> None:
@@ -123,6 +128,10 @@ def test_other_forms_of_a_hazard_are_found_too(code: str, script: str) -> None:
         "ALTER TABLE a ADD COLUMN b timestamptz DEFAULT now() NOT NULL",
         "ALTER TABLE a ADD COLUMN b numeric(10, 2) DEFAULT 0",
         "ALTER TABLE a ADD COLUMN drop_me text",
+        "ALTER TABLE a ADD COLUMN b text DEFAULT 'unique, random () check (not null'",
+        "ALTER TABLE a ADD COLUMN b timestamptz DEFAULT (now() AT TIME ZONE 'utc')",
+        "ALTER TABLE a ADD COLUMN b int REFERENCES c (id)",
+        "INSERT INTO a VALUES (1) ON CONFLICT (id) DO UPDATE SET b = 1",
         "UPDATE a SET b = 1 WHERE id = 7",
         "DELETE FROM a WHERE id >= 1 AND id < 5001",
         "CREATE TYPE t AS ENUM ('a'); ALTER TYPE t ADD VALUE 'b' AFTER 'a'; SELECT 'b'::t",

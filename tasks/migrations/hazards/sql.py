@@ -94,7 +94,7 @@ def _join(words: list[str]) -> str:
 
 
 def split_at_commas(normal: str) -> tuple[str, ...]:
-    """The parts of a normal form between commas that are in no bracket."""
+    """The parts of a normal form between commas that are in no bracket; texts are emptied."""
     parts: list[list[str]] = [[]]
     depth = 0
     for token in tokens(normal):
@@ -102,7 +102,7 @@ def split_at_commas(normal: str) -> tuple[str, ...]:
         if token.text == "," and depth == 0:
             parts.append([])
         else:
-            parts[-1].append(token.text)
+            parts[-1].append(token.text if token.text[-1:] != "'" else "''")
     return tuple(_join(part) for part in parts if part)
 
 

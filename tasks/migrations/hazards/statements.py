@@ -36,6 +36,11 @@ _TARGETS = tuple(
         rf"create materialized view (?:if not exists )?(?P<list>{NAME})",
     )
 )
+# An action that adds a column, not one of the constraints that are added alike.
+ADD_COLUMN = (
+    r"add (?!constraint\b|primary key\b|foreign key\b|unique\b|check\b|exclude\b|not null\b)"
+    rf"(?:column )?(?:if not exists )?(?P<column>{NAME}) (?P<rest>.+)"
+)
 # These take a lock under which others may read and write.
 _WEAK_ACTION = re.compile(
     r"validate constraint|detach partition .* (?:concurrently|finalize)|attach partition|"
@@ -95,14 +100,14 @@ class Statement:
 
     @cached_property
     def actions(self) -> tuple[str, ...]:
-        """What an ALTER TABLE does, one by one."""
+        """What an ALTER TABLE does, one by one, the texts in it left empty."""
         found = _ALTER_TABLE.match(self.text)
         return split_at_commas(self.text[found.end() :]) if found else ()
 
     @property
     def is_writing(self) -> bool:
         """True if it changes rows that are there."""
-        return bool(re.match(r"(?:with .*\) )?(?:update|delete|merge) ", self.text))
+        return bool(re.match(r"(?:with .*[()] )?(?:update|delete from|merge into) ", self.text))
 
     @property
     def is_filling(self) -> bool:

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from tasks.migrations.hazards.reading import Reading
 from tasks.migrations.hazards.registry import Finding, hazard
 from tasks.migrations.hazards.sql import NAME, plain_name
-from tasks.migrations.hazards.statements import Statement, actions_matching
+from tasks.migrations.hazards.statements import ADD_COLUMN, Statement, actions_matching
 
 _ADD = rf"add (?:constraint (?P<name>{NAME}) )?"
 _NOT_VALID = r"(?!.* not valid)"
-_ADD_COLUMN = r"add (?!constraint\b|not null\b)(?:column )?(?:if not exists )?"
 
 
 @hazard(
@@ -78,14 +77,13 @@ def check_without_not_valid(reading: Reading) -> Iterator[Finding]:
             f"every row of {statement.table} is checked, and nobody can read or write meanwhile",
             statement,
         )
-    for statement, found in actions_matching(
-        reading.statements, rf"{_ADD_COLUMN}({NAME}) .*check \("
-    ):
-        yield Finding(
-            f"every row of {statement.table} is checked for the new {found[1]}, and nobody can "
-            "read or write meanwhile",
-            statement,
-        )
+    for statement, found in actions_matching(reading.statements, ADD_COLUMN):
+        if re.search(r"\bcheck \(", found["rest"]):
+            yield Finding(
+                f"every row of {statement.table} is checked for the new {found['column']}, and "
+                "nobody can read or write meanwhile",
+                statement,
+            )
 
 
 @hazard(
@@ -105,6 +103,16 @@ def foreign_key_without_not_valid(reading: Reading) -> Iterator[Finding]:
             "write to either meanwhile",
             statement,
         )
+    for statement, found in actions_matching(reading.statements, ADD_COLUMN):
+        other = re.search(rf"\breferences ({NAME})", found["rest"])
+        is_empty = not re.search(r"\bdefault (?!null\b)", found["rest"])
+        if other:
+            yield Finding(
+                f"every new {found['column']} of {statement.table} is looked up in {other[1]}, "
+                "and nobody can write to either meanwhile",
+                statement,
+                dismissal="the new column is empty: nothing is looked up" if is_empty else None,
+            )
 
 
 @hazard(
@@ -149,13 +157,13 @@ def unique_by_build(reading: Reading) -> Iterator[Finding]:
             f"{statement.table}",
             statement,
         )
-    inline = rf"{_ADD_COLUMN}({NAME}) .*\b(?P<kind>unique|primary key)\b"
-    for statement, found in actions_matching(reading.statements, inline):
-        yield Finding(
-            f"the index of the {found['kind']} is built while nobody can read or write "
-            f"{statement.table}",
-            statement,
-        )
+    for statement, found in actions_matching(reading.statements, ADD_COLUMN):
+        if kind := re.search(r"\b(unique|primary key)\b", found["rest"]):
+            yield Finding(
+                f"the index of the {kind[1]} is built while nobody can read or write "
+                f"{statement.table}",
+                statement,
+            )
 
 
 @hazard(

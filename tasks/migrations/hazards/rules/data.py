@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from tasks.migrations.hazards.reading import Reading
 from tasks.migrations.hazards.registry import Finding, hazard
-from tasks.migrations.hazards.statements import Statement, matching
+from tasks.migrations.hazards.sql import NAME, plain_name
+from tasks.migrations.hazards.statements import Statement
 
 # Bounded by a limit, a range of keys, or one key.
 _BOUNDED = re.compile(
@@ -16,7 +17,26 @@ _BOUNDED = re.compile(
     r"(?:= (?:[\d:$%]|'|any)|in \( (?!select))|"
     r"\b(?:\w+_)?id >=? \S+ and (?:\w+\.)?(?:\w+_)?id <"
 )
-_WHERE = re.compile(r"\bwhere\b")
+_CHANGE = re.compile(rf"(?:^|[()] )(?P<verb>update|delete from) (?:only )?(?P<table>{NAME})")
+
+
+def _without_where(statement: Statement, verb: str) -> Iterator[str]:
+    """The tables all of whose rows the statement changes, or a part of it in WITH."""
+    if not re.match(r"with |update |delete ", statement.text):
+        return
+    for found in _CHANGE.finditer(statement.text):
+        if found["verb"] == verb and not re.search(r"\bwhere\b", _scope(found)):
+            yield plain_name(found["table"])
+
+
+def _scope(found: re.Match[str]) -> str:
+    """What follows, up to the bracket that ends the part."""
+    depth = 0
+    for place in range(found.end(), len(found.string)):
+        depth += {"(": 1, ")": -1}.get(found.string[place], 0)
+        if depth < 0:
+            return found.string[found.end() : place]
+    return found.string[found.end() :]
 
 
 @hazard(
@@ -28,9 +48,9 @@ _WHERE = re.compile(r"\bwhere\b")
 )
 def delete_without_where(reading: Reading) -> Iterator[Finding]:
     """All rows of a table go."""
-    for statement, _ in matching(reading.statements, r"delete from "):
-        if not _WHERE.search(statement.text):
-            yield Finding(f"all rows of {', '.join(statement.tables)} go", statement)
+    for statement in reading.statements:
+        for table in _without_where(statement, "delete from"):
+            yield Finding(f"all rows of {table} go", statement, tables=(table,))
 
 
 @hazard(
@@ -43,8 +63,9 @@ def delete_without_where(reading: Reading) -> Iterator[Finding]:
 )
 def update_without_where(reading: Reading) -> Iterator[Finding]:
     """All rows of a table change."""
-    for statement, _ in matching(reading.statements, r"update (?!.*\bwhere\b)"):
-        yield Finding(f"all rows of {', '.join(statement.tables)} change", statement)
+    for statement in reading.statements:
+        for table in _without_where(statement, "update"):
+            yield Finding(f"all rows of {table} change", statement, tables=(table,))
 
 
 @hazard(

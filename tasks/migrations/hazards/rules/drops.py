@@ -41,8 +41,9 @@ def drop_table(reading: Reading) -> Iterator[Finding]:
 )
 def drop_schema(reading: Reading) -> Iterator[Finding]:
     """A schema goes."""
-    for statement, _ in matching(reading.statements, r"drop schema "):
-        yield Finding("a schema goes; whoever still uses it fails", statement)
+    for statement, found in matching(reading.statements, r"drop (schema|owned by) "):
+        what = "a schema" if found[1] == "schema" else "all that the role owns"
+        yield Finding(f"{what} goes; whoever still uses it fails", statement)
 
 
 @hazard(

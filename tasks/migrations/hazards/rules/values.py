@@ -8,12 +8,8 @@ from collections.abc import Iterator
 from tasks.migrations.hazards.reading import Reading
 from tasks.migrations.hazards.registry import Finding, hazard
 from tasks.migrations.hazards.sql import NAME, split_at_commas
-from tasks.migrations.hazards.statements import Statement, actions_matching
+from tasks.migrations.hazards.statements import ADD_COLUMN, Statement, actions_matching
 
-_ADD_COLUMN = (
-    r"add (?!constraint\b|primary key\b|foreign key\b|unique\b|check\b|exclude\b|not null\b)"
-    rf"(?:column )?(?:if not exists )?(?P<column>{NAME}) (?P<rest>.+)"
-)
 # Functions whose value Postgres may compute once for all rows: they are not volatile.
 _STABLE = re.compile(
     r"abs|array|bit|cast|char|coalesce|concat|current_(?:date|setting|timestamp)|date_trunc|"
@@ -32,24 +28,12 @@ _DEFAULT = re.compile(
 )
 
 
-def _calls_volatile(rest: str) -> str | None:
-    """The function of a DEFAULT that may give each row another value."""
+def _calls(rest: str) -> tuple[str, ...]:
+    """The functions that a column's DEFAULT calls."""
     found = _DEFAULT.search(rest)
     if found is None or " generated " in f" {rest}":
-        return None
-    if "clock_timestamp" in found["value"] or "random" in found["value"]:
-        return _first_call(found["value"])
-    unknown = [
-        name
-        for name in _CALL.findall(found["value"])
-        if not _STABLE.fullmatch(name.removeprefix("pg_catalog."))
-    ]
-    return unknown[0] if unknown else None
-
-
-def _first_call(value: str) -> str:
-    found = _CALL.search(value)
-    return found[1] if found else value
+        return ()
+    return tuple(name.removeprefix("pg_catalog.") for name in _CALL.findall(found["value"]))
 
 
 @hazard(
@@ -63,12 +47,15 @@ def _first_call(value: str) -> str:
 )
 def volatile_default(reading: Reading) -> Iterator[Finding]:
     """A default that differs from row to row makes the table be written anew."""
-    for statement, found in actions_matching(reading.statements, _ADD_COLUMN):
-        if function := _calls_volatile(found["rest"]):
+    for statement, found in actions_matching(reading.statements, ADD_COLUMN):
+        calls = _calls(found["rest"])
+        volatile = [name for name in calls if not _STABLE.fullmatch(name)]
+        for name in (volatile or calls)[:1]:
             yield Finding(
-                f"{function}() may give each row of {statement.table} another value: the whole "
+                f"{name}() may give each row of {statement.table} another value: the whole "
                 "table is written anew, and nobody can read it meanwhile",
                 statement,
+                dismissal=None if volatile else "it is computed once, for all rows",
             )
 
 
@@ -82,7 +69,7 @@ def volatile_default(reading: Reading) -> Iterator[Finding]:
 )
 def stored_generated_column(reading: Reading) -> Iterator[Finding]:
     """A stored generated column makes the table be written anew."""
-    for statement, found in actions_matching(reading.statements, _ADD_COLUMN):
+    for statement, found in actions_matching(reading.statements, ADD_COLUMN):
         if re.search(r"\bgenerated always as \(.*\) stored", found["rest"]):
             yield Finding(
                 f"the whole table {statement.table} is written anew to store {found['column']}",
@@ -102,7 +89,7 @@ def stored_generated_column(reading: Reading) -> Iterator[Finding]:
 def serial_or_identity(reading: Reading) -> Iterator[Finding]:
     """A new numbered column makes the table be written anew."""
     pattern = r"(?:small|big)?serial\d?\b|.*\bgenerated (?:always|by default) as identity"
-    for statement, found in actions_matching(reading.statements, _ADD_COLUMN):
+    for statement, found in actions_matching(reading.statements, ADD_COLUMN):
         if re.match(pattern, found["rest"]):
             yield Finding(
                 f"every row of {statement.table} gets its number in {found['column']} now: the "
@@ -121,7 +108,7 @@ def serial_or_identity(reading: Reading) -> Iterator[Finding]:
 def not_null_without_default(reading: Reading) -> Iterator[Finding]:
     """A required column without a value for the rows that are there: it fails on any row."""
     has_value = r"\bdefault\b|\bgenerated\b|^(?:small|big)?serial\d?\b"
-    for statement, found in actions_matching(reading.statements, _ADD_COLUMN):
+    for statement, found in actions_matching(reading.statements, ADD_COLUMN):
         required = re.search(r"\bnot null\b|\bprimary key\b", found["rest"])
         if required and not re.search(has_value, found["rest"]):
             empty = bool(statement.table and reading.context.is_empty(statement.table))
@@ -135,7 +122,7 @@ def not_null_without_default(reading: Reading) -> Iterator[Finding]:
 
 def _columns(statement: Statement) -> Iterator[tuple[str, str]]:
     """The columns that a statement brings, with the rest of their definition."""
-    for _, found in actions_matching((statement,), _ADD_COLUMN):
+    for _, found in actions_matching((statement,), ADD_COLUMN):
         yield found["column"], found["rest"]
     body = re.match(rf"create .*?table (?:if not exists )?{NAME} \( (.*) \)", statement.text)
     if statement.created_table and body:
