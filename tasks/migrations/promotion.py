@@ -62,7 +62,8 @@ class Predecessor(BaseModel):
 class PromotionEvidence(BaseModel):
     """What is to be applied to an environment, what it has already, and those before it.
 
-    ``is_rehearsed`` once the resulting schema is known: from then on it must be the same.
+    ``is_rehearsed`` once the resulting schema is known, from a rehearsal or because it is there:
+    from then on it must be the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -112,7 +113,7 @@ def _reasons(evidence: PromotionEvidence, predecessor: Predecessor) -> Iterator[
         found = passed.get(there.revision)
         if found is not None and _has_passed(found) and _differ(found, there):
             yield _content_differs(before, found, there, f"{environment!r}")
-    if evidence.pending and evidence.is_rehearsed:
+    if evidence.is_rehearsed:
         yield from _schema(evidence, predecessor)
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.errors import ConfigurationError, InputError, Reason
-from tasks.migrations import content, environments, graph, matrix
+from tasks.migrations import content, environments, graph, matrix, runner
 from tasks.migrations.drift import accepted, rebuild
 from tasks.migrations.drift.expected import recorded
 from tasks.migrations.facts import DatabaseEvidence
@@ -113,6 +113,15 @@ def gather_promotion(
         for item in found.predecessors
     )
     return found.model_copy(update={"predecessors": compared, "is_rehearsed": True})
+
+
+def gather_result(environment: str) -> PromotionEvidence:
+    """The same of an environment that got there: its schema beside those that came before it."""
+    target = environments.find(environment)
+    with environments.engine(target.url, "headway-sync").connect() as connection:
+        heads = runner.current_heads(connection, target.project)
+        resulting = rebuild.fingerprint(connection, target.project)
+    return gather_promotion(environment, heads, resulting)
 
 
 def _targets(source: str, targets: Sequence[str]) -> tuple[str, ...]:

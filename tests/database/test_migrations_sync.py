@@ -10,7 +10,7 @@ from tasks.migrations import environments
 from tasks.migrations.drift import rebuild
 from tasks.migrations.matrix import read_matrix
 from tasks.migrations.promotion import judge_promotion
-from tasks.migrations.sync import SyncPlan, gather_promotion, plan_sync
+from tasks.migrations.sync import SyncPlan, gather_promotion, gather_result, plan_sync
 from tests.database.projects import AlembicProject, alembic_project
 from tests.database.test_migrations_status import apply
 
@@ -140,5 +140,8 @@ def test_another_resulting_schema_than_the_predecessor_had_is_refused(
     with project.engines["prod"].connect() as connection:
         resulting = rebuild.fingerprint(connection, target.project)
     assert judge_promotion(gather_promotion("prod", ["r2"], resulting)).verdict == "allowed"
-    elsewhere = gather_promotion("prod", ["r1"], resulting)
-    assert judge_promotion(elsewhere).verdict == "nothing-to-do"
+    # Afterwards the schema that is there is compared, whatever the plan said.
+    assert judge_promotion(gather_result("staging")).verdict == "nothing-to-do"
+    project.execute("staging", "ALTER TABLE orders ALTER region SET DEFAULT 'eu'")
+    [reason] = judge_promotion(gather_result("staging")).reasons
+    assert "column public.orders.region: default" in reason.message

@@ -77,6 +77,7 @@ def test_content_that_both_ran_differently_is_refused_though_nothing_is_to_do() 
     mine = passed(script_checksum="d" * 64)
     assert codes(evidence(passed(), pending=(), applied=(mine,))) == ["content-differs"]
     assert codes(evidence(passed(), pending=(), applied=(passed(),))) == []
+    assert codes(evidence(predecessor={"problem": "no route"}, pending=())) == []
 
 
 def test_what_is_not_known_is_never_taken_for_fine() -> None:
