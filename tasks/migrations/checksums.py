@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from collections.abc import Iterator
 
 # Where a revision stands in the graph is not its content, nor is what it says about itself.
 PLACE = {"revision", "down_revision", "branch_labels", "depends_on", "lossy", "irreversible"}
+# How a literal was written, and what only a type checker reads.
+_UNWRITTEN = {"kind", "type_comment", "ctx"}
 # What can be imported without the SQL depending on a file that is not the revision's own.
 _SETTLED = sys.stdlib_module_names - {"os", "pathlib", "io", "importlib", "subprocess", "runpy"}
 _LIBRARIES = _SETTLED | {"alembic", "sqlalchemy"}
@@ -20,9 +21,11 @@ def checksum(text: str) -> str:
 
 
 def script_checksum(tree: ast.Module) -> str:
-    """sha256 of the code: without comments, docstrings, layout, and its place in the graph."""
-    body = [node for node in tree.body if not _is_place(node)]
-    return checksum("\n".join(_written(ast.Module(body=body, type_ignores=[]))))
+    """sha256 of the code: without comments, docstrings, layout, the order of imports, its place."""
+    body = [node for node in tree.body if not _is_text(node) and not _is_place(node)]
+    imports = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    code = [_written(node) for node in body if node not in imports]
+    return checksum("\n".join(sorted(map(_written, imports)) + code))
 
 
 def _is_place(node: ast.stmt) -> bool:
@@ -35,26 +38,39 @@ def _is_place(node: ast.stmt) -> bool:
     return all(isinstance(target, ast.Name) and target.id in PLACE for target in targets)
 
 
-def _written(node: object, depth: int = 0) -> Iterator[str]:
+def _written(node: ast.stmt) -> str:
+    lines: list[str] = []
+    _write(node, 0, lines)
+    return "\n".join(lines)
+
+
+def _write(node: object, depth: int, lines: list[str]) -> None:
     # Not ast.dump: its form differs from one version of Python to the next.
     if isinstance(node, ast.AST):
-        yield f"{depth} {type(node).__name__}"
-        for name, value in ast.iter_fields(node):
-            if value not in (None, []) and name not in {"kind", "type_comment"}:
-                yield f"{depth} .{name}"
-                yield from _written(_without_docstring(node, name, value), depth + 1)
+        lines.append(f"{depth} {type(node).__name__}")
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if value is not None and value != [] and name not in _UNWRITTEN:
+                lines.append(f"{depth} .{name}")
+                _write(_without_docstring(node, name, value), depth + 1, lines)
     elif isinstance(node, list):
         for item in node:
-            yield from _written(item, depth + 1)
+            _write(item, depth, lines)
     else:
-        yield f"{depth} {node!r}"
+        lines.append(f"{depth} {node!r}")
 
 
 def _without_docstring(node: ast.AST, name: str, value: object) -> object:
-    holds = isinstance(node, (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-    if holds and name == "body" and isinstance(value, list) and ast.get_docstring(node) is not None:  # type: ignore[arg-type]
-        return value[1:]
+    is_holder = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+    if is_holder and name == "body" and isinstance(value, list):
+        return value[_is_text(value[0]) :]
     return value
+
+
+def _is_text(node: object) -> bool:
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant):
+        return False
+    return isinstance(node.value.value, str)
 
 
 def leans_on_others(tree: ast.Module) -> bool:

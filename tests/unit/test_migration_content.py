@@ -39,6 +39,13 @@ EDITS = [
     ("a docstring", lambda s: s.replace("Add t.", "Add table t."), True),
     ("quotes", lambda s: s.replace('"t"', "'t'"), True),
     ("layout", lambda s: s.replace('("t", sa', '(\n        "t",\n        sa'), True),
+    (
+        "the order of imports",
+        lambda s: s.replace("import sqlalchemy as sa\n", "", 1).replace(
+            "from alembic", "import sqlalchemy as sa\nfrom alembic"
+        ),
+        True,
+    ),
     ("another parent", lambda s: s.replace('= "a1"', '= "x1"'), True),
     ("a reason", lambda s: s + 'lossy = "drops x"\n', True),
     ("another type", lambda s: s.replace("Integer", "Text"), False),
