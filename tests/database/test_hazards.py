@@ -41,6 +41,7 @@ class Seen:
     rewrites: tuple[str, ...] = ()
     rows_scanned: dict[str, int] = field(default_factory=dict)
     sqlstate: str | None = None
+    position: int = 1
 
 
 def revision(sql: str, name: str = "r1") -> RevisionSql:
@@ -166,6 +167,8 @@ def test_a_revision_that_reads_the_database_is_judged_by_what_it_sent(
     }
     seen = from_measured(rendered, [Seen("r1", "upgrade", "DELETE FROM t1", 3.0)])
     assert "delete-without-where" in standing(find_hazards([seen]))
+    alone = Seen("r1", "upgrade", "CREATE INDEX CONCURRENTLY i ON t1 (a)", 3.0)
+    assert from_measured(rendered, [alone]).statements[0].in_autocommit
 
 
 @pytest.fixture(scope="module")

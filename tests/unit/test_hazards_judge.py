@@ -20,6 +20,7 @@ class Seen:
     rewrites: tuple[str, ...] = ()
     rows_scanned: dict[str, int] = field(default_factory=dict)
     sqlstate: str | None = None
+    position: int = 9
     revision: str = "r1"
     direction: str = "upgrade"
 
@@ -80,6 +81,15 @@ def test_figures_decide_what_they_can(code: str, seen: Seen, expected: str) -> N
 )
 def test_a_smaller_copy_says_less(data: str, seen: Seen, expected: str) -> None:
     assert outcome(seen, data=data) == expected
+
+
+def test_a_measured_text_is_found_as_the_driver_got_it() -> None:
+    like = hazard(statement="UPDATE a SET b = 'x' WHERE c LIKE '%y'", code="unbatched-backfill")
+    several = Seen("-- first\nSELECT 1; UPDATE a SET b = 'x'  WHERE c LIKE '%%y';", 900)
+    bound = Seen("UPDATE a SET b=%(b)s WHERE c LIKE %(c)s", 900, position=1)
+    elsewhere = Seen("UPDATE a SET b=%(b)s WHERE c LIKE %(c)s", 900, position=2)
+    outcomes = [decide([like], [seen])[0].outcome for seen in (several, bound, elsewhere)]
+    assert outcomes == ["dismissed", "dismissed", "open"]
 
 
 def test_the_figures_are_the_evidence() -> None:

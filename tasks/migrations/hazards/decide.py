@@ -8,7 +8,7 @@ from typing import Literal
 from tasks.migrations.hazards import rules
 from tasks.migrations.hazards.model import Hazard, Measured, Outcome
 from tasks.migrations.hazards.registry import DecidedBy, hazards
-from tasks.migrations.hazards.sql import shorten
+from tasks.migrations.hazards.sql import shorten, split_sent
 
 __all__ = ["DEFAULT_BUDGET_MS", "decide", "rules"]
 # As long as a statement may wait for its lock: so long, others have to wait anyway.
@@ -55,13 +55,20 @@ def _figures(
         return []
     if decided_by == "revision-time":
         return of_revision
-    same = [each for each in of_revision if _plain(each.sql) == _plain(hazard.statement)]
+    same = [each for each in of_revision if _is_of(each, hazard)]
+    same = same or [each for each in of_revision if _is_at(each, hazard)]
     return sorted(same, key=lambda each: (bool(each.sqlstate), each.milliseconds))[-1:]
 
 
-def _plain(statement: str) -> str:
-    # A driver wants its percent signs doubled.
-    return shorten(statement.rstrip("; \n").replace("%%", "%"))
+def _is_of(measured: Measured, hazard: Hazard) -> bool:
+    written = hazard.statement.replace("%%", "%")
+    return written in (shorten(each) for each in split_sent(measured.sql))
+
+
+def _is_at(measured: Measured, hazard: Hazard) -> bool:
+    """The same place and beginning: with parameters, the texts are not the same."""
+    begins = (each.lower().split()[:2] for each in (measured.sql, hazard.statement))
+    return measured.position == hazard.position and next(begins) == next(begins)
 
 
 def _outcome(

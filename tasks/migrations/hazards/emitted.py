@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from alembic.operations import Operations
@@ -16,10 +17,11 @@ from alembic.script import ScriptDirectory
 from tasks.migrations import content
 from tasks.migrations.hazards.model import EmittedStatement, Measured, RevisionSql
 from tasks.migrations.hazards.scripts import downgrade_of, imports
-from tasks.migrations.hazards.sql import split
+from tasks.migrations.hazards.sql import normalise, split, split_sent
 from tasks.migrations.plan import Direction
 from tasks.migrations.project import Project
 
+_ALONE = re.compile(r"(?:create|drop|alter|reindex)\b.*\bconcurrently\b|vacuum\b")
 _LIBRARIES = {"alembic", "sqlalchemy", *sys.stdlib_module_names}
 
 
@@ -55,12 +57,21 @@ def render(project: Project, revision: str, direction: Direction = "upgrade") ->
 
 def from_measured(revision: RevisionSql, measured: Iterable[Measured]) -> RevisionSql:
     """The same revision with the statements that a rehearsal has seen it send."""
-    seen = tuple(
-        EmittedStatement(sql=each.sql)
+    sent = (
+        statement
         for each in measured
         if (each.revision, each.direction) == (revision.revision, revision.direction)
+        for statement in split_sent(each.sql)
     )
-    return revision.model_copy(update={"statements": seen})
+    return revision.model_copy(update={"statements": tuple(_seen(sent))})
+
+
+def _seen(sent: Iterable[str]) -> Iterator[EmittedStatement]:
+    number = 1
+    for sql in sent:
+        is_alone = bool(_ALONE.match(normalise(sql)))  # Postgres takes it nowhere else
+        yield EmittedStatement(sql=sql, transaction=None if is_alone else number)
+        number += is_alone
 
 
 def _statements(script: AlembicScript, direction: Direction) -> tuple[EmittedStatement, ...]:

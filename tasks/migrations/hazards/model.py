@@ -90,6 +90,8 @@ class Measured(Protocol):
     @property
     def direction(self) -> str: ...  # noqa: D102
     @property
+    def position(self) -> int: ...  # noqa: D102
+    @property
     def sql(self) -> str: ...  # noqa: D102
     @property
     def milliseconds(self) -> float: ...  # noqa: D102

@@ -78,6 +78,14 @@ def split(sql: str) -> Iterator[str]:
         yield sql[start:end]
 
 
+def split_sent(sql: str) -> tuple[str, ...]:
+    """The statements of what was sent to a driver, which wants its percent signs doubled."""
+    try:
+        return tuple(split(sql.replace("%%", "%")))
+    except UnreadableSql:
+        return (sql,)
+
+
 @lru_cache(maxsize=4096)
 def normalise(sql: str) -> str:
     """The normal form of one statement."""
