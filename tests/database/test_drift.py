@@ -181,3 +181,16 @@ def test_the_same_fingerprint_is_recorded_once(project: AlembicProject) -> None:
     assert project.rows("dev", "SELECT heads, origin FROM headway.schema_fingerprint") == [
         (["r2"], "migrated")
     ]
+
+
+def test_a_schema_that_somebody_has_locked_is_unknown_after_a_short_wait(
+    project: AlembicProject,
+) -> None:
+    migrate("r1", "r2", is_recorded=True)
+    name = project.engines["dev"].url.database
+    project.execute("dev", f"ALTER DATABASE {name} SET lock_timeout = '50ms'")
+    with project.engines["dev"].begin() as somebody:
+        somebody.exec_driver_sql("LOCK TABLE short IN ACCESS EXCLUSIVE MODE")
+        found = verdict()
+    assert found.verdict == "unknown"
+    assert "its schema cannot be read: canceling statement due to lock timeout" in told(found)[0]

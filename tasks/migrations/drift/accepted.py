@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import Connection
 
 from tasks import jsonb
 from tasks.database import load_queries
 from tasks.errors import InputError
-from tasks.migrations.fingerprint.model import Attributes, Difference, Fingerprint
+from tasks.migrations.fingerprint.model import UNCOMPARED, Attributes, Difference, Fingerprint
 
 QUERIES = load_queries(__package__)
 
@@ -72,7 +73,7 @@ def taken_back(fingerprint: Fingerprint, agreed: Iterable[Difference]) -> Finger
         found = objects.get(each.object)
         if each.change == "removed" and found is None:
             objects[each.object] = each.expected
-        elif each.change == "added" and found == each.actual:
+        elif each.change == "added" and _telling(found) == _telling(each.actual):
             objects = _without(objects, each.object)
         elif each.change == "changed" and found is not None:
             objects[each.object] = _with_attribute(found, each)
@@ -97,4 +98,11 @@ def _with_attribute(found: Attributes, difference: Difference) -> Attributes:
 
 def _identity(difference: Difference) -> str:
     told = difference.model_dump(exclude={"is_information"})
-    return json.dumps(told, sort_keys=True)
+    return json.dumps({name: _telling(value) for name, value in told.items()}, sort_keys=True)
+
+
+def _telling(value: Any) -> Any:
+    """Without the names that Postgres chose."""
+    if not isinstance(value, dict):
+        return value
+    return {name: each for name, each in value.items() if name not in UNCOMPARED}

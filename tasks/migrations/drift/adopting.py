@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from tasks.database import explain
 from tasks.errors import Reason, Refused
 from tasks.migrations import content, graph, history, merging, runner
 from tasks.migrations.drift import rebuild
@@ -20,6 +19,7 @@ from tasks.migrations.drift.ddl import Ddl, write
 from tasks.migrations.drift.expected import record
 from tasks.migrations.drift.found import Drift, drifted
 from tasks.migrations.drift.revision_file import write_revision
+from tasks.migrations.drift.running import said
 from tasks.migrations.fingerprint import compare
 from tasks.migrations.fingerprint.model import Difference, Fingerprint
 from tasks.migrations.project import Project
@@ -126,7 +126,7 @@ def _prove(drift: Drift, written: _Written, *, is_reversible: bool) -> None:
     except rebuild.CannotRebuild as error:
         raise Refused(WHAT, [Reason("not-rebuilt", f"it cannot be proven: {error}")]) from error
     except DBAPIError as error:
-        message = f"written as SQL the drift does not run: {explain(error)}; write it by hand"
+        message = f"written as SQL the drift does not run: {said(error)}; write it by hand"
         raise Refused(WHAT, [Reason("not-proven", message)]) from error
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
-from tasks.migrations import environments
+from tasks.migrations import environments, runner
 from tasks.migrations.drift import accepted, rebuild
 from tasks.migrations.drift.expected import Expected, expect
 from tasks.migrations.drift.judge import DriftEvidence
+from tasks.migrations.drift.running import said
 from tasks.migrations.environments import Target
 from tasks.migrations.fingerprint import compare
 from tasks.migrations.fingerprint.model import Difference, Fingerprint
@@ -21,8 +23,22 @@ def gather(environment: str) -> DriftEvidence:
 
 
 def look(connection: Connection, target: Target) -> DriftEvidence:
-    """The same, on a connection that is there."""
-    expected, actual = expect(connection, target), rebuild.fingerprint(connection, target.project)
+    """The same, on a connection that is there. What cannot be read is unknown."""
+    try:
+        actual = rebuild.fingerprint(connection, target.project)
+    except DBAPIError as error:
+        if connection.invalidated or error.connection_invalidated:
+            raise
+        heads = runner.current_heads(connection, target.project)
+        problem = f"its schema cannot be read: {said(error)}"
+        return DriftEvidence(
+            environment=target.name, heads=heads, origin="unknown", problem=problem
+        )
+    return _compared(connection, target, actual)
+
+
+def _compared(connection: Connection, target: Target, actual: Fingerprint) -> DriftEvidence:
+    expected = expect(connection, target)
     open_ones, agreed = accepted.split(differences(expected, actual), accepted.read(connection))
     return DriftEvidence(
         environment=target.name,

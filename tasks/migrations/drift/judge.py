@@ -58,8 +58,8 @@ def judge_drift(evidence: DriftEvidence) -> Verdict:
 def _unknown(evidence: DriftEvidence) -> Reason:
     return Reason(
         "drift-unknown",
-        f"what the schema of {evidence.environment!r} should be at {_listed(evidence.heads)} is "
-        f"not known: {evidence.problem}. Put that right and look again, or compare with a "
+        f"whether the schema of {evidence.environment!r} is right for {_listed(evidence.heads)} "
+        f"is not known: {evidence.problem}. Put that right and look again, or compare with a "
         "database that is known to be right",
     )
 

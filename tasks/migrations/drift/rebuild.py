@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from tasks.bootstrap import bootstrap
-from tasks.database import explain
 from tasks.errors import HeadwayError
 from tasks.migrations import environments, graph, runner
+from tasks.migrations.drift.running import said
 from tasks.migrations.environments import Target
 from tasks.migrations.fingerprint import compare, take
 from tasks.migrations.fingerprint.model import Attributes, Fingerprint
@@ -109,7 +109,7 @@ def _empty(target: Target) -> Iterator[Connection]:
             with connection.begin():
                 bootstrap(connection)
         except DBAPIError as error:
-            raise CannotRebuild(f"there is no scratch database: {explain(error)}") from error
+            raise CannotRebuild(f"there is no scratch database: {said(error)}") from error
         except HeadwayError as error:
             raise CannotRebuild(f"there is no scratch database: {error}") from error
         yield connection
@@ -122,7 +122,7 @@ def _apply(connection: Connection, project: Project, script: Script) -> None:
         connection.rollback()
     except DBAPIError as error:
         raise CannotRebuild(
-            f"revision {script.revision} does not run on an empty database: {explain(error)}"
+            f"revision {script.revision} does not run on an empty database: {said(error)}"
         ) from error
     except Exception as error:  # whatever the revision's own code raises
         raise CannotRebuild(f"revision {script.revision} does not run: {error}") from error

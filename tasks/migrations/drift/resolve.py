@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import DBAPIError
 
-from tasks.database import explain
 from tasks.errors import NotFound, Reason, Refused
 from tasks.migrations.drift import accepted, losses, rebuild, running
 from tasks.migrations.drift.adopting import Adopted, adopt
@@ -18,6 +17,8 @@ from tasks.migrations.drift.found import drifted, unaccepted
 from tasks.migrations.fingerprint.model import Difference, name_of
 
 __all__ = ["Adopted", "Reverted", "accept", "adopt", "revert"]
+
+_EXPLAINED_BY_THE_SESSION = {"55P03", "2BP01"}  # a lock that is not free; others depend on it
 
 
 class Reverted(BaseModel):
@@ -87,9 +88,9 @@ def _refusing(what: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) == "55P03":
+        if getattr(error.orig, "sqlstate", None) in _EXPLAINED_BY_THE_SESSION:
             raise
-        message = f"{explain(error)}; undo it by hand, or adopt or accept it"
+        message = f"{running.said(error)}; undo it by hand, or adopt or accept it"
         raise Refused(what, [Reason("cannot-revert", message)]) from error
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 # What SQLAlchemy would read as a parameter, in a string or a comment.
 _PARAMETER = re.compile(r"(?<![:\w\\]):(?=\w+)(?!\w+:)")
@@ -20,6 +21,14 @@ def executable(sql: str) -> sa.TextClause:
 def escaped(sql: str) -> str:
     """The statement as `op.execute` must be given it."""
     return _PARAMETER.sub(r"\\:", sql)
+
+
+def said(error: DBAPIError) -> str:
+    """What the database said, in one line; none of the values of a row."""
+    diagnosis = getattr(error.orig, "diag", None)
+    message = getattr(diagnosis, "message_primary", None) or str(error.orig).partition("\n")[0]
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    return f"{message} ({sqlstate})" if sqlstate else message
 
 
 def run(connection: Connection, statements: Iterable[str]) -> None:
