@@ -25,7 +25,7 @@ def matrix_markdown(matrix: Matrix) -> str:
         for revision in matrix.revisions
     ]
     totals = [
-        ("at", *(", ".join(row.heads) or "base" for row in matrix.environments)),
+        ("at", *(_heads(row) for row in matrix.environments)),
         ("state", *(row.state for row in matrix.environments)),
         ("drift", *(_drift(row) for row in matrix.environments)),
     ]
@@ -60,6 +60,10 @@ def _content(cell: Cell) -> str:
 def _when(cell: Cell) -> str:
     when = f"{cell.applied_at:%Y-%m-%d}" if cell.applied_at else ""
     return f"{when} by {cell.actor}" if when and cell.actor else when
+
+
+def _heads(row: EnvironmentRow) -> str:
+    return ", ".join(row.heads) or ("base" if row.is_reachable else "not known")
 
 
 def _drift(row: EnvironmentRow) -> str:

@@ -15,6 +15,15 @@ _DONE = {"upgrade": "applied", "downgrade": "rolled back"}
 _WORDS = {"already": "found done by another run", "refused": "refused"}
 
 
+class Section(BaseModel):
+    """A part of a report: a heading, and markdown below it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    body: str
+
+
 class MigrationResult(BaseModel):
     """The outcome of a run: the verdict of the plan, what was moved, and the schema after it."""
 
@@ -36,12 +45,17 @@ class MigrationResult(BaseModel):
         listed = ", ".join(f"{m.revision} {_outcome(m)}" for m in self.moved)
         return f"{self.environment}: {listed}"
 
-    def as_markdown(self) -> str:
-        """The report that a run leaves as its artifact."""
-        parts = [f"## Schema of {self.environment}", self.summary + "."]
+    def as_markdown(self, *sections: Section) -> str:
+        """The report that a run leaves as its artifact, with what else there is to say.
+
+        Sections are the rehearsal, the hazards, drift, what came back from the archive, the matrix.
+        """
+        parts = [f"## Schema of {markdown.plain(self.environment)}"]
+        parts.append(markdown.plain(self.summary) + ".")
         if self.moved:
             parts.append(_table(self.moved))
         parts.append(_validation(self.check))
+        parts += [f"### {markdown.plain(each.title)}\n\n{each.body}" for each in sections]
         parts.append(f"Plan: decision {self.decision_id} ({self.verdict}).")
         return "\n\n".join(parts)
 
@@ -68,7 +82,10 @@ def _validation(check: SchemaCheck) -> str:
         return "Validation: not at the newest revision, so not compared with the description."
     if check.is_sound:
         return "Validation: the schema is exactly as described."
-    found = [f"- drift: {item}" for item in check.drift or ()]
-    found += [f"- invalid index: {name}" for name in check.invalid_indexes]
-    found += [f"- constraint never validated: {name}" for name in check.unvalidated_constraints]
+    found = [f"- drift: {markdown.plain(item)}" for item in check.drift or ()]
+    found += [f"- invalid index: {markdown.plain(name)}" for name in check.invalid_indexes]
+    found += [
+        f"- constraint never validated: {markdown.plain(name)}"
+        for name in check.unvalidated_constraints
+    ]
     return "Validation found:\n\n" + "\n".join(found)
