@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from tasks.errors import HeadwayError
 from tasks.migrations.archive.model import Kind, Sample
 from tasks.migrations.archive.pieces import Column, Piece, Table
 from tasks.migrations.archive.quiet import quiet
@@ -22,6 +23,12 @@ from tasks.migrations.archive.rows import (
     value_of,
 )
 from tasks.migrations.archive.sql import QUERIES, literal, quoted, run
+
+_NOT_YET = "55P04"
+
+
+class NotYet(HeadwayError):
+    """A value of an enum was added by this transaction, and can be used after it only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,9 @@ def insert_rows(connection: Connection, insertions: Sequence[Insertion]) -> Mapp
 
     One statement for all of them: foreign keys are checked at its end, so their order and circles
     do not matter. If a constraint forbids that, row by row: what is forbidden is left and told.
+
+    Raises:
+        NotYet: nothing was inserted; after a commit it can be.
     """
     wanted = {each.entry.id: _listing(connection, each) for each in insertions}
     counts = {
@@ -135,8 +145,7 @@ def _insert_at_once(
             run(connection, f"WITH {named} {last}" if named else last)
     except DBAPIError as error:
         trial.rollback()
-        if not is_about_rows(error):
-            raise
+        require_about_rows(error)
         return False
     trial.commit()
     return True
@@ -146,9 +155,13 @@ def _only(listing: _Listing) -> str:
     return "" if listing.is_all else f" WHERE a.headway_row IN ({listing.sql})"
 
 
-def is_about_rows(error: DBAPIError) -> bool:
-    """True if a value or a constraint was the trouble, not the statement or the session."""
-    return str(getattr(error.orig, "sqlstate", ""))[:2] in {"22", "23"}
+def require_about_rows(error: DBAPIError) -> None:
+    """Raise the error unless a value or a constraint was the trouble; NotYet if time will help."""
+    sqlstate = str(getattr(error.orig, "sqlstate", ""))
+    if sqlstate == _NOT_YET:
+        raise NotYet("a new value of an enum cannot be used before the commit") from error
+    if sqlstate[:2] not in {"22", "23"}:
+        raise error
 
 
 def _insert_each(

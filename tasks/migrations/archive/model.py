@@ -56,7 +56,7 @@ class Archived(BaseModel):
     @property
     def rows(self) -> int:
         """Rows in all parts together."""
-        return sum(part.rows for part in self.parts)
+        return sum(part.rows for part in self.parts if part.kind != "sequence")
 
 
 class Sample(BaseModel):
@@ -89,6 +89,7 @@ class RestoredPart(BaseModel):
     changed: Sample = Sample()
     conflicts: Sample = Sample()
     problems: tuple[str, ...] = ()
+    is_pending: bool = False
 
     @property
     def left(self) -> int:
@@ -98,7 +99,8 @@ class RestoredPart(BaseModel):
     @property
     def is_whole(self) -> bool:
         """True if all came back, and nothing had changed in between."""
-        return not (self.left or self.added.count or self.changed.count or self.problems)
+        told = self.left or self.added.count or self.changed.count or self.problems
+        return not (told or self.is_pending)
 
 
 class Restored(BaseModel):
@@ -113,7 +115,12 @@ class Restored(BaseModel):
     @property
     def rows(self) -> int:
         """Rows that came back."""
-        return sum(part.rows for part in self.parts)
+        return sum(part.rows for part in self.parts if part.kind != "sequence")
+
+    @property
+    def is_pending(self) -> bool:
+        """True if some of it can come back only after a commit."""
+        return any(part.is_pending for part in self.parts)
 
 
 class EnumUse(BaseModel):

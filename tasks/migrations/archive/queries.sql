@@ -294,3 +294,10 @@ ORDER BY i.indexrelid;
 -- name: default_schema
 -- Where a table without a schema is.
 SELECT current_schema();
+
+-- name: numbered_columns
+-- Those of the columns that a sequence numbers.
+SELECT a.attname FROM pg_attribute AS a
+LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE a.attrelid = to_regclass(:name) AND a.attname = ANY (CAST(:columns AS text[]))
+  AND (a.attidentity <> '' OR pg_get_expr(d.adbin, d.adrelid) ~ '^nextval\(');

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
 from tasks.migrations.archive import inserting, registry, sequences, surroundings, values
 from tasks.migrations.archive.catalogue import read_table
-from tasks.migrations.archive.inserting import Insertion
+from tasks.migrations.archive.inserting import Inserted, Insertion, NotYet
 from tasks.migrations.archive.model import Restored, RestoredPart
 from tasks.migrations.archive.registry import Entry
 from tasks.migrations.archive.sql import EXACT, settled
@@ -21,13 +21,16 @@ def restore(connection: Connection, environment: str, revision: str) -> Restored
     is reported and never overwritten: values that were changed stay, rows that were deleted are
     not made again, rows that are new keep the default, and what a constraint forbids stays in the
     archive. Users' triggers and rules do not fire. The archive itself stays.
+
+    If the result ``is_pending``, call it once more after the commit: rows use a value of an enum
+    that this very transaction has added.
     """
     entries, of_sequences = registry.to_restore(connection, environment, revision)
     parts: list[RestoredPart] = []
     with settled(connection, **EXACT):
         problems = surroundings.before_rows(connection, entries)
-        parts += _restore_pieces(connection, entries)
         parts += [sequences.restore(connection, *each) for each in of_sequences]
+        parts += _restore_pieces(connection, entries)
         for entry, problem in surroundings.after_rows(connection, entries):
             problems.setdefault(entry, []).append(problem)
     parts = [
@@ -35,7 +38,8 @@ def restore(connection: Connection, environment: str, revision: str) -> Restored
         for part in parts
     ]
     for part in parts:
-        registry.mark_restored(connection, part)
+        if not part.is_pending:
+            registry.mark_restored(connection, part)
     return Restored(environment=environment, revision=revision, parts=tuple(parts))
 
 
@@ -47,13 +51,23 @@ def _restore_pieces(connection: Connection, entries: Sequence[Entry]) -> list[Re
             without.append(_without_table(entry))
         else:
             insertions.append(Insertion(entry, table))
-    inserted = inserting.insert_rows(
-        connection, [each for each in insertions if each.kind in {"table", "rows"}]
-    )
-    put_back = [
-        values.put_back(connection, each, inserted.get(each.entry.id)) for each in insertions
-    ]
-    return [*without, *put_back]
+    whole = [each for each in insertions if each.kind in {"table", "rows"}]
+    try:
+        inserted = inserting.insert_rows(connection, whole)
+    except NotYet:
+        insertions = [each for each in insertions if each not in whole]
+        without += [_pending(each.entry) for each in whole]
+        inserted = {}
+    return [*without, *(_put_back(connection, each, inserted) for each in insertions)]
+
+
+def _put_back(
+    connection: Connection, insertion: Insertion, inserted: Mapping[int, Inserted]
+) -> RestoredPart:
+    try:
+        return values.put_back(connection, insertion, inserted.get(insertion.entry.id))
+    except NotYet:
+        return _pending(insertion.entry)
 
 
 def _order(entry: Entry) -> tuple[int, int]:
@@ -62,11 +76,19 @@ def _order(entry: Entry) -> tuple[int, int]:
 
 
 def _without_table(entry: Entry) -> RestoredPart:
+    problem = "the revision no longer makes this table: its rows stay in the archive"
+    return _part(entry).model_copy(update={"problems": (problem,)})
+
+
+def _pending(entry: Entry) -> RestoredPart:
+    return _part(entry).model_copy(update={"is_pending": True})
+
+
+def _part(entry: Entry) -> RestoredPart:
     return RestoredPart(
         entry=entry.id,
         kind=entry.piece.kind,
         schema_name=entry.piece.schema_name,
         table=entry.piece.table,
         columns=entry.piece.values,
-        problems=("the revision no longer makes this table: its rows stay in the archive",),
     )

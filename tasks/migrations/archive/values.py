@@ -13,8 +13,8 @@ from tasks.migrations.archive.inserting import (
     Inserted,
     Insertion,
     forbidden_by,
-    is_about_rows,
     keys_of,
+    require_about_rows,
     try_each,
 )
 from tasks.migrations.archive.model import RestoredPart, Sample
@@ -72,7 +72,11 @@ class _Update:
 def put_back(
     connection: Connection, insertion: Insertion, inserted: Inserted | None
 ) -> RestoredPart:
-    """Fill in the values of one piece, and report it; its missing rows were inserted before."""
+    """Fill in the values of one piece, and report it; its missing rows were inserted before.
+
+    Raises:
+        NotYet: nothing was filled in; after a commit it can be.
+    """
     done = inserted or Inserted(0)
     part = RestoredPart(
         entry=insertion.entry.id,
@@ -147,17 +151,38 @@ def _fill(connection: Connection, update: _Update) -> tuple[int, dict[str, str]]
         try:
             with quiet(connection, piece), _without_unique(connection, update, relaxed):
                 filled = run(connection, update.statement()).rowcount
+                if relaxed:
+                    _number_anew(connection, update)
                 run(connection, "SET CONSTRAINTS ALL IMMEDIATE")
         except DBAPIError as error:
             trial.rollback()
-            if not is_about_rows(error) and not relaxed:
-                raise
+            if not relaxed:
+                require_about_rows(error)
             if getattr(error.orig, "sqlstate", None) != _NOT_UNIQUE:
                 break
         else:
             trial.commit()
             return filled, {}
     return _fill_each(connection, update)
+
+
+def _number_anew(connection: Connection, update: _Update) -> None:
+    """Give rows that are new since later numbers: the sequence had begun again."""
+    piece = update.insertion.piece
+    numbered = connection.scalars(
+        QUERIES["numbered_columns"],
+        {
+            "name": quoted(piece.schema_name, piece.table),
+            "columns": [column.name for column, _ in update.columns],
+        },
+    ).all()
+    if numbered and piece.kind == "column":
+        assigned = ", ".join(f"{quoted(name)} = DEFAULT" for name in numbered)
+        run(
+            connection,
+            f"UPDATE {target_of(piece)} AS t SET {assigned} WHERE NOT EXISTS "
+            f"(SELECT FROM {update.source} WHERE {joined(piece)})",
+        )
 
 
 def _fill_each(connection: Connection, update: _Update) -> tuple[int, dict[str, str]]:
