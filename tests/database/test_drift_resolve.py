@@ -19,11 +19,14 @@ from tests.database.projects import AlembicProject, alembic_project
 HOT_FIX = "CREATE INDEX ix_hot ON item (note) WHERE note <> 'a:b %x'"
 
 
-@pytest.fixture
+@pytest.fixture(params=[("prod",)])
 def project(
-    tmp_path: Path, server_url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    server_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> Iterator[AlembicProject]:
-    with alembic_project(tmp_path, server_url, monkeypatch, ("dev", "prod")) as made:
+    with alembic_project(tmp_path, server_url, monkeypatch, request.param) as made:
         made.revision(
             "r1",
             up=[
@@ -33,9 +36,12 @@ def project(
             ],
             back=["DROP TYPE mood", "DROP VIEW short", "DROP TABLE item"],
         )
-        for environment in ("dev", "prod"):
+        for environment in request.param:
             migrate(environment, "r1")
         yield made
+
+
+beside_dev = pytest.mark.parametrize("project", [("dev", "prod")], indirect=True)
 
 
 def migrate(environment: str, revision: str) -> None:
@@ -65,6 +71,7 @@ def codes(refused: pytest.ExceptionInfo[Refused]) -> list[str]:
     return [reason.code for reason in refused.value.reasons]
 
 
+@beside_dev
 def test_an_adopted_hot_fix_becomes_a_revision_that_only_others_run(
     project: AlembicProject,
 ) -> None:
@@ -136,6 +143,7 @@ def test_an_accepted_hot_fix_is_not_reported_again_but_another_change_of_it_is(
     assert drift() == ["index public.ix_hot", "table public.item"]
 
 
+@beside_dev
 def test_what_is_accepted_does_not_become_what_is_expected(project: AlembicProject) -> None:
     project.execute("prod", HOT_FIX)
     resolve.accept("prod", actor="ada", reason="for now")
@@ -181,6 +189,7 @@ def test_no_row_is_lost_by_a_revert(project: AlembicProject) -> None:
     ]
 
 
+@beside_dev
 def test_what_no_statement_undoes_is_named_and_nothing_is_done(project: AlembicProject) -> None:
     project.execute("prod", "ALTER TYPE mood ADD VALUE 'great'", HOT_FIX)
     with pytest.raises(Refused, match=r"enum public\.mood") as refused:

@@ -191,6 +191,7 @@ def test_each_drift_is_named_on_postgres_15_too(older: World) -> None:
         "REVOKE ALL ON child FROM PUBLIC; GRANT ALL ON child TO CURRENT_USER",
         "REFRESH MATERIALIZED VIEW mv",
         "SET LOCAL search_path = pg_catalog; SET LOCAL DateStyle = 'German'",
+        "SET LOCAL ROLE app_ro; SET TRANSACTION READ ONLY",
     ],
 )
 def test_what_is_no_drift_is_not_reported(world: World, statements: str) -> None:
