@@ -7,22 +7,19 @@ lock, and commits the DDL together with its history row.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
 
 from tasks import runs
 from tasks.bootstrap import bootstrap
 from tasks.database import control_engine, load_queries
-from tasks.decisions import Verdict
 from tasks.errors import Reason, Refused
 from tasks.migrations import (
-    drops,
     environments,
     failures,
     graph,
@@ -31,9 +28,12 @@ from tasks.migrations import (
     runner,
     session,
 )
+from tasks.migrations.archive.model import Archived, Effect, EnumLabel, Restored
+from tasks.migrations.evidence import applied_revisions
 from tasks.migrations.fence import Fence
 from tasks.migrations.history import Occasion
-from tasks.migrations.losses import Loss, LossEvidence
+from tasks.migrations.keeping import Keeper, Restorer
+from tasks.migrations.losses import Loss
 from tasks.migrations.plan import Direction
 from tasks.migrations.revisions import read_scripts
 from tasks.migrations.statements import Place, Statements
@@ -60,6 +60,8 @@ class Moved(BaseModel):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     losses: tuple[Loss, ...] = ()
+    archived: Archived | None = None
+    restored: Restored | None = None
     reasons: tuple[Reason, ...] = ()
 
     @property
@@ -82,7 +84,7 @@ def upgrade(
     predicted_lock_ms: Mapping[str, float] | None = None,
     terminate_orphans: bool = False,
 ) -> Moved:
-    """Apply a revision; `already` if it is applied.
+    """Apply a revision, and bring back what its last rollback archived; `already` if it is applied.
 
     The locks that it held are written beside those that a rehearsal predicted (by table).
     ``terminate_orphans``: a session of Headway's that still migrates after the wait is ended.
@@ -104,11 +106,13 @@ def upgrade(
             if is_done:
                 return _moved(environment, revision, "upgrade", "already")
             followed = Statements(connection, held, _place(environment, revision, "upgrade"))
-            _run(connection, environment, revision, "upgrade", followed)
+            keeper = Restorer(connection, environment, revision)
+            _run(connection, environment, revision, "upgrade", followed, keeper)
             done = _found(connection, environment, revision, "upgrade")
     _record_locks(environment, revision, "upgrade", followed, predicted_lock_ms or {})
     _logger.info("%s: applied %s", environment, revision)
-    return done or _moved(environment, revision, "upgrade", "done")
+    done = done or _moved(environment, revision, "upgrade", "done")
+    return done.model_copy(update={"restored": keeper.restored})
 
 
 def _run(
@@ -117,13 +121,23 @@ def _run(
     revision: str,
     direction: Direction,
     followed: Statements,
+    keeper: Keeper | Restorer,
 ) -> None:
     project, occasion = environments.find(environment).project, _occasion(environment)
     with (
         failures.recorded(connection.engine, project, revision, direction, occasion),
         session.explained(connection),
     ):
-        runner.move(connection, project, revision, direction, occasion, followed=followed)
+        runner.move(
+            connection,
+            project,
+            revision,
+            direction,
+            occasion,
+            followed=followed,
+            before=keeper.before,
+            before_commit=keeper.after,
+        )
 
 
 def _record_locks(
@@ -145,96 +159,42 @@ def _place(environment: str, revision: str, direction: Direction) -> Place:
 def downgrade(
     environment: str,
     revision: str,
-    allow_data_loss: bool,
-    judge: Callable[[LossEvidence], Verdict],
+    effect: Effect,
+    *,
+    predicted_lock_ms: Mapping[str, float] | None = None,
+    terminate_orphans: bool = False,
+    mapped_values: Mapping[EnumLabel, str] | None = None,
 ) -> Moved:
-    """Undo a revision if ``judge`` agrees to what would be lost; `already` if it is not applied.
+    """Undo a revision, and archive what goes; `already` if it is not applied.
 
-    Looking, counting and undoing are one transaction, so nothing can be added in between. Only a
-    downgrade that commits while it runs is not: it cannot be tried out, and ``judge`` is told so.
+    ``effect`` is what a rehearsal saw it take away. That is copied before, brought up to date in
+    the transaction of the DDL and completed there; a downgrade that commits while it runs takes
+    its archive along in its first transaction. ``mapped_values`` say what rows get instead of an
+    enum value that goes.
 
     Raises:
         LockNotAcquired: a lock was not free within the timeout; the message names its holder.
+        FenceLost: the migration lock was lost while the revision ran.
         Refused: something of others (a view, a foreign key) builds on what would go.
+        EffectUnknown: nothing shows whether a statement of an earlier try happened.
     """
     with _session(environment) as connection:
         _with_history(connection)
-        with connection.begin() as transaction, _locked(connection, revision):
-            if not _is_applied(connection, environment, revision):
+        with _locked(connection, revision, terminate_orphans) as held:
+            is_applied = _is_applied(connection, environment, revision)
+            connection.rollback()
+            if not is_applied:
                 return _moved(environment, revision, "downgrade", "already")
-            lost = _would_lose(connection, environment, revision)
-            evidence = LossEvidence(
-                environment=environment,
-                revision=revision,
-                losses=lost or (),
-                allow_data_loss=allow_data_loss,
-                is_known=lost is not None,
-            )
-            verdict = judge(evidence)
-            if verdict.verdict == "refused":
-                transaction.rollback()
-                refused = _moved(environment, revision, "downgrade", "refused")
-                update = {"losses": evidence.losses, "reasons": verdict.reasons}
-                return refused.model_copy(update=update)
-            if lost is None:
-                transaction.rollback()
-            else:
-                runner.move(
-                    connection,
-                    environments.find(environment).project,
-                    revision,
-                    "downgrade",
-                    _occasion(environment),
-                )
-        if lost is None:
-            _downgrade_that_commits(connection, environment, revision)
-        done = _found(connection, environment, revision, "downgrade")
+            keeper = Keeper(connection, environment, revision, effect, mapped_values or {})
+            place = _place(environment, revision, "downgrade")
+            followed = Statements(connection, held, place, at_commit=keeper.before_block)
+            keeper.copy(is_resumed=followed.is_resumed())
+            _run(connection, environment, revision, "downgrade", followed, keeper)
+            done = _found(connection, environment, revision, "downgrade")
+    _record_locks(environment, revision, "downgrade", followed, predicted_lock_ms or {})
     _logger.info("%s: rolled back %s", environment, revision)
     done = done or _moved(environment, revision, "downgrade", "done")
-    return done.model_copy(update={"losses": lost or ()})
-
-
-def _would_lose(connection: Connection, environment: str, revision: str) -> tuple[Loss, ...] | None:
-    """Try the downgrade out; None if it would commit, in which case the transaction is spent."""
-    before = drops.columns(connection)
-    trial = connection.begin_nested()
-    connection.execute(QUERIES["forbid_commit"])
-    try:
-        runner.move(
-            connection,
-            environments.find(environment).project,
-            revision,
-            "downgrade",
-            _occasion(environment),
-        )
-    except runner.CommitsByItself:
-        return None
-    except IntegrityError as error:
-        if not _is_commit(error):
-            raise
-        return None
-    after = drops.columns(connection)
-    trial.rollback()
-    return drops.count(connection, before, after)
-
-
-def _is_commit(error: IntegrityError) -> bool:
-    diagnosis = getattr(error.orig, "diag", None)
-    return getattr(diagnosis, "constraint_name", None) == "headway_may_not_commit"
-
-
-def _downgrade_that_commits(connection: Connection, environment: str, revision: str) -> None:
-    with _locked(connection, revision):
-        is_applied = _is_applied(connection, environment, revision)
-        connection.rollback()
-        if is_applied:
-            runner.move(
-                connection,
-                environments.find(environment).project,
-                revision,
-                "downgrade",
-                _occasion(environment),
-            )
+    return done.model_copy(update={"archived": keeper.archived})
 
 
 def _with_history(connection: Connection) -> Connection:
@@ -271,15 +231,14 @@ def _locked(
 
 def _is_applied(connection: Connection, environment: str, revision: str) -> bool:
     project = environments.find(environment).project
-    scripts, _ = read_scripts(project)
-    return revision in graph.with_ancestors(scripts, runner.current_heads(connection, project))
+    return revision in applied_revisions(connection, project)
 
 
 def _require_below(connection: Connection, environment: str, revision: str) -> None:
     # Under the lock: somebody may have rolled back since the plan was made.
     project = environments.find(environment).project
     scripts, _ = read_scripts(project)
-    applied = graph.with_ancestors(scripts, runner.current_heads(connection, project))
+    applied = applied_revisions(connection, project)
     missing = graph.with_ancestors(scripts, [revision]) - applied - {revision}
     if missing:
         reason = Reason(

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import InputError
-from tasks.migrations import conflicts, environments, merging, splices, stored
+from tasks.migrations import conflicts, environments, merging, splices, steps, stored
 from tasks.migrations.commutation import judge_merge
 from tasks.migrations.evidence import gather
 from tasks.migrations.plan import judge_plan
-from tests.database.projects import AlembicProject
+from tests.database.projects import AlembicProject, in_a_run
 from tests.database.revision_runs import planned, refusal, run_down, run_up
 
 
@@ -151,3 +151,11 @@ def test_a_rollback_goes_through_a_lost_file_with_the_stored_copy_if_asked(
     assert run_down(project, to="a1", use_stored=True) == ["c1", "b1"]
     assert project.heads("dev") == ["a1"]
     assert project.rows("dev", "SELECT * FROM t") == []
+
+
+def test_the_steps_of_a_run_apply_a_spliced_revision_once(project: AlembicProject) -> None:
+    spliced(project)
+    for outcome in ("done", "already"):
+        with in_a_run():
+            assert steps.apply_revision(environment="dev", revision="x1").outcome == outcome
+    assert project.rows("dev", "SELECT x FROM t") == []
