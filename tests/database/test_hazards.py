@@ -16,9 +16,11 @@ from tasks.migrations.hazards.context import gather
 from tasks.migrations.hazards.decide import decide
 from tasks.migrations.hazards.emitted import from_measured, render
 from tasks.migrations.hazards.find import find_hazards
+from tasks.migrations.hazards.judge import judge_hazards
 from tasks.migrations.hazards.model import Hazard, RevisionSql
 from tasks.migrations.hazards.reading import Context
 from tasks.migrations.hazards.registry import hazards
+from tasks.migrations.hazards.review import review
 from tasks.migrations.hazards.scripts import read_script
 from tasks.migrations.project import Project
 from tests.conftest import created_database
@@ -241,6 +243,28 @@ def test_what_the_sql_cannot_tell_is_decided_by_the_database(
     assert found.evidence
 
 
+def test_a_plan_is_reviewed_as_a_whole(connection: Connection, tmp_path: Path) -> None:
+    project = _project(
+        tmp_path,
+        """
+        def upgrade():
+            op.create_index("by_name", "big_t", ["name"])
+            op.drop_column("big_t", "note")
+        def downgrade():
+            op.drop_index("by_name")
+        """,
+    )
+    ask = {"measured": [], "approvals": ["index-not-concurrent@r1"], "actor": "ada"}
+    evidence = review(connection, project, "prod", ["r1"], **ask)  # type: ignore[arg-type]
+    verdict = judge_hazards(evidence)
+    assert (verdict.verdict, verdict.details["dismissed"]) == ("allowed", 1)  # no value in note
+    evidence = review(connection, project, "prod", ["r1"])
+    assert [r.code for r in judge_hazards(evidence).reasons] == ["index-not-concurrent"]
+    quick = [Seen("r1", "upgrade", "CREATE INDEX by_name ON big_t (name)", 3.0)]
+    evidence = review(connection, project, "prod", ["r1"], measured=quick, data="full")
+    assert judge_hazards(evidence).verdict == "allowed"
+
+
 def test_a_view_on_a_dropped_column_is_named_and_blocks(connection: Connection) -> None:
     connection.execute(text("CREATE VIEW names AS SELECT name FROM big_t"))
     plan = [revision("ALTER TABLE big_t DROP COLUMN name")]
@@ -260,19 +284,19 @@ def test_the_catalogue_knows_what_depends_on_a_table_and_its_columns(
     for statement in (
         "CREATE TABLE parts (id bigint REFERENCES others)",
         "CREATE MATERIALIZED VIEW copied AS SELECT * FROM others",
-        'CREATE TABLE "Odd Name" ("Some Column" text CHECK ("Some Column" IS NOT NULL))',
+        'CREATE TABLE "Odd:Name" ("Some Column" text CHECK ("Some Column" IS NOT NULL))',
         "CREATE TYPE mood AS ENUM ('ok', 'calm')",
     ):
         connection.execute(text(statement))
     plan = [
-        revision('DROP TABLE others; ALTER TABLE "Odd Name" DROP COLUMN "Some Column"'),
+        revision('DROP TABLE others; ALTER TABLE "Odd:Name" DROP COLUMN "Some Column"'),
     ]
     known = gather(connection, plan)
     assert {(d.kind, d.name) for d in known.dependents} == {
         ("foreign key", "parts.parts_id_fkey"),
         ("materialized view", "copied"),
     }
-    column = known.tables['"Odd Name"'].columns['"Some Column"']
+    column = known.tables['"Odd:Name"'].columns['"Some Column"']
     assert (column.is_proven_not_null, column.has_values) == (True, False)
     assert known.enums["mood"] == ("ok", "calm")
     assert known.tables["others"].primary_key == "others_pkey"
@@ -291,12 +315,18 @@ def test_in_a_database_without_tables_only_what_fails_anywhere_counts(
         assert not gather(fresh, [revision(script)]).is_fresh
 
 
-def test_an_enum_without_a_value_that_it_has_is_named(connection: Connection) -> None:
+def test_rows_with_an_enum_value_that_goes_are_counted(connection: Connection) -> None:
     connection.execute(text("CREATE TYPE mood AS ENUM ('ok', 'calm')"))
     plan = [revision("ALTER TYPE mood RENAME TO old; CREATE TYPE mood AS ENUM ('ok')")]
     found = find_hazards(plan, gather(connection, plan))
     (removed,) = (h for h in found if h.code == "enum-value-removed")
-    assert "calm will be missing" in removed.message
+    assert (removed.outcome, removed.evidence) == ("dismissed", "no row has a value that goes")
+
+    connection.execute(text("CREATE TABLE people AS SELECT 'calm'::mood AS mood"))
+    found = find_hazards(plan, gather(connection, plan))
+    (removed,) = (h for h in found if h.code == "enum-value-removed")
+    assert removed.outcome == "open"
+    assert "mood is made anew without calm (1 rows of people)" in removed.message
 
 
 def test_without_rows_in_the_copy_nothing_is_decided(connection: Connection) -> None:

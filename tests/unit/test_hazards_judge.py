@@ -62,6 +62,8 @@ SQL = "ALTER TABLE a\n ALTER b TYPE text;"
         ("set-not-null", Seen(SQL, 900, revision="r2"), "open"),
         ("set-not-null", Seen(SQL, 900, direction="downgrade"), "open"),
         ("ddl-with-backfill", Seen("SELECT 1", 900), "confirmed"),  # the whole revision counts
+        ("enum-value-removed", Seen(SQL, 900), "dismissed"),  # every row went through
+        ("enum-value-removed", Seen(SQL, sqlstate="22P02"), "confirmed"),
         ("drop-column", Seen(SQL, 1), "open"),  # however quick, the values are gone
     ],
 )

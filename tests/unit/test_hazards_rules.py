@@ -102,7 +102,7 @@ def test_an_unknown_code_is_answered_with_the_known_ones() -> None:
         ("row-security-changed", "ALTER TABLE a NO FORCE ROW LEVEL SECURITY"),
         ("privileges-changed", "ALTER TABLE a OWNER TO b"),
         ("privileges-changed", "REVOKE ALL ON SCHEMA app FROM public"),
-        ("enum-value-removed", "DELETE FROM pg_enum WHERE enumlabel = 'x'"),
+        ("enum-catalogue-changed", "ALTER TYPE mood DROP VALUE 'x'"),
         ("ddl-with-backfill", "UPDATE a SET b = 1 WHERE c; ALTER TABLE a ALTER b SET NOT NULL"),
         ("no-lock-timeout", "RESET x; SET LOCAL lock_timeout TO 0; DROP TABLE a"),
         ("delete-without-where", "DELETE FROM ONLY a USING b"),

@@ -5,20 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from tasks.database import load_queries
+from tasks.migrations.hazards import looks
 from tasks.migrations.hazards.model import RevisionSql
 from tasks.migrations.hazards.reading import Before, Column, Context, Dependent, Table, read
-from tasks.migrations.hazards.rules.drops import dropped_columns
 from tasks.migrations.hazards.sql import UnreadableSql, plain_name
 from tasks.migrations.hazards.statements import Statement
 
 QUERIES = load_queries(__package__)
 _SIMPLE = re.compile(r"[a-z_][a-z0-9_$]*")
-_LOOK_MS = 5_000
 
 
 def gather(
@@ -30,21 +27,25 @@ def gather(
 ) -> Context:
     """What the catalogue says of the tables, columns and types that the revisions name.
 
-    Whether a dropped column has values is looked up in its rows, for at most five seconds;
-    beyond that it stays unknown.
+    Whether a dropped column or enum value is in use is looked up in the rows, for at most five
+    seconds each; beyond that it stays unknown.
     """
     statements = tuple(_statements(revisions))
     names = sorted({name for statement in statements for name in statement.tables})
+    enums = {
+        plain_name(row.name): tuple(row.labels) for row in connection.execute(QUERIES["enums"])
+    }
+    uses = looks.uses_of_removed_labels(connection, statements, enums)
     return Context(
         is_known=True,
         is_fresh=bool(connection.scalar(QUERIES["is_fresh"], {"version_table": version_table})),
         is_lock_timeout_armed=is_lock_timeout_armed,
         server_major=int(connection.scalar(QUERIES["server_major"]) or 0),
-        tables=_tables(connection, names, dict(_has_values(connection, statements))),
+        tables=_tables(connection, names, dict(looks.columns_with_values(connection, statements))),
         dependents=tuple(_dependents(connection, names)),
-        enums={
-            plain_name(row.name): tuple(row.labels) for row in connection.execute(QUERIES["enums"])
-        },
+        enums=enums,
+        enum_uses=uses or (),
+        are_enum_uses_known=uses is not None,
     )
 
 
@@ -87,30 +88,6 @@ def _dependents(connection: Connection, names: Sequence[str]) -> Iterator[Depend
             kind=row.kind,
             name=plain_name(row.name),
         )
-
-
-def _has_values(
-    connection: Connection, statements: Sequence[Statement]
-) -> Iterator[tuple[tuple[str, str], bool]]:
-    for statement, column in dropped_columns(statements):
-        asked = {"table": statement.table, "column": column.strip('"')}
-        found = connection.execute(QUERIES["place_of_column"], asked).first()
-        has_values = _look(connection, found.place, found.column_name) if found else None
-        if statement.table and has_values is not None:
-            yield (statement.table, column), has_values
-
-
-def _look(connection: Connection, place: str, column: str) -> bool | None:
-    """True if a row has a value in the column; None if that took too long. Names are quoted."""
-    query = f"SELECT EXISTS (SELECT FROM {place} WHERE {column} IS NOT NULL)"  # noqa: S608
-    look = connection.begin_nested()
-    try:
-        connection.execute(QUERIES["look_at_most"], {"ms": str(_LOOK_MS)})
-        return bool(connection.scalar(sa.text(query.replace(":", r"\:"))))
-    except DBAPIError:
-        return None
-    finally:
-        look.rollback()  # and with it the timeout
 
 
 def _written(name: str) -> str:

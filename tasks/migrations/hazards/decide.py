@@ -36,11 +36,25 @@ def _decide(hazard: Hazard, measured: Sequence[Measured], budget: float, data: D
     if hazard.outcome != "open" or not hazard.needs_context or data == "none":
         return hazard
     decided_by = hazards.get(hazard.code).decided_by
+    if decided_by == "success":
+        return _by_success(hazard, measured, data)
     seen = _figures(hazard, measured, decided_by)
     if not seen or any(each.sqlstate for each in seen):  # a failure is quick, and says nothing
         return hazard
     outcome = _outcome(seen, budget, data, decided_by)
     return hazard.model_copy(update={"outcome": outcome, "evidence": _words(seen, budget)})
+
+
+def _by_success(hazard: Hazard, measured: Sequence[Measured], data: Data) -> Hazard:
+    seen = [m for m in measured if (m.revision, m.direction) == (hazard.revision, hazard.direction)]
+    failed = [each.sqlstate for each in seen if each.sqlstate]
+    if failed:
+        update = {"outcome": "confirmed", "evidence": f"rehearsed: it failed with {failed[0]}"}
+        return hazard.model_copy(update=update)
+    if data == "full" and any(_is_of(each, hazard) for each in seen):
+        worked = "rehearsed: it succeeded with every row there is"
+        return hazard.model_copy(update={"outcome": "dismissed", "evidence": worked})
+    return hazard
 
 
 def _figures(

@@ -56,13 +56,12 @@ def render(project: Project, revision: str, direction: Direction = "upgrade") ->
 
 
 def from_measured(revision: RevisionSql, measured: Iterable[Measured]) -> RevisionSql:
-    """The same revision with the statements that a rehearsal has seen it send."""
-    sent = (
-        statement
-        for each in measured
-        if (each.revision, each.direction) == (revision.revision, revision.direction)
-        for statement in split_sent(each.sql)
-    )
+    """The same revision with the statements that a rehearsal has seen it send (the first time)."""
+    first: dict[int, Measured] = {}
+    for each in measured:
+        if (each.revision, each.direction) == (revision.revision, revision.direction):
+            first.setdefault(each.position, each)
+    sent = (statement for each in first.values() for statement in split_sent(each.sql))
     return revision.model_copy(update={"statements": tuple(_seen(sent))})
 
 

@@ -84,6 +84,14 @@ FROM pg_attribute AS a
 WHERE a.attrelid = to_regclass(:table) AND a.attname = :column
     AND a.attnum > 0 AND NOT a.attisdropped;
 
+-- name: columns_of_enum
+-- The columns whose values are of an enum.
+SELECT a.attrelid::regclass::text AS place, quote_ident(a.attname) AS column_name
+FROM pg_attribute AS a
+JOIN pg_class AS c ON c.oid = a.attrelid
+WHERE a.atttypid = to_regtype(:enum) AND NOT a.attisdropped AND c.relkind IN ('r', 'm')
+ORDER BY place, column_name;
+
 -- name: look_at_most
 -- A look at rows ends after this time; the setting ends with the transaction.
 SELECT set_config('statement_timeout', :ms, true);

@@ -48,6 +48,15 @@ class Dependent(Frozen):
     name: str
 
 
+class EnumUse(Frozen):
+    """A value of an enum that goes, and how many rows of a table have it."""
+
+    enum: str
+    label: str
+    table: str
+    rows: int
+
+
 class Context(Frozen):
     """What the target's catalogue says; without it (``is_known`` false) nothing is assumed.
 
@@ -62,6 +71,8 @@ class Context(Frozen):
     tables: dict[str, Table] = Field(default_factory=dict)
     dependents: tuple[Dependent, ...] = ()
     enums: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    enum_uses: tuple[EnumUse, ...] = ()
+    are_enum_uses_known: bool = False
 
     def is_empty(self, table: str) -> bool:
         """True if the table is known to hold no rows."""

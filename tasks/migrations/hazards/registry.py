@@ -12,8 +12,9 @@ from tasks.migrations.hazards.statements import Statement
 from tasks.registry import Registry
 
 # What shows whether it is one: how long the statement takes, or the whole revision; whether it
-# rewrites or scans the table; whether the column has values.
-DecidedBy = Literal["time", "revision-time", "rewrite", "values"]
+# rewrites or scans the table; whether it succeeds with the rows there are; whether the column has
+# values.
+DecidedBy = Literal["time", "revision-time", "rewrite", "success", "values"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,42 +59,65 @@ def enum_value_position(reading: Reading) -> Iterator[Finding]:
 
 
 @hazard(
+    "enum-catalogue-changed",
+    "critical",
+    instead="make the type anew without the value, after every row that has it was moved",
+    unsafe="DELETE FROM pg_enum WHERE enumlabel = 'calm'",
+    safe="SELECT enumlabel FROM pg_enum",
+    is_about_rows=False,
+)
+def enum_catalogue_changed(reading: Reading) -> Iterator[Finding]:
+    """The catalogue is changed by hand, or by a statement that Postgres does not have."""
+    pattern = r"(?:delete from|update) (?:pg_catalog\.)?pg_enum\b"
+    for statement, _ in matching(reading.statements, pattern):
+        yield Finding("rows and indexes with the value are broken from then on", statement)
+    for statement, _ in matching(reading.statements, rf"alter type {NAME} drop value"):
+        yield Finding("Postgres cannot drop a value of an enum: it fails", statement)
+
+
+@hazard(
     "enum-value-removed",
     "critical",
     instead="leave the value unused; to remove it, first move every row that has it",
     unsafe="ALTER TYPE mood RENAME TO mood_old; CREATE TYPE mood AS ENUM ('ok'); "
     "ALTER TABLE people ALTER COLUMN mood TYPE mood USING mood::text::mood",
     safe="CREATE TYPE mood AS ENUM ('ok', 'calm')",
+    decided_by="success",
     is_about_rows=False,
 )
 def enum_value_removed(reading: Reading) -> Iterator[Finding]:
     """An enum is made anew with fewer values: rows with the others make it fail."""
-    for statement, _ in matching(
-        reading.statements, r"(?:delete from|update) (?:pg_catalog\.)?pg_enum\b"
-    ):
-        yield Finding("the catalogue is changed by hand: rows with the value break", statement)
-    for statement, _ in matching(reading.statements, rf"alter type {NAME} drop value"):
-        yield Finding("Postgres cannot drop a value of an enum", statement)
-    made = {
-        plain_name(found[1]): (statement, found[2])
-        for statement, found in matching(
-            reading.statements, rf"create type ({NAME}) as enum \( ?(.*?) ?\)$"
-        )
+    for name, kept, statement in remade_enums(reading.statements):
+        yield _removed(reading, name, kept, statement)
+
+
+def remade_enums(
+    statements: tuple[Statement, ...],
+) -> Iterator[tuple[str, set[str], Statement]]:
+    """The enums that are renamed and made anew, and the values that they then have."""
+    renamed = {
+        plain_name(found[1])
+        for _, found in matching(statements, rf"alter type ({NAME}) rename to {NAME}$")
     }
-    for _, found in matching(reading.statements, rf"alter type ({NAME}) rename to {NAME}$"):
-        name = plain_name(found[1])
-        if name in made:
-            statement, values = made[name]
-            yield from _missing(reading, name, values, statement)
+    created = rf"create type ({NAME}) as enum \( ?(.*?) ?\)$"
+    for statement, found in matching(statements, created):
+        if plain_name(found[1]) in renamed:
+            kept = {value.strip()[1:-1].replace("''", "'") for value in found[2].split(" , ")}
+            yield plain_name(found[1]), kept, statement
 
 
-def _missing(reading: Reading, name: str, values: str, statement: Statement) -> Iterator[Finding]:
+def _removed(reading: Reading, name: str, kept: set[str], statement: Statement) -> Finding:
     known = reading.context.enums.get(name)
-    kept = {value.strip().strip("'").replace("''", "'") for value in values.split(" , ")}
-    gone = None if known is None else [value for value in known if value not in kept]
-    listed = "values may be missing" if gone is None else f"{', '.join(gone)} will be missing"
-    yield Finding(
-        f"{name} is made anew, and {listed}: it fails while a row has one",
+    gone = [value for value in known or () if value not in kept]
+    used = {use.label: use for use in reading.context.enum_uses if use.enum == name}
+    listed = ", ".join(
+        f"{label} ({used[label].rows} rows of {used[label].table})" if label in used else label
+        for label in gone
+    )
+    is_looked_up = reading.context.are_enum_uses_known
+    is_free = known is not None and (not gone or (is_looked_up and not used))
+    return Finding(
+        f"{name} is made anew without {listed or 'some values'}: it fails while a row has one",
         statement,
-        dismissal="every value of the type is in the new one" if gone == [] else None,
+        dismissal="no row has a value that goes" if is_free else None,
     )
