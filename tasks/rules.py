@@ -11,6 +11,7 @@ _MODULES = (
     "tasks.migrations.hazards.judge",
     "tasks.migrations.commutation",
     "tasks.migrations.drift.judge",
+    "tasks.migrations.rehearsal.judge",
     "tasks.experiments.decision",
     "tasks.rollouts.decision",
 )

@@ -8,6 +8,13 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.migrations.plan import Direction
 
+TableName = tuple[str, str]
+"""Schema and table, as they are (not quoted)."""
+ColumnName = tuple[str, str, str]
+"""Schema, table and column."""
+EnumLabel = tuple[str, str, str]
+"""Schema and name of an enum type, and one of its values."""
+
 # Locks that make other sessions wait that only read or write rows, the strongest first.
 BLOCKING = ("AccessExclusiveLock", "ExclusiveLock", "ShareRowExclusiveLock", "ShareLock")
 STRENGTH = (
@@ -59,6 +66,8 @@ class MeasuredStatement(Frozen):
     rewrites: tuple[str, ...] = ()
     rows_scanned: dict[str, int] = {}
     rows_written: dict[str, int] = {}
+    all_locks: dict[str, tuple[str, ...]] = {}
+    truncated: tuple[str, ...] = ()
     sqlstate: str | None = None
 
     @property
@@ -81,21 +90,23 @@ class Failure(Frozen):
 
 
 class RevisionEffect(Frozen):
-    """What one revision took away or changed, so that it can be kept: names are quoted.
+    """What one revision took away or changed, so that it can be kept: names as they were before.
 
-    ``narrowed_columns`` maps columns to their old and new type; ``dml_tables`` are tables whose
-    rows it wrote.
+    ``narrowed_columns`` changed their type so that a value may not fit (``type_changes`` says from
+    what to what); ``dml_tables`` are tables whose rows it wrote, or emptied, or may have changed
+    through a foreign key.
     """
 
     revision: str
     direction: Direction
-    dropped_tables: tuple[str, ...] = ()
-    dropped_columns: tuple[str, ...] = ()
-    narrowed_columns: dict[str, tuple[str, str]] = {}
-    dml_tables: tuple[str, ...] = ()
-    truncated_tables: tuple[str, ...] = ()
-    removed_enum_values: dict[str, tuple[str, ...]] = {}
-    dropped_sequences: tuple[str, ...] = ()
+    dropped_tables: tuple[TableName, ...] = ()
+    dropped_columns: tuple[ColumnName, ...] = ()
+    narrowed_columns: tuple[ColumnName, ...] = ()
+    type_changes: dict[str, tuple[str, str]] = {}
+    dml_tables: tuple[TableName, ...] = ()
+    truncated_tables: tuple[TableName, ...] = ()
+    removed_enum_values: tuple[EnumLabel, ...] = ()
+    dropped_sequences: tuple[TableName, ...] = ()
     lock_times: tuple[LockTime, ...] = ()
     milliseconds: float = 0.0
 
@@ -170,3 +181,12 @@ class Rehearsal(Frozen):
     def round_trip(self, revision: str) -> RoundTrip | None:
         """How the revision came back, if it was tried."""
         return next((each for each in self.round_trips if each.revision == revision), None)
+
+    def is_lossless(self, revision: str) -> bool | None:
+        """True if every row came back; None if nobody can say so: not tried, or not with all."""
+        trip = self.round_trip(revision)
+        if trip is None or trip.lost is None or trip.schema_differences is None:
+            return None
+        if not trip.is_lossless:
+            return False
+        return True if self.data == "full" else None

@@ -1,0 +1,209 @@
+"""Measure what each statement of a revision does: time, locks, rewrites, rows read and written.
+
+The measuring itself asks the catalogue on the same connection, past SQLAlchemy, so it sees what the
+transaction did and is itself neither traced nor counted.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from tasks.database import load_queries
+from tasks.migrations.plan import Direction
+from tasks.migrations.rehearsal.locks import LockClock, Watch
+from tasks.migrations.rehearsal.model import STRENGTH, LockTime, MeasuredStatement
+
+QUERIES = load_queries(__package__)
+_OURS = re.compile(r"\bheadway(?:_archive)?\.|\bpg_catalog\.pg_|\bset_config\b|pg_advisory_")
+_TRUNCATES = re.compile(r"\btruncate\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    name: str
+    file: int | None
+    scanned: int
+    written: int
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    tables: Mapping[int, _Table]
+    locks: frozenset[tuple[int, str]]
+
+
+class Trace:
+    """The statements of one revision in one direction, while it runs."""
+
+    def __init__(
+        self, connection: Connection, revision: str, direction: Direction, version_table: str
+    ) -> None:
+        self.statements: list[MeasuredStatement] = []
+        self.milliseconds = 0.0
+        self._connection, self._version_table = connection, version_table
+        self._revision, self.direction = revision, direction
+        self._driver: Any = connection.connection.driver_connection
+        self._clock = LockClock()
+        self._before: _State | None = None
+        self._watch: Watch | None = None
+        self._names: dict[int, str] = {}
+        self._started = 0.0
+
+    @property
+    def lock_times(self) -> tuple[LockTime, ...]:
+        """How long each lock that others wait for was held."""
+        return self._clock.times(self._names)
+
+    def before(self, *_: Any) -> None:
+        """A statement is about to be sent."""
+        with self._clock.stopped():
+            self._before = self._look()
+            if self._driver.autocommit:
+                self._watch = Watch(self._connection.engine, self._driver.info.backend_pid)
+        self._started = self._clock.now()
+
+    def after(self, _connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        """A statement has been answered."""
+        took = self._clock.now() - self._started
+        with self._clock.stopped():
+            watched = self._watch.stop() if self._watch else frozenset()
+            self._watch = None
+            before, after = self._before, self._look()
+            if before is None:
+                return
+            new = (after.locks - before.locks) | watched
+            self._clock.took(new, self._started)
+            if watched:
+                self._clock.let_go()
+            if self._is_revisions_own(statement):
+                self._report(statement, took, before, after, new)
+
+    def failed(self, context: Any) -> None:
+        """A statement has failed: what it did cannot be asked any more."""
+        if self._watch:
+            self._watch.stop()
+            self._watch = None
+        self.statements.append(
+            MeasuredStatement(
+                revision=self._revision,
+                direction=self.direction,
+                position=len(self.statements) + 1,
+                sql=context.statement or "",
+                milliseconds=(self._clock.now() - self._started) * 1000,
+                sqlstate=getattr(context.original_exception, "sqlstate", None),
+            )
+        )
+
+    def ended(self, *_: Any) -> None:
+        """The transaction is about to end, and with it its locks."""
+        self._clock.let_go()
+
+    def _report(
+        self,
+        statement: str,
+        took: float,
+        before: _State,
+        after: _State,
+        new: frozenset[tuple[int, str]],
+    ) -> None:
+        rewritten = tuple(sorted(_rewritten(before, after)))
+        is_truncate = bool(_TRUNCATES.search(statement))
+        self.statements.append(
+            MeasuredStatement(
+                revision=self._revision,
+                direction=self.direction,
+                position=len(self.statements) + 1,
+                sql=statement,
+                milliseconds=took * 1000,
+                locks=self._strongest(new),
+                all_locks=self._all(new),
+                rewrites=() if is_truncate else rewritten,
+                truncated=rewritten if is_truncate else (),
+                rows_scanned=_grown(before, after, "scanned"),
+                rows_written=_grown(before, after, "written"),
+            )
+        )
+
+    def _is_revisions_own(self, statement: str) -> bool:
+        return self._version_table not in statement and not _OURS.search(statement)
+
+    def _strongest(self, locks: frozenset[tuple[int, str]]) -> dict[str, str]:
+        return {name: modes[-1] for name, modes in self._all(locks).items()}
+
+    def _all(self, locks: frozenset[tuple[int, str]]) -> dict[str, tuple[str, ...]]:
+        found: dict[str, list[str]] = {}
+        for oid, mode in locks:
+            if oid in self._names:
+                found.setdefault(self._names[oid], []).append(mode)
+        return {name: tuple(sorted(found[name], key=STRENGTH.index)) for name in sorted(found)}
+
+    def _look(self) -> _State:
+        is_autocommit = self._driver.autocommit
+        if is_autocommit:
+            self._ask("flush_statistics")
+        rows = self._ask("surroundings", version_table=self._version_table)
+        counted = (
+            {oid: (read, written) for oid, read, written in self._ask("counted")}
+            if is_autocommit
+            else {row[0]: (row[3], row[4]) for row in rows}
+        )
+        self._names.update({row[0]: row[1] for row in rows})
+        tables = {row[0]: _Table(row[1], row[2], *counted.get(row[0], (0, 0))) for row in rows}
+        locks = frozenset((oid, mode) for oid, mode in self._ask("own_locks"))
+        return _State(tables, frozenset(each for each in locks if each[0] in self._names))
+
+    def _ask(self, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        query = str(QUERIES[name].compile(dialect=self._connection.dialect))
+        return list(self._driver.execute(query, parameters).fetchall())
+
+
+@contextmanager
+def measuring(
+    connection: Connection,
+    revision: str,
+    direction: Direction,
+    *,
+    version_table: str = "alembic_version",
+) -> Iterator[Trace]:
+    """Trace what is executed on the connection; statements of Alembic and Headway are left out."""
+    trace = Trace(connection, revision, direction, version_table)
+    handlers = {
+        "before_cursor_execute": trace.before,
+        "after_cursor_execute": trace.after,
+        "commit": trace.ended,
+        "rollback": trace.ended,
+    }
+    for name, handler in handlers.items():
+        sa.event.listen(connection, name, handler)
+    sa.event.listen(connection.engine, "handle_error", trace.failed)
+    started = time.perf_counter()
+    try:
+        yield trace
+    finally:
+        trace.milliseconds = (time.perf_counter() - started) * 1000
+        for name, handler in handlers.items():
+            sa.event.remove(connection, name, handler)
+        sa.event.remove(connection.engine, "handle_error", trace.failed)
+
+
+def _rewritten(before: _State, after: _State) -> Iterator[str]:
+    for oid, table in after.tables.items():
+        known = before.tables.get(oid)
+        if known is not None and known.file is not None and known.file != table.file:
+            yield table.name
+
+
+def _grown(before: _State, after: _State, count: str) -> dict[str, int]:
+    grown = {
+        table.name: getattr(table, count) - getattr(before.tables.get(oid), count, 0)
+        for oid, table in after.tables.items()
+    }
+    return {name: more for name, more in sorted(grown.items()) if more > 0}

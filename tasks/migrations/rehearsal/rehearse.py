@@ -1,0 +1,229 @@
+"""Run a plan's revisions there and back on copies of their target, and compare what comes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import make_url
+
+from tasks.migrations import environments, runner
+from tasks.migrations.copying import Copied, copy_database
+from tasks.migrations.environments import Target
+from tasks.migrations.plan import Direction
+from tasks.migrations.project import Project
+from tasks.migrations.rehearsal.model import Rehearsal, RevisionEffect
+from tasks.migrations.rehearsal.passes import Move, Pass, run_pass
+from tasks.migrations.rehearsal.round_trips import round_trips, varying
+from tasks.migrations.revisions import read_scripts
+from tasks.migrations.scratch import scratch_database
+
+# A downgrade that keeps rows has to know what will be gone.
+Downgrade = Callable[[Connection, Project, str, RevisionEffect], None]
+
+
+def plain_upgrade(connection: Connection, project: Project, revision: str) -> None:
+    """Apply a revision as the runner does."""
+    runner.move(connection, project, revision, "upgrade")
+
+
+def plain_downgrade(connection: Connection, project: Project, revision: str) -> None:
+    """Undo a revision as the runner does; what it takes away is gone."""
+    runner.move(connection, project, revision, "downgrade")
+
+
+def rehearse(
+    target: Target,
+    revisions: Sequence[str],
+    direction: Direction = "upgrade",
+    *,
+    upgrade: Move = plain_upgrade,
+    downgrade: Downgrade | None = None,
+) -> Rehearsal:
+    """Try the revisions, in the order given, on copies of the target; that is only read.
+
+    They run once to be measured, once more on another copy to see whether the same comes of them,
+    and back (and forth again) with ``upgrade`` and ``downgrade``, which may keep what the plain
+    ones lose. A statement that fails is a finding, not an error.
+
+    Raises:
+        Refused: no copy can be made; the reasons say what is missing.
+        ConfigurationError: a mask does not fit.
+        CopyFailed: the target cannot be read, or not be made anew.
+    """
+    started = time.monotonic()
+    plan = _Plan(target.project, tuple(revisions), direction, upgrade, downgrade)
+    with _copied(target, target.rehearsal.data) as (pristine, copied):
+        name = make_url(pristine).database
+        with scratch_database(_server(target), template=name) as clone:
+            found = _on_copies(plan, pristine, clone)
+    return Rehearsal(
+        **_circumstances(target, plan, target.rehearsal.data, copied),
+        **found,
+        seconds=time.monotonic() - started,
+    )
+
+
+def find_effects(target: Target, revisions: Sequence[str], direction: Direction) -> Rehearsal:
+    """Only what the revisions do, measured on a copy without rows: a matter of a second.
+
+    Rows that triggers would change are not seen, because none fires.
+
+    Raises:
+        Refused, CopyFailed: as ``rehearse``.
+    """
+    started = time.monotonic()
+    plan = _Plan(target.project, tuple(revisions), direction)
+    with _copied(target, "none") as (url, copied), _session(url) as connection:
+        once = plan.plain(connection, direction)
+    return Rehearsal(
+        **_circumstances(target, plan, "none", copied),
+        **_measured(once),
+        failure=once.failure,
+        seconds=time.monotonic() - started,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    project: Project
+    revisions: tuple[str, ...]
+    direction: Direction
+    upgrade: Move = plain_upgrade
+    downgrade: Downgrade | None = None
+
+    @property
+    def reversed(self) -> tuple[str, ...]:
+        return tuple(reversed(self.revisions))
+
+    def plain(self, connection: Connection, direction: Direction) -> Pass:
+        """Go one way as the revisions themselves do."""
+        revisions = self.revisions if direction == self.direction else self.reversed
+        move = plain_upgrade if direction == "upgrade" else plain_downgrade
+        return run_pass(connection, self.project, revisions, direction, move)
+
+    def up(self, connection: Connection, revisions: Sequence[str], name: str) -> Pass:
+        """Go up the given way."""
+        return run_pass(connection, self.project, revisions, "upgrade", self.upgrade, name)
+
+    def down(self, connection: Connection, revisions: Sequence[str], known: Pass | None) -> Pass:
+        """Go down the given way; what is taken away is known from a plain downgrade."""
+        downgrade, move = self.downgrade, plain_downgrade
+        if downgrade is None or known is None:
+            return run_pass(connection, self.project, revisions, "downgrade", move)
+        effects = {each.revision: each for each in known.effects}
+
+        def keeping(tx: Connection, project: Project, revision: str) -> None:
+            if revision not in effects:  # the plain one failed there: so does this
+                plain_downgrade(tx, project, revision)
+            else:
+                downgrade(tx, project, revision, effects[revision])
+
+        return run_pass(connection, self.project, revisions, "downgrade", keeping)
+
+
+def _on_copies(plan: _Plan, pristine: str, clone: str) -> dict[str, Any]:
+    with _session(pristine) as connection:
+        plain = plan.plain(connection, plan.direction)
+        if plain.failure:
+            return {**_measured(plain), "failure": plain.failure}
+        is_kept = plan.direction == "upgrade" and plan.downgrade is not None
+        back = plan.plain(connection, "downgrade") if is_kept else None
+    with _session(clone) as connection:
+        if plan.direction == "upgrade":
+            return _up_down_up(plan, connection, plain, back)
+        return _down_up(plan, connection, plain)
+
+
+def _up_down_up(
+    plan: _Plan, connection: Connection, plain: Pass, back: Pass | None
+) -> dict[str, Any]:
+    there = plan.up(connection, plan.revisions, "upgrade of another copy")
+    vary = varying(plain, there)
+    if there.failure:
+        return {**_measured(plain), "failure": there.failure, "nondeterministic": vary}
+    home = plan.down(connection, plan.reversed, back)
+    again = plan.up(connection, [r for r in plan.revisions if r in home.done], "second upgrade")
+    scripts = {script.revision: script for script in read_scripts(plan.project)[0]}
+    return {
+        **_measured(_as_held(plain, there), back or home),
+        "round_trips": round_trips(plan.revisions, scripts, there, home, again, vary),
+        "nondeterministic": vary,
+        "failure": home.failure or again.failure,
+    }
+
+
+def _down_up(plan: _Plan, connection: Connection, plain: Pass) -> dict[str, Any]:
+    there = plan.down(connection, plan.revisions, plain)
+    done = [revision for revision in plan.reversed if revision in there.done]
+    home = plan.up(connection, done, "upgrade after it")
+    scripts = {script.revision: script for script in read_scripts(plan.project)[0]}
+    return {
+        **_measured(_as_held(plain, there), home),
+        "round_trips": round_trips(plan.revisions, scripts, there, home, None, ()),
+        "failure": there.failure or home.failure,
+    }
+
+
+def _as_held(plain: Pass, real: Pass) -> Pass:
+    """The effects of the plain way, with the locks as they are held when rows are kept too."""
+    held = {each.revision: each.lock_times for each in real.effects}
+    plain.effects = [
+        each.model_copy(update={"lock_times": held.get(each.revision, each.lock_times)})
+        for each in plain.effects
+    ]
+    return plain
+
+
+def _measured(*passes: Pass) -> dict[str, Any]:
+    return {
+        "statements": tuple(each for one in passes for each in one.statements),
+        "effects": tuple(each for one in passes for each in one.effects),
+        "before_hash": passes[0].stages[0].fingerprint.hash,
+        "after_hash": None if passes[0].failure else passes[0].stages[-1].fingerprint.hash,
+    }
+
+
+def _circumstances(
+    target: Target, plan: _Plan, data: Literal["full", "sample", "none"], copied: Copied
+) -> dict[str, Any]:
+    return {
+        "environment": target.name,
+        "direction": plan.direction,
+        "revisions": plan.revisions,
+        "data": data,
+        "sample_rows": target.rehearsal.sample_rows if data == "sample" else 0,
+        "row_counts": copied.rows,
+        "notes": copied.notes,
+    }
+
+
+@contextmanager
+def _copied(
+    target: Target, data: Literal["full", "sample", "none"]
+) -> Iterator[tuple[str, Copied]]:
+    options, project = target.rehearsal, target.project
+    with scratch_database(_server(target)) as url:
+        copied = copy_database(
+            target.url,
+            url,
+            data=data,
+            sample_rows=options.sample_rows,
+            masks=options.masks,
+            version_table=(project.version_table_schema, project.version_table),
+        )
+        yield url, copied
+
+
+def _server(target: Target) -> str:
+    return target.rehearsal.url or target.url
+
+
+@contextmanager
+def _session(url: str) -> Iterator[Connection]:
+    with environments.engine(url, "headway-rehearsal").connect() as connection:
+        yield connection
