@@ -40,14 +40,15 @@ def move(
     occasion: Occasion | None = None,
     *,
     followed: Statements | None = None,
-    before_commit: Callable[[], None] | None = None,
+    before: Callable[[], None] = lambda: None,
+    before_commit: Callable[[], None] = lambda: None,
 ) -> None:
     """Apply or undo exactly this revision, with its history row if there is an occasion.
 
     In the caller's transaction if the connection is in one, else in one of its own, which
     commits. The caller has checked that the database is where the revision starts. ``followed``
-    journals the statements and makes sure of the migration lock; ``before_commit`` is called in
-    the transaction of the history row, when all statements of the revision are done.
+    journals the statements and makes sure of the migration lock; ``before`` is called in the
+    transaction of the first statement, ``before_commit`` in that of the history row.
 
     Raises:
         CommitsByItself: it has an autocommit block, and the connection is in a transaction.
@@ -64,6 +65,8 @@ def move(
             context.autocommit_block = _refuse_to_commit
         if direction == "upgrade" and late.is_late(scripts, revision, heads):
             late_ones.append(revision)
+        if followed is not None:
+            _follow(context, step, followed, before)
         return [step]
 
     def record(
@@ -74,8 +77,7 @@ def move(
     ) -> None:
         for each in late_ones:
             late.leave_no_head(ctx, project, each)
-        if before_commit is not None:
-            before_commit()
+        before_commit()
         if occasion is not None:
             history.record(ctx, step, occasion, recorded)
             invalid_indexes.require_valid(ctx, step)
@@ -106,11 +108,14 @@ def _step(scripts: ScriptDirectory, revision: str, direction: Direction) -> Migr
     return MigrationStep.downgrade_from_script(scripts.revision_map, script)
 
 
-def _follow(context: Any, step: MigrationStep, followed: Statements) -> None:
+def _follow(
+    context: Any, step: MigrationStep, followed: Statements, before: Callable[[], None]
+) -> None:
     change, open_block = step.migration_fn, context.autocommit_block
 
     @wraps(change)
     def change_followed(**options: Any) -> None:
+        before()
         with followed.following():
             change(**options)
 

@@ -41,8 +41,16 @@ class Place:
 class Statements:
     """The statements of one revision on one connection."""
 
-    def __init__(self, connection: Connection, held: Fence, place: Place) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        held: Fence,
+        place: Place,
+        *,
+        at_commit: Callable[[], None] | None = None,
+    ) -> None:
         self._connection, self._fence, self._place = connection, held, place
+        self._at_commit = at_commit
         self.locks = Stopwatch()
         self._known: list[Row[Any]] = []
         self._next = 0
@@ -52,8 +60,7 @@ class Statements:
     @contextmanager
     def following(self) -> Iterator[None]:
         """Everything that the connection sends inside is the revision's."""
-        asked = {"revision": self._place.revision, "direction": self._place.direction}
-        self._known = list(self._connection.execute(QUERIES["known_statements"], asked))
+        self._known = self._read_known()
         engine = self._connection.engine
         listeners: dict[str, Callable[..., Any]] = {
             "do_execute": self._on_one,
@@ -70,6 +77,18 @@ class Statements:
         self._require_end()
         self.look()
 
+    def is_resumed(self) -> bool:
+        """True if an earlier try has committed a part of the revision."""
+        return any(row.state == "done" for row in self._read_known())
+
+    def _read_known(self) -> list[Row[Any]]:
+        asked = {"revision": self._place.revision, "direction": self._place.direction}
+        is_callers = self._connection.in_transaction()
+        found = list(self._connection.execute(QUERIES["known_statements"], asked))
+        if not is_callers:
+            self._connection.rollback()
+        return found
+
     def look(self) -> None:
         """Make sure of the migration lock, and see which locks are held; FenceLost if it is not."""
         with self._ours():
@@ -81,6 +100,8 @@ class Statements:
             commit = statement_kinds.hash_of("COMMIT")
             if self._take(commit, "COMMIT") is not None:
                 return
+            if self._at_commit is not None:
+                self._at_commit()
             for position, digest, statement in self._unwritten:
                 self._write(position, digest, statement, "done")
             self._unwritten.clear()

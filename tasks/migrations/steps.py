@@ -14,7 +14,7 @@ from tasks.database import control_engine, load_queries
 from tasks.decisions import Verdict, decide
 from tasks.errors import Reason, Refused
 from tasks.ledger import current_run, effect, step, step_logger
-from tasks.migrations import check, environments, moves
+from tasks.migrations import check, environments, moves, trial
 from tasks.migrations.check import SchemaCheck
 from tasks.migrations.evidence import gather
 from tasks.migrations.losses import LossEvidence, judge_losses
@@ -115,7 +115,7 @@ def roll_back_revision(
     return effect(
         "downgrade",
         {"environment": environment, "revision": revision},
-        act=lambda: moves.downgrade(environment, revision, allow_data_loss, _decide_losses),
+        act=lambda: trial.downgrade(environment, revision, allow_data_loss, _decide_losses),
         probe=lambda: _find_rolled_back(tx, environment, revision),
         returns=Moved,
     )
