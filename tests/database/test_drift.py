@@ -9,8 +9,9 @@ import pytest
 
 from tasks.bootstrap import bootstrap
 from tasks.decisions import Verdict
+from tasks.errors import Refused
 from tasks.migrations import environments, runner
-from tasks.migrations.drift import evidence, rebuild
+from tasks.migrations.drift import evidence, rebuild, resolve
 from tasks.migrations.drift.expected import expect, record, recorded
 from tasks.migrations.drift.judge import DriftEvidence, judge_drift
 from tests.database.projects import AlembicProject, alembic_project
@@ -100,6 +101,8 @@ def test_a_stamped_database_is_told_where_it_really_is(project: AlembicProject) 
         "stamped-not-applied: the version table of 'dev' says r2, but the schema is that of base: "
     )
     assert "Stamp it back (alembic stamp base) and migrate" in message
+    with pytest.raises(Refused, match="stamped-not-applied"):
+        resolve.revert("dev")
 
 
 def test_a_database_stamped_ahead_is_told_which_revision_it_has(project: AlembicProject) -> None:
@@ -114,7 +117,8 @@ def test_newer_revisions_on_disk_are_no_drift(project: AlembicProject) -> None:
     migrate("r1", "r2", is_recorded=True)
     project.revision("r3", "r2", ["ALTER TABLE item ADD colour text"])
     assert verdict().verdict == "none"
-    project.execute("dev", "DELETE FROM headway.schema_fingerprint")
+    older = "UPDATE headway.schema_fingerprint SET document = document - 'format'"
+    project.execute("dev", older)
     found = look()
     assert found.origin == "rebuilt"
     assert judge_drift(found).verdict == "none"

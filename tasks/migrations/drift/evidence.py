@@ -47,7 +47,7 @@ def _compared(connection: Connection, target: Target, actual: Fingerprint) -> Dr
         problem=expected.problem,
         differences=open_ones,
         accepted=agreed,
-        stands_at=_stands_at(target, expected, open_ones, actual),
+        stands_at=stands_at(target, expected, open_ones, actual),
         fingerprint_hash=actual.hash,
     )
 
@@ -61,10 +61,13 @@ def differences(expected: Expected, actual: Fingerprint) -> tuple[Difference, ..
     return compare(expected.fingerprint, actual)
 
 
-def _stands_at(
+def stands_at(
     target: Target, expected: Expected, found: tuple[Difference, ...], actual: Fingerprint
 ) -> tuple[str, ...] | None:
-    """Only where nothing was recorded: what was recorded had been there."""
+    """The heads at which the schema really is, if it was only stamped to be elsewhere.
+
+    Looked for where nothing was recorded: what was recorded had been there.
+    """
     is_drift = any(not each.is_information for each in found)
     if expected.origin != "rebuilt" or not is_drift:
         return None

@@ -14,7 +14,7 @@ from tasks.migrations.drift import accepted
 from tasks.migrations.drift.judge import Origin
 from tasks.migrations.drift.rebuild import CannotRebuild, rebuild
 from tasks.migrations.environments import Target
-from tasks.migrations.fingerprint.model import Fingerprint
+from tasks.migrations.fingerprint.model import FORMAT, Fingerprint
 
 QUERIES = load_queries(__package__)
 
@@ -48,12 +48,17 @@ def expect(connection: Connection, target: Target) -> Expected:
 
 
 def recorded(connection: Connection, heads: Sequence[str]) -> Fingerprint | None:
-    """The newest fingerprint that was recorded at these heads; None if there is none."""
+    """The newest fingerprint that was recorded at these heads; None if there is none of use.
+
+    One that an older release recorded, which read other attributes, is of no use.
+    """
     if not connection.scalar(QUERIES["tables_exist"]):
         return None
     asked = {"heads": sorted(heads)}
     row = connection.execute(QUERIES["newest_fingerprint"], asked).one_or_none()
-    return Fingerprint.model_validate(row.document) if row is not None else None
+    if row is None or row.document.get("format") != FORMAT:
+        return None
+    return Fingerprint.model_validate(row.document)
 
 
 def record(

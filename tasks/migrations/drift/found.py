@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 from tasks.bootstrap import bootstrap
 from tasks.errors import Reason, Refused
 from tasks.migrations import environments, session
-from tasks.migrations.drift import accepted, rebuild
+from tasks.migrations.drift import accepted, evidence, rebuild
 from tasks.migrations.drift.expected import Expected, expect
+from tasks.migrations.drift.judge import DriftEvidence, judge_drift
 from tasks.migrations.environments import Target
 from tasks.migrations.fingerprint import compare
 from tasks.migrations.fingerprint.model import Difference, Fingerprint
@@ -65,7 +66,29 @@ def _find(connection: Connection, target: Target, what: str) -> Drift:
     found = unaccepted(promised, actual, agreed)
     if not found:
         raise Refused(what, [Reason("no-drift", f"{target.name!r} has no drift")])
+    _refuse_stamped(target, expected, found, actual, what)
     return Drift(target, expected.heads, promised, actual, agreed, found)
+
+
+def _refuse_stamped(
+    target: Target,
+    expected: Expected,
+    found: tuple[Difference, ...],
+    actual: Fingerprint,
+    what: str,
+) -> None:
+    """What was never applied is no drift that somebody made by hand."""
+    really = evidence.stands_at(target, expected, found, actual)
+    if really is None:
+        return
+    seen = DriftEvidence(
+        environment=target.name,
+        heads=expected.heads,
+        origin=expected.origin,
+        differences=found,
+        stands_at=really,
+    )
+    raise Refused(what, judge_drift(seen).reasons)
 
 
 def _promised(expected: Expected, actual: Fingerprint, target: Target, what: str) -> Fingerprint:

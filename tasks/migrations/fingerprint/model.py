@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+FORMAT = 1
 Attributes = dict[str, Any]
 Change = Literal["added", "removed", "changed"]
 
@@ -28,12 +29,14 @@ _SHOWN = 160
 class Fingerprint(BaseModel):
     """Every object of a schema with its attributes, by a key such as `column public.parent.qty`.
 
+    ``format`` changes with what is read: fingerprints of two formats say nothing about each other.
     Names that Postgres chose are in no key, and are not compared. ``of`` is the key of the object
     that another is part of. An attribute that is not there is None.
     """
 
     model_config = ConfigDict(frozen=True)
 
+    format: int = FORMAT
     server_major: int
     objects: dict[str, Attributes]
 
