@@ -18,6 +18,7 @@ from tasks.migrations.archive.rows import (
     GONE,
     SHOWN_KEYS,
     is_missing,
+    key_order,
     shown_key,
     source_of,
     value_of,
@@ -25,6 +26,7 @@ from tasks.migrations.archive.rows import (
 from tasks.migrations.archive.sql import QUERIES, literal, quoted, run
 
 _NOT_YET = "55P04"
+_LOOKED_AT = 1000  # of rows that failed, to show the first few keys
 
 
 class NotYet(HeadwayError):
@@ -220,12 +222,15 @@ def _told(
 
 def keys_of(connection: Connection, insertion: Insertion, rows: Iterable[str]) -> tuple[str, ...]:
     """Keys of the first few of some rows of an archive."""
-    shown = list(rows)[:SHOWN_KEYS]
-    if not shown:
+    looked_at = list(rows)[:_LOOKED_AT]
+    if not looked_at:
         return ()
-    key = shown_key(insertion.piece, "a")
-    source = _plain(insertion.entry)
-    query = f"SELECT {key} FROM {source} WHERE a.headway_row IN ({places(shown)})"
+    piece = insertion.piece
+    query = (
+        f"SELECT {shown_key(piece, 'a')} FROM {_plain(insertion.entry)} "
+        f"WHERE a.headway_row IN ({places(looked_at)}) "
+        f"ORDER BY {key_order(piece, 'a')} LIMIT {SHOWN_KEYS}"
+    )
     return tuple(run(connection, query).scalars())
 
 

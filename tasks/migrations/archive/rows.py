@@ -126,6 +126,11 @@ def shown_key(piece: Piece, alias: str) -> str:
     return f"concat_ws(', ', {', '.join(f'{alias}.{quoted(name)}::text' for name in names)})"
 
 
+def key_order(piece: Piece, alias: str) -> str:
+    """An order by the key, as the key itself is ordered."""
+    return ", ".join(f"{alias}.{quoted(name)}" for name in piece.key) or "1"
+
+
 def any_of(conditions: Iterable[str]) -> str:
     """True where one of the conditions is."""
     return "(" + (" OR ".join(conditions) or "false") + ")"

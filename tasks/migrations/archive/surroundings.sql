@@ -24,7 +24,7 @@ WITH relation AS (
      AND (r.is_whole OR d.refobjsubid = ANY (r.columns))
 ), index AS (
     SELECT i.indexrelid AS oid, i.indexrelid::regclass::text AS name, r.name AS table_name,
-           pg_get_indexdef(i.indexrelid) AS definition
+           regexp_replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON ') AS definition
     FROM relation AS r
     JOIN pg_index AS i ON i.indrelid = r.oid AND i.indisvalid
     JOIN pg_class AS c ON c.oid = i.indexrelid AND NOT c.relispartition
@@ -127,7 +127,7 @@ WITH relation AS (
     SELECT 4, 'index', i.name, i.definition,
            format('to_regclass(%1$L) IS NOT NULL OR EXISTS (SELECT FROM pg_index '
                   'WHERE indrelid = to_regclass(%2$L) AND regexp_replace('
-                  'pg_get_indexdef(indexrelid), '' INDEX .*? ON '', '' INDEX ON '') = %3$L)',
+                  'pg_get_indexdef(indexrelid), '' INDEX .*? ON (ONLY )?'', '' INDEX ON '') = %3$L)',
                   i.name, i.table_name,
                   regexp_replace(i.definition, ' INDEX .*? ON ', ' INDEX ON ')), 0
     FROM index AS i

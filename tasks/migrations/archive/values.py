@@ -18,7 +18,7 @@ from tasks.migrations.archive.inserting import (
     try_each,
 )
 from tasks.migrations.archive.model import RestoredPart, Sample
-from tasks.migrations.archive.pieces import Column
+from tasks.migrations.archive.pieces import Column, Piece
 from tasks.migrations.archive.quiet import quiet
 from tasks.migrations.archive.rows import (
     GONE,
@@ -26,6 +26,7 @@ from tasks.migrations.archive.rows import (
     any_of,
     is_missing,
     joined,
+    key_order,
     shown_key,
     source_of,
     target_of,
@@ -228,11 +229,11 @@ def _in_between(
         return {}
     there = "" if piece.kind == "column" else f" AND NOT a.{quoted(GONE)}"
     deleted = f"FROM {update.source} WHERE {is_missing(piece)}{there}"
-    found = {"deleted": _count(connection, shown_key(piece, "a"), deleted)}
+    found = {"deleted": _count(connection, piece, "a", deleted)}
     if piece.kind == "column":
         known = f"SELECT FROM {update.source} WHERE {joined(piece)}"
         added = f"FROM {target_of(piece)} AS t WHERE NOT EXISTS ({known})"
-        found["added"] = _count(connection, shown_key(piece, "t"), added)
+        found["added"] = _count(connection, piece, "t", added)
     return found
 
 
@@ -249,12 +250,13 @@ def _sample(
         f"FROM {update.source} JOIN {target_of(piece)} AS t ON {joined(piece)} "
         f"WHERE {condition}{gone}"
     )
-    return _count(connection, shown_key(piece, "a"), matched)
+    return _count(connection, piece, "a", matched)
 
 
-def _count(connection: Connection, key: str, rows: str) -> Sample:
+def _count(connection: Connection, piece: Piece, alias: str, rows: str) -> Sample:
     count = int(run(connection, f"SELECT count(*) {rows}").scalar_one())
     if not count:
         return Sample()
-    keys = run(connection, f"SELECT {key} {rows} ORDER BY 1 LIMIT {SHOWN_KEYS}").scalars()
+    shown, order = shown_key(piece, alias), key_order(piece, alias)
+    keys = run(connection, f"SELECT {shown} {rows} ORDER BY {order} LIMIT {SHOWN_KEYS}").scalars()
     return Sample(count=count, keys=tuple(keys))
