@@ -100,7 +100,7 @@ def _chosen(
 def _verdict(evidence: PlanEvidence, found: Findings, revisions: Iterable[Script]) -> Verdict:
     listed = [_listed(script, found) for script in revisions]
     details: dict[str, Any] = {"direction": evidence.direction, "revisions": listed}
-    for name in ("stamped", "unverified", "cosmetic", "rendered_otherwise"):
+    for name in ("stamped", "unverified", "cosmetic", "rendered_otherwise", "stored_only"):
         noticed = sorted(getattr(found, name))
         if noticed:
             details[name] = noticed

@@ -1,12 +1,3 @@
--- name: applied_history
--- The last time that each revision was applied or stamped, in order.
-SELECT revision, max(id) AS position,
-       (array_agg(content_checksum ORDER BY id DESC))[1] AS checksum
-FROM headway.migration_run
-WHERE direction IN ('upgrade', 'stamp', 'adopt') AND outcome = 'done'
-GROUP BY revision
-ORDER BY position;
-
 -- name: run_of_revision
 -- Did this run move this revision in this direction?
 SELECT started_at, finished_at
@@ -21,13 +12,6 @@ LIMIT 1;
 SELECT inputs
 FROM headway.decision
 WHERE rule = 'rollback-losses' AND subject = :subject AND run_id = CAST(:run_id AS uuid)
-ORDER BY id DESC
-LIMIT 1;
-
--- name: last_migration
--- The newest row of the history.
-SELECT revision, direction, actor, finished_at
-FROM headway.migration_run
 ORDER BY id DESC
 LIMIT 1;
 
