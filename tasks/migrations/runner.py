@@ -16,16 +16,12 @@ from alembic.runtime.migration import MigrationContext, MigrationInfo, Migration
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from tasks.database import load_queries
 from tasks.errors import HeadwayError
 from tasks.migrations import content, history, invalid_indexes, late
 from tasks.migrations.history import Occasion
-from tasks.migrations.integrity import AppliedRevision
 from tasks.migrations.plan import Direction
 from tasks.migrations.project import Project
 from tasks.migrations.statements import Statements
-
-QUERIES = load_queries(__package__)
 
 
 class CommitsByItself(HeadwayError):
@@ -142,13 +138,3 @@ def current_heads(connection: Connection, project: Project) -> tuple[str, ...]:
     }
     context = MigrationContext.configure(connection, opts=options)
     return tuple(sorted(context.get_current_heads()))
-
-
-def applied_history(connection: Connection) -> tuple[AppliedRevision, ...]:
-    """The last time each revision was applied here, in order; empty without schema `headway`."""
-    if not connection.scalar(QUERIES["history_exists"]):
-        return ()
-    return tuple(
-        AppliedRevision(revision=row.revision, position=row.position, checksum=row.checksum)
-        for row in connection.execute(QUERIES["applied_history"])
-    )
