@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,8 @@ from tasks.migrations.hazards.registry import hazards
 from tasks.migrations.hazards.review import review
 from tasks.migrations.hazards.scripts import read_script
 from tasks.migrations.project import Project
+from tasks.migrations.rehearsal.measure import measuring
+from tasks.migrations.rehearsal.model import MeasuredStatement
 from tests.conftest import created_database
 from tests.database.hazard_corpus import CONTEXT, SAFE, UNSAFE, Case
 
@@ -200,26 +201,15 @@ def connection(filled: Engine) -> Iterator[Connection]:
         yield opened  # what a test does is rolled back
 
 
-def measured(connection: Connection, sql: str) -> Seen:
-    """Run the statement for nothing, three times: how long it takes, and what it writes anew."""
-    tries = [_measured_once(connection, sql) for _ in range(3)]
+def measured(connection: Connection, sql: str) -> MeasuredStatement:
+    """Run the statement for nothing, three times; the figures of the quickest."""
+    tries = []
+    for _ in range(3):
+        with connection.begin_nested() as trial, measuring(connection, "r1", "upgrade") as trace:
+            connection.exec_driver_sql(sql)
+            trial.rollback()
+        tries.append(trace.statements[0])
     return min(tries, key=lambda each: each.milliseconds)
-
-
-def _measured_once(connection: Connection, sql: str) -> Seen:
-    nodes = text("SELECT oid::regclass::text, relfilenode FROM pg_class WHERE relkind = 'r'")
-    scans = text("SELECT relname, seq_tup_read FROM pg_stat_xact_user_tables")
-    with connection.begin_nested() as trial:
-        before: dict[str, int] = {row[0]: row[1] for row in connection.execute(nodes)}
-        read: dict[str, int] = {row[0]: row[1] for row in connection.execute(scans)}
-        start = time.perf_counter()
-        connection.exec_driver_sql(sql)
-        took = (time.perf_counter() - start) * 1000
-        after = {row[0]: row[1] for row in connection.execute(nodes)}
-        scanned = {row[0]: row[1] - read.get(row[0], 0) for row in connection.execute(scans)}
-        trial.rollback()
-    rewrites = tuple(name for name, node in after.items() if before.get(name, node) != node)
-    return Seen("r1", "upgrade", sql, took, rewrites, scanned)
 
 
 HARMLESS = {"size": "small", "column": "label", "type": "varchar(80)", "dropped": "empty"}

@@ -163,13 +163,14 @@ def test_the_report_shows_the_worst_first_and_counts_what_is_harmless() -> None:
     found = (
         hazard("several-tables-locked", "warning"),
         hazard("drop-cascade", "critical", needs_context=False),
-        hazard(outcome="dismissed", evidence="3 ms"),
+        hazard(outcome="dismissed", evidence="rehearsed: 3 ms"),
         hazard("json-column", "advice", outcome="dismissed", evidence="new", needs_context=False),
         hazard("set-not-null"),
         hazard("vacuum-full"),
     )
     lines = hazard_table(found, approvals=["set-not-null@r1"]).splitlines()
     states = [line.split(" | ")[4] for line in lines if line.startswith("| r1")]
-    assert states == ["blocks", "approved", "approve: vacuum-full@r1", "noted", "dismissed: 3 ms"]
+    blocking = ["blocks", "approved", "approve: vacuum-full@r1"]
+    assert states == [*blocking, "noted", "dismissed: rehearsed: 3 ms"]
     assert lines[-1].startswith("1 more would be hazards elsewhere")
     assert hazard_table(()) == "No hazards."

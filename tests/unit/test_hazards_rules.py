@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.errors import UnknownName
 from tasks.migrations.hazards import sql
@@ -281,6 +284,27 @@ def test_a_script_is_parted_by_its_transactions() -> None:
     assert [s.transaction for s in read_script(script)] == [None, 2, 2, None, 3]
     assert [s.sql for s in read_script("BEGIN; SELECT 1")] == ["BEGIN", "SELECT 1"]
     assert [s.sql for s in read_script("COMMIT; SELECT 1")] == ["COMMIT", "SELECT 1"]
+
+
+WORDS = re.findall(
+    r"\S+",
+    """ALTER TABLE ONLY IF EXISTS a "B" app.d ADD COLUMN CONSTRAINT CHECK ( ) , . :: ; DROP NOT NULL
+    DEFAULT now() CASCADE TYPE varchar(3) USING CREATE UNIQUE INDEX CONCURRENTLY ON UPDATE SET =
+    WHERE DELETE FROM 'x' E'\\\\'' $$y$$ -- /* */ ENUM AS WITH GRANT TO BEGIN COMMIT PARTITION""",
+)
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=25))
+def test_no_text_makes_the_search_fail(words: list[str]) -> None:
+    sent = EmittedStatement(sql=" ".join(words))
+    found = find(RevisionSql(revision="r1", file="r1.py", statements=(sent, sent)))
+    assert all(h.code in hazards.names() for h in found)
+
+
+@given(st.lists(st.text(max_size=8), min_size=1, max_size=5))
+def test_what_stands_in_a_text_ends_no_statement(texts: list[str]) -> None:
+    sent = ["SELECT '{}'".format(each.replace("'", "''").replace("\0", "")) for each in texts]
+    assert list(sql.split("; ".join(sent))) == sent
 
 
 @pytest.mark.parametrize(

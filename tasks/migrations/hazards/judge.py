@@ -80,6 +80,6 @@ def _odd_approvals(evidence: HazardEvidence) -> tuple[Reason, ...]:
         for approval in unknown
     )
     if evidence.approvals and not evidence.actor:
-        nobody = Reason("approval-without-actor", "an approval needs who gives it: --actor NAME")
+        nobody = Reason("approval-without-actor", "an approval needs who gives it (the actor)")
         return (*reasons, nobody)
     return reasons

@@ -13,7 +13,7 @@ _ORDER = ("critical", "high", "warning", "advice")
 def hazard_table(found: Iterable[Hazard], approvals: Iterable[str] = ()) -> str:
     """The hazards as markdown, the worst first; those that are harmless here are only counted."""
     every, approved = tuple(found), set(approvals)
-    shown = [hazard for hazard in every if hazard.outcome != "dismissed" or hazard.needs_context]
+    shown = [hazard for hazard in every if hazard.outcome != "dismissed" or _is_measured(hazard)]
     if not every:
         return "No hazards."
     shown.sort(key=lambda h: (h.outcome == "dismissed", _ORDER.index(h.severity)))
@@ -33,6 +33,10 @@ def hazard_table(found: Iterable[Hazard], approvals: Iterable[str] = ()) -> str:
     hidden = len(every) - len(shown)
     lines += [f"{hidden} more would be hazards elsewhere, and are none here."] * bool(hidden)
     return "\n\n".join(lines)
+
+
+def _is_measured(hazard: Hazard) -> bool:
+    return (hazard.evidence or "").startswith("rehearsed")
 
 
 def _state(hazard: Hazard, approved: set[str]) -> str:

@@ -72,17 +72,16 @@ def several_tables_locked(reading: Reading) -> Iterator[Finding]:
     """Locks add up: the first table waits for the lock on the last, and two runs may deadlock."""
     for together in reading.transactions():
         locked: dict[str, None] = {}
-        for statement in together:
-            if not statement.takes_strong_lock:
-                continue
+        for statement in (s for s in together if s.takes_strong_lock):
             added = [t for t in statement.tables if not reading.is_new(t, statement)]
-            if len(locked) == 1 and set(added) - set(locked):
-                names = ", ".join([*locked, *added])
+            if locked and not set(added) <= set(locked):
+                names = ", ".join(dict.fromkeys([*locked, *added]))
                 yield Finding(
                     f"{names} are locked in one transaction: each stays locked while the next "
                     "is waited for, and an application that takes them in another order deadlocks",
                     statement,
                 )
+                break
             locked.update(dict.fromkeys(added))
 
 
