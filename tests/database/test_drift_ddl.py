@@ -67,3 +67,17 @@ def test_a_whole_schema_can_be_written_and_taken_away_again(server_url: str) -> 
             assert left_after(connection, empty.base, built.base) == []
         with built.changed("SELECT 1") as connection:
             assert left_after(connection, built.base, empty.base) == []
+
+
+def test_a_view_that_cannot_be_replaced_is_made_anew_with_the_views_on_top_of_it(
+    world: World,
+) -> None:
+    views = """CREATE VIEW low AS SELECT {} FROM parent; GRANT SELECT ON low TO app_ro;
+               CREATE MATERIALIZED VIEW on_top AS SELECT id FROM low; CREATE INDEX ON on_top (id);
+               COMMENT ON MATERIALIZED VIEW on_top IS 'kept'"""
+    with world.changed(views.format("id, name, qty")) as connection:
+        wide = take(connection)
+    with world.changed(views.format("qty, id")) as connection:
+        narrow = take(connection)
+        assert left_after(connection, narrow, wide) == []
+        assert left_after(connection, wide, narrow) == []

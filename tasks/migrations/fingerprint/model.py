@@ -21,8 +21,8 @@ INFORMATION: Mapping[str, frozenset[str]] = {
     "statistics": frozenset({"statistics"}),
     "extension": frozenset({"version"}),
 }
-# What statements need to know, and what means nothing.
-UNCOMPARED = frozenset({"chosen_name", "chosen_names"})
+# What statements need to know, and what means nothing, or what the definition says too.
+UNCOMPARED = frozenset({"chosen_name", "chosen_names", "shape"})
 _SHOWN = 160
 
 

@@ -66,6 +66,11 @@ SELECT 'pg_class'::regclass::oid::bigint AS class_oid, c.oid::bigint AS oid, 0 A
            WHERE i.inhrelid = c.oid ORDER BY i.inhseqno) END AS inherits,
        CASE WHEN c.reloftype <> 0 THEN format_type(c.reloftype, NULL) END AS of_type,
        CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid) END AS definition,
+       CASE WHEN c.relkind IN ('v', 'm') THEN ARRAY(
+           SELECT format('%I %s', a.attname, format_type(a.atttypid, a.atttypmod))
+           FROM pg_attribute AS a
+           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+           ORDER BY a.attnum) END AS shape,
        (SELECT quote_ident(s.srvname) FROM pg_foreign_server AS s WHERE s.oid = f.ftserver)
            AS server,
        f.ftoptions AS foreign_options,

@@ -9,26 +9,39 @@ import re
 from collections.abc import Iterable
 
 from tasks.migrations.drift.ddl.words import Objects
-from tasks.migrations.fingerprint.model import Difference, kind_of, name_of
+from tasks.migrations.fingerprint.model import Attributes, Difference, kind_of, name_of
 
 _VIEWS = {"view", "materialized view"}
 _SHAPE = {"type", "collation"}
 
 
 def in_the_way(differences: Iterable[Difference], before: Objects, after: Objects) -> list[str]:
-    """Views on both sides that must go while a column under them changes its type."""
+    """Views on both sides that must go while what they show changes: a column, or a view."""
     waiting = [
         str(before[each.object].get("of"))
         for each in differences
         if kind_of(each.object) == "column" and each.attribute in _SHAPE
     ]
-    found: list[str] = []
+    found = [
+        each.object
+        for each in differences
+        if each.attribute == "definition"
+        and kind_of(each.object) in _VIEWS
+        and not is_replaceable(each.object, before[each.object], after[each.object])
+    ]
+    waiting += found
     while waiting:
         key = waiting.pop()
         above = [view for view in _that_mention(key, before) if view not in found]
         found += above
         waiting += above
     return [view for view in found if view in after]
+
+
+def is_replaceable(key: str, before: Attributes, after: Attributes) -> bool:
+    """True of a view that keeps its columns, and gets more at the end at most."""
+    old, new = list(before.get("shape", ())), list(after.get("shape", ()))
+    return kind_of(key) == "view" and new[: len(old)] == old
 
 
 def generation(key: str, objects: Objects) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tasks.migrations.drift.ddl import words
+from tasks.migrations.drift.ddl.dependents import is_replaceable
 from tasks.migrations.drift.ddl.tables import sequence_options
 from tasks.migrations.drift.ddl.words import ByHand, Objects, Phase, Step
 from tasks.migrations.fingerprint.model import Attributes, name_of
@@ -27,16 +28,13 @@ def drop_view(key: str, _found: Attributes) -> Iterator[Step]:
 
 
 def alter_view(key: str, attribute: str, before: Attributes, after: Attributes) -> Iterator[Step]:
-    """Replace a view; make a materialised one anew."""
+    """Replace a view; one that cannot be replaced is made anew, with the views on top of it."""
     if attribute == "options":
         yield from words.options(key, before, after)
     elif attribute != "definition":
         raise ByHand(attribute)
-    elif words.keyword(key) == "VIEW":
+    elif is_replaceable(key, before, after):
         yield next(create_view(key, after, {}))
-    else:
-        yield from drop_view(key, before)
-        yield from create_view(key, after, {})
 
 
 def create_function(key: str, found: Attributes, _objects: Objects) -> Iterator[Step]:

@@ -116,7 +116,6 @@ def _steps(difference: Difference, before: Objects, after: Objects) -> Iterator[
         yield from words.grants(key, before[key], after[key])
     else:
         yield from alter(key, difference.attribute or "", before[key], after[key])
-        yield from _recreated_parts(key, difference, after)
 
 
 _COMMENTED_BY_THEMSELVES = {"constraint", "index", "trigger", "rule", "policy"}
@@ -150,11 +149,3 @@ def _created_with(column: str, objects: Objects) -> Iterator[Step]:
     for each, found in objects.items():
         if found.get("of") == column:
             yield from _created(each, _KINDS[kind_of(each)][0], objects)
-
-
-def _recreated_parts(key: str, difference: Difference, after: Objects) -> Iterator[Step]:
-    """A materialised view that is made anew has lost its indexes."""
-    if kind_of(key) == "materialized view" and difference.attribute == "definition":
-        for each, found in after.items():
-            if found.get("of") == key:
-                yield from _created(each, _KINDS[kind_of(each)][0], after)
