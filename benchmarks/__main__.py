@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import fingerprints, steps
+from benchmarks import fingerprints, steps, upgrades
 from benchmarks.harness import Result
 from benchmarks.surroundings import prefect_server
 
@@ -15,6 +15,7 @@ CASES: dict[str, Callable[[], Result]] = {
     "durable-steps-in-a-flow": steps.durable_steps_in_a_flow,
     "replay-by-the-ledger": steps.replay_by_the_ledger,
     "fingerprint-of-500-tables": fingerprints.fingerprint_of_500_tables,
+    "upgrade-of-20-revisions": upgrades.upgrade_of_20_revisions,
 }
 
 
