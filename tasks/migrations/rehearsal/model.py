@@ -135,12 +135,14 @@ class RevisionEffect(Frozen):
 class RoundTrip(Frozen):
     """One revision there and back again: what did not come back as it was.
 
-    ``schema_differences`` and ``lost`` (tables and columns) are None where it could not be tried.
+    ``schema_differences`` and ``lost`` (tables and columns) are None where it could not be tried;
+    ``is_repeated`` says that it could then be done once more.
     """
 
     revision: str
     schema_differences: tuple[str, ...] | None = None
     lost: tuple[str, ...] | None = None
+    is_repeated: bool = False
     is_downgrade_empty: bool = False
     lossy: str | None = None
     irreversible: str | None = None
@@ -189,4 +191,4 @@ class Rehearsal(Frozen):
             return None
         if not trip.is_lossless:
             return False
-        return True if self.data == "full" else None
+        return True if trip.is_repeated and self.data == "full" else None

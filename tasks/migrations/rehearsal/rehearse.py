@@ -18,7 +18,7 @@ from tasks.migrations.plan import Direction
 from tasks.migrations.project import Project
 from tasks.migrations.rehearsal.model import Rehearsal, RevisionEffect
 from tasks.migrations.rehearsal.passes import Move, Pass, run_pass
-from tasks.migrations.rehearsal.round_trips import round_trips, varying
+from tasks.migrations.rehearsal.round_trips import failure_of, round_trips, varying
 from tasks.migrations.revisions import read_scripts
 from tasks.migrations.scratch import scratch_database
 
@@ -149,11 +149,12 @@ def _up_down_up(
     home = plan.down(connection, plan.reversed, back)
     again = plan.up(connection, [r for r in plan.revisions if r in home.done], "second upgrade")
     scripts = {script.revision: script for script in read_scripts(plan.project)[0]}
+    trips = round_trips(plan.revisions, scripts, there, home, again, vary)
     return {
         **_measured(_as_held(plain, there), back or home),
-        "round_trips": round_trips(plan.revisions, scripts, there, home, again, vary),
+        "round_trips": trips,
         "nondeterministic": vary,
-        "failure": home.failure or again.failure,
+        "failure": failure_of(trips, home, again),
     }
 
 

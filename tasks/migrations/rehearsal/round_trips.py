@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tasks.migrations.rehearsal.model import RoundTrip
+from tasks.migrations.rehearsal.model import Failure, RoundTrip
 from tasks.migrations.rehearsal.passes import Pass, lost_values, schema_differences
 from tasks.migrations.script import Script
 
@@ -39,6 +39,7 @@ def round_trips(
             revision=revision,
             schema_differences=None if schema is None else _new(schema, told),
             lost=None if lost is None else _new(lost, told),
+            is_repeated=again is None or revision in again.done,
             is_downgrade_empty=_is_downgrade_empty(revision, there, home),
             lossy=scripts[revision].lossy if revision in scripts else None,
             irreversible=scripts[revision].irreversible if revision in scripts else None,
@@ -47,14 +48,21 @@ def round_trips(
     return tuple(trips[revision] for revision in revisions)
 
 
+def failure_of(trips: Sequence[RoundTrip], home: Pass, again: Pass) -> Failure | None:
+    """Where going back, or doing it once more, failed; not if the schema was another by then."""
+    if home.failure or any(trip.schema_differences for trip in trips):
+        return home.failure
+    return again.failure
+
+
 def _did_not_return(
     revision: str, there: Pass, home: Pass, again: Pass | None, vary: tuple[str, ...]
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
-    if revision not in home.done or (again is not None and revision not in again.done):
+    if revision not in home.done:
         return None, None
     expected, actual = there.before(revision), home.after(revision)
     schema, lost = schema_differences(expected, actual), lost_values(expected, actual, vary)
-    if again is not None:
+    if again is not None and revision in again.done:
         expected, actual = there.after(revision), again.after(revision)
         schema += tuple(
             each for each in schema_differences(expected, actual) if each not in {*schema, *vary}
