@@ -16,6 +16,7 @@ from tasks.migrations.hazards.reading import Column, Context, Dependent, Table
 from tasks.migrations.hazards.registry import hazards
 from tasks.migrations.hazards.rules.types import widens
 from tasks.migrations.hazards.scripts import downgrade_of, imports, read_script
+from tasks.migrations.hazards.statements import Statement
 
 ROOT = Path(__file__).parents[2]
 # Found in the file, or by the catalogue, not in the SQL of the example.
@@ -224,6 +225,13 @@ def test_privileges_on_what_the_plan_creates_need_no_review() -> None:
     assert codes(revision(f"{create}; {grant}; REVOKE ALL ON SCHEMA app FROM public")) == set()
     assert codes(revision(grant)) == {"privileges-changed"}
     assert codes(revision(f"{create}; GRANT USAGE ON SCHEMA app, other TO x")) != set()
+
+
+def test_the_actions_of_an_alter_table_keep_their_texts() -> None:
+    sent = EmittedStatement(sql="ALTER TABLE a ADD CHECK (b <> 'x, (y'), DROP c")
+    statement = Statement(sent, 1)
+    assert statement.actions == ("add check ( b <> 'x, (y' )", "drop c")
+    assert statement.bare_actions == ("add check ( b <> '' )", "drop c")
 
 
 def test_a_commit_of_the_revision_s_own_is_found() -> None:

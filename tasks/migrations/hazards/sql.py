@@ -102,7 +102,7 @@ def _join(words: list[str]) -> str:
 
 
 def split_at_commas(normal: str) -> tuple[str, ...]:
-    """The parts of a normal form between commas that are in no bracket; texts are emptied."""
+    """The parts of a normal form between commas that are in no bracket."""
     parts: list[list[str]] = [[]]
     depth = 0
     for token in tokens(normal):
@@ -110,8 +110,13 @@ def split_at_commas(normal: str) -> tuple[str, ...]:
         if token.text == "," and depth == 0:
             parts.append([])
         else:
-            parts[-1].append(token.text if token.text[-1:] != "'" else "''")
+            parts[-1].append(token.text)
     return tuple(_join(part) for part in parts if part)
+
+
+def without_texts(normal: str) -> str:
+    """The normal form with its texts empty: what they say is no SQL."""
+    return _join(["''" if token.text.endswith("'") else token.text for token in tokens(normal)])
 
 
 def plain_name(name: str) -> str:

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tasks.migrations.hazards.model import EmittedStatement
-from tasks.migrations.hazards.sql import NAME, normalise, plain_name, split_at_commas
+from tasks.migrations.hazards.sql import (
+    NAME,
+    normalise,
+    plain_name,
+    split_at_commas,
+    without_texts,
+)
 
 _ALTER_TABLE = re.compile(rf"alter (?:foreign )?table (?:if exists )?(?:only )?({NAME}) (?:\* )?")
 _CREATE_TABLE = re.compile(
@@ -100,9 +106,14 @@ class Statement:
 
     @cached_property
     def actions(self) -> tuple[str, ...]:
-        """What an ALTER TABLE does, one by one, the texts in it left empty."""
+        """What an ALTER TABLE does, one by one."""
         found = _ALTER_TABLE.match(self.text)
         return split_at_commas(self.text[found.end() :]) if found else ()
+
+    @cached_property
+    def bare_actions(self) -> tuple[str, ...]:
+        """The same with the texts in them left empty."""
+        return tuple(without_texts(action) for action in self.actions)
 
     @property
     def is_writing(self) -> bool:
@@ -136,6 +147,6 @@ def actions_matching(
 ) -> Iterator[tuple[Statement, re.Match[str]]]:
     """The actions of ALTER TABLE statements that begin with the pattern."""
     for statement in statements:
-        for action in statement.actions:
+        for action in statement.bare_actions:
             if found := re.match(pattern, action):
                 yield statement, found
