@@ -6,6 +6,8 @@ from importlib import import_module
 
 _MODULES = (
     "tasks.migrations.plan",
+    "tasks.migrations.preflight",
+    "tasks.migrations.after_apply",
     "tasks.migrations.promotion",
     "tasks.migrations.losses",
     "tasks.migrations.hazards.judge",

@@ -14,9 +14,12 @@ from sqlalchemy.exc import SAWarning
 
 from tasks import schema
 from tasks.database import load_queries
-from tasks.migrations import alembic_config, graph, project, runner
+from tasks.migrations import alembic_config, graph, project, runner, table_checks
+from tasks.migrations.drift import expected, rebuild
 from tasks.migrations.environments import Target
+from tasks.migrations.fingerprint import Fingerprint
 from tasks.migrations.revisions import read_scripts
+from tasks.validation import ValidationSummary
 
 QUERIES = load_queries(__package__)
 
@@ -35,11 +38,30 @@ class SchemaCheck(BaseModel):
     drift: tuple[str, ...] | None
     invalid_indexes: tuple[str, ...] = ()
     unvalidated_constraints: tuple[str, ...] = ()
+    schema_hash: str | None = None
+    rehearsed_hash: str | None = None
+    suites: tuple[ValidationSummary, ...] = ()
 
     @property
     def is_sound(self) -> bool:
         """True if nothing was found."""
-        return not (self.drift or self.invalid_indexes or self.unvalidated_constraints)
+        return not (
+            self.drift
+            or self.invalid_indexes
+            or self.unvalidated_constraints
+            or self.is_as_rehearsed is False
+            or self.failed_suites
+        )
+
+    @property
+    def is_as_rehearsed(self) -> bool | None:
+        """Is the schema what the rehearsal made of it? None if nothing was rehearsed."""
+        return None if self.rehearsed_hash is None else self.schema_hash == self.rehearsed_hash
+
+    @property
+    def failed_suites(self) -> tuple[str, ...]:
+        """Suites of which an expectation of severity `critical` failed."""
+        return tuple(found.suite for found in self.suites if found.has_critical_failure)
 
 
 def look(connection: Connection, target: Target) -> SchemaCheck:
@@ -58,6 +80,32 @@ def look(connection: Connection, target: Target) -> SchemaCheck:
         invalid_indexes=tuple(connection.scalars(QUERIES["invalid_indexes"])),
         unvalidated_constraints=tuple(connection.scalars(QUERIES["unvalidated_constraints"])),
     )
+
+
+def verify(
+    connection: Connection,
+    target: Target,
+    *,
+    rehearsed_hash: str | None = None,
+    before: Fingerprint | None = None,
+    run_id: str | None = None,
+) -> SchemaCheck:
+    """Look at a database after its revisions ran, and commit what is expected of it from now on.
+
+    The fingerprint is recorded unless it is not what was rehearsed. Suites run for the tables
+    that differ from ``before`` (without it: for none).
+    """
+    found = look(connection, target)
+    fingerprint = rebuild.fingerprint(connection, target.project)
+    update: dict[str, Any] = {"schema_hash": fingerprint.hash, "rehearsed_hash": rehearsed_hash}
+    if before is not None:
+        changed = table_checks.changed_tables(before, fingerprint)
+        update["suites"] = table_checks.validate(connection, target, changed)
+    checked = found.model_copy(update=update)
+    if checked.is_as_rehearsed is not False:
+        expected.record(connection, found.current, fingerprint, "migrated", run_id)
+    connection.commit()
+    return checked
 
 
 def drift(connection: Connection) -> tuple[str, ...]:

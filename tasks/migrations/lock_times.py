@@ -5,13 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from tasks.database import load_queries
 from tasks.migrations.plan import Direction
-from tasks.migrations.rehearsal.model import LockTime
 
 QUERIES = load_queries(__package__, "statements.sql")
+
+
+class LockTime(BaseModel):
+    """A lock on a table that keeps others from writing to it, and for how long it was held."""
+
+    model_config = ConfigDict(frozen=True)
+
+    relation: str
+    mode: str
+    milliseconds: float
 
 
 class Stopwatch:

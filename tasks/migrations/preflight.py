@@ -1,0 +1,181 @@
+"""May this session migrate this database, and do its rows allow it? Pure; `probing` finds out."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.decisions import Verdict, rule
+from tasks.errors import Reason
+from tasks.migrations.archive.model import EnumUse
+from tasks.migrations.sample import Sample
+
+ViolationCode = Literal[
+    "null-values", "duplicate-values", "orphan-rows", "check-violations", "values-do-not-fit"
+]
+_WHAT = {
+    "null-values": "rows have no value",
+    "duplicate-values": "keys are there more than once",
+    "orphan-rows": "rows point to nothing",
+    "check-violations": "rows break it",
+    "values-do-not-fit": "rows have a value that does not fit",
+}
+
+
+class Frozen(BaseModel):
+    """A value: it does not change, and has no fields but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Violation(Frozen):
+    """Rows that a statement of a pending revision would fail on."""
+
+    code: ViolationCode
+    revision: str
+    statement: str
+    table: str
+    columns: tuple[str, ...] = ()
+    found: Sample
+
+
+class Unchecked(Frozen):
+    """A statement whose demand on the rows cannot be looked at now; a rehearsal shows it."""
+
+    revision: str
+    statement: str
+    why: str
+
+
+class Extension(Frozen):
+    """An extension that a revision creates."""
+
+    name: str
+    is_available: bool
+    may_create: bool
+
+
+class PreflightEvidence(Frozen):
+    """The session, its rights, and the rows. None: it could not be found out."""
+
+    environment: str
+    role: str
+    is_standby: bool = False
+    is_read_only: bool = False
+    is_pooled: bool | None = False
+    has_history: bool = True
+    not_owned: dict[str, str] = {}
+    no_create_in: tuple[str, ...] = ()
+    extensions: tuple[Extension, ...] = ()
+    violations: tuple[Violation, ...] = ()
+    unchecked: tuple[Unchecked, ...] = ()
+    used_enum_values: tuple[EnumUse, ...] = ()
+    mapped_enum_values: tuple[str, ...] = ()
+
+
+@rule("migration-preflight", version=1)
+def judge_preflight(evidence: PreflightEvidence) -> Verdict:
+    """Allowed, or refused with everything that stands in the way; nothing was applied."""
+    reasons = (
+        *_of_session(evidence),
+        *_of_rights(evidence),
+        *(_of_rows(violation) for violation in evidence.violations),
+        *_of_enums(evidence),
+    )
+    details = {
+        "violations": len(evidence.violations),
+        "left_to_rehearsal": [each.model_dump() for each in evidence.unchecked],
+    }
+    return Verdict(
+        verdict="refused" if reasons else "allowed", reasons=tuple(reasons), details=details
+    )
+
+
+def _of_session(evidence: PreflightEvidence) -> tuple[Reason, ...]:
+    place = f"{evidence.environment!r}"
+    found = []
+    if evidence.is_standby:
+        message = f"the database of {place} is a standby, which nothing can be written to; give "
+        found.append(Reason("standby", message + "the URL of the primary, or promote this one"))
+    elif evidence.is_read_only:
+        message = f"sessions of {evidence.role} at {place} are read-only "
+        message += "(default_transaction_read_only); take that setting off the role or the "
+        found.append(Reason("read-only", message + "database, or give a URL of another role"))
+    if evidence.is_pooled is not False:
+        message = (
+            f"between Headway and the database of {place} is a pooler in transaction mode: two "
+            "statements of one session reached different backends, so no lock or setting would "
+            "last"
+            if evidence.is_pooled
+            else f"whether a pooler stands before the database of {place} could not be found out"
+        )
+        message += "; give the URL of the server itself, or a pool in session mode"
+        found.append(Reason("pooler-in-transaction-mode", message))
+    return tuple(found)
+
+
+def _of_rights(evidence: PreflightEvidence) -> tuple[Reason, ...]:
+    role = evidence.role
+    found = []
+    if not evidence.has_history:
+        found.append(
+            Reason(
+                "no-history",
+                f"schema headway is not in the database of {evidence.environment!r}, and {role} "
+                "may not create it; run `headway migrate status` as its owner, or GRANT CREATE ON "
+                f"DATABASE to {role}",
+            )
+        )
+    for name, owner in sorted(evidence.not_owned.items()):
+        message = f"{role} does not own {name} ({owner} does), and only its owner may change it; "
+        message += f"migrate as {owner}, or GRANT {owner} TO {role}"
+        found.append(Reason("not-owner", message))
+    for schema in evidence.no_create_in:
+        message = f"{role} may not create anything in schema {schema}; migrate as its owner, or "
+        found.append(Reason("no-create", f"{message}GRANT CREATE ON SCHEMA {schema} TO {role}"))
+    for extension in evidence.extensions:
+        found.extend(_of_extension(extension, evidence))
+    return tuple(found)
+
+
+def _of_extension(extension: Extension, evidence: PreflightEvidence) -> tuple[Reason, ...]:
+    name = extension.name
+    if not extension.is_available:
+        message = f"extension {name} is not on the server of {evidence.environment!r}; install its "
+        message += "package there, or leave it out of the revision"
+        return (Reason("extension-missing", message),)
+    if not extension.may_create:
+        message = f"{evidence.role} may not create extension {name}; let a superuser create it "
+        message += "first (the revision then says IF NOT EXISTS), or migrate as one"
+        return (Reason("extension-not-allowed", message),)
+    return ()
+
+
+def _of_rows(violation: Violation) -> Reason:
+    named = ", ".join(violation.columns)
+    place = f"{violation.table} ({named})" if named else violation.table
+    shown = f", for example {', '.join(violation.found.keys)}" if violation.found.keys else ""
+    return Reason(
+        violation.code,
+        f"{violation.revision} would fail: `{violation.statement}`, and in {place} "
+        f"{violation.found.count} {_WHAT[violation.code]}{shown}. Mend those rows first (in a "
+        "revision before this one, or by hand), or change the revision",
+    )
+
+
+def _of_enums(evidence: PreflightEvidence) -> tuple[Reason, ...]:
+    open_ones = [
+        use
+        for use in evidence.used_enum_values
+        if f"{use.type_name}.{use.value}" not in evidence.mapped_enum_values
+    ]
+    return tuple(
+        Reason(
+            "enum-value-in-use",
+            f"value {use.value!r} of {use.type_name} goes, and {use.rows} rows of "
+            f"{use.schema_name}.{use.table}.{use.column} have it; say what they get instead "
+            f"(map_values: {use.type_name}.{use.value}=…), or change those rows first",
+        )
+        for use in open_ones
+    )

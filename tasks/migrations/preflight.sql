@@ -1,0 +1,67 @@
+-- name: session_facts
+-- Who is asking, and may this session write at all?
+SELECT current_user AS role, current_schema() AS default_schema,
+    pg_is_in_recovery() AS is_standby,
+    current_setting('default_transaction_read_only')::boolean AS is_read_only,
+    to_regclass('headway.migration_run') IS NOT NULL
+        OR has_database_privilege(current_database(), 'CREATE') AS has_history;
+
+-- name: not_owned
+-- Of these tables, those that only somebody else may change.
+SELECT asked.name, pg_get_userbyid(c.relowner) AS owner
+FROM unnest(CAST(:names AS text[])) AS asked (name)
+JOIN pg_class AS c ON c.oid = to_regclass(asked.name)
+WHERE NOT pg_has_role(c.relowner, 'USAGE');
+
+-- name: no_create_in
+-- Of these schemas, those in which nothing may be created.
+SELECT n.nspname
+FROM unnest(CAST(:names AS text[])) AS asked (name)
+JOIN pg_namespace AS n ON n.nspname = asked.name
+WHERE NOT has_schema_privilege(n.oid, 'CREATE');
+
+-- name: extensions
+-- Are these extensions on the server, and may this role create them (or are they there already)?
+SELECT asked.name,
+    a.name IS NOT NULL AS is_available,
+    coalesce(a.installed_version IS NOT NULL OR u.rolsuper
+        OR (has_database_privilege(current_database(), 'CREATE') AND EXISTS (
+            SELECT FROM pg_available_extension_versions AS v
+            WHERE v.name = asked.name AND v.version = a.default_version AND v.trusted)),
+        false) AS may_create
+FROM unnest(CAST(:names AS text[])) AS asked (name)
+JOIN pg_roles AS u ON u.rolname = current_user
+LEFT JOIN pg_available_extensions AS a ON a.name = asked.name
+ORDER BY asked.name;
+
+-- name: primary_key
+-- The columns of a table's primary key, quoted.
+SELECT quote_ident(a.attname)
+FROM pg_index AS i
+JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+WHERE i.indrelid = to_regclass(:table) AND i.indisprimary
+ORDER BY array_position(i.indkey::smallint[], a.attnum);
+
+-- name: constraint_of_table
+-- What a constraint that is not valid yet demands.
+SELECT o.contype, o.confrelid::regclass::text AS other_table,
+    regexp_replace(pg_get_constraintdef(o.oid), '^CHECK \((.*)\)( NO INHERIT)?( NOT VALID)?$', '\1')
+        AS expression,
+    (SELECT array_agg(quote_ident(a.attname) ORDER BY k.n)
+     FROM unnest(o.conkey) WITH ORDINALITY AS k (num, n)
+     JOIN pg_attribute AS a ON a.attrelid = o.conrelid AND a.attnum = k.num) AS columns,
+    (SELECT array_agg(quote_ident(a.attname) ORDER BY k.n)
+     FROM unnest(o.confkey) WITH ORDINALITY AS k (num, n)
+     JOIN pg_attribute AS a ON a.attrelid = o.confrelid AND a.attnum = k.num) AS other_columns
+FROM pg_constraint AS o
+WHERE o.conrelid = to_regclass(:table) AND o.conname = :name AND NOT o.convalidated;
+
+-- name: type_of_column
+-- The type that a column has.
+SELECT format_type(a.atttypid, a.atttypmod)
+FROM pg_attribute AS a
+WHERE a.attrelid = to_regclass(:table) AND a.attname = :column AND NOT a.attisdropped;
+
+-- name: look_at_most
+-- A look at rows ends after this time; the setting ends with the transaction.
+SELECT set_config('statement_timeout', :milliseconds, true);
