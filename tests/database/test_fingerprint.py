@@ -20,6 +20,7 @@ from tests.database import older_postgres
 CASES = json.loads(Path(__file__).with_name("drift_cases.json").read_text("utf-8"))
 DRIFTS = {case["name"]: case["sql"] for case in CASES["drifts"]}
 WITHOUT_EXTENSION = CASES["base"].replace("create extension if not exists btree_gist;", "")
+DEPARSED = Path(__file__).with_name("deparsed.sql").read_text("utf-8")
 EVERY_KIND = Path(__file__).with_name("every_kind.sql").read_text("utf-8")
 ADDED, REMOVED = "added", "removed"
 
@@ -253,7 +254,7 @@ def test_the_order_in_which_objects_were_made_does_not_count(world: World, serve
 @pytest.fixture(scope="module")
 def majors(server_url: str, older_url: str) -> Iterator[tuple[World, World]]:
     """The same schema on 15 and on the newest, with more for the deparsers to disagree on."""
-    base = WITHOUT_EXTENSION + MORE + EVERY_KIND
+    base = WITHOUT_EXTENSION + MORE + EVERY_KIND + DEPARSED
     with database_on(older_url) as old, database_on(server_url) as new:
         yield World(old, base), World(new, base)
 

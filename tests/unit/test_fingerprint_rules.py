@@ -105,7 +105,9 @@ def test_a_key_is_a_kind_and_a_name(key: str, kind: str, name: str) -> None:
     ("one", "other", "is_same"),
     [
         (" SELECT parent.id\n FROM public.parent;", " SELECT id FROM public.parent;", True),
-        ("((qty > 5))", "(qty > 5)", True),
+        ("(qty > 5)", " (qty\n > 5)", True),
+        ("((a + b) * c)", "(a + (b * c))", False),
+        (" SELECT (t.x IS DOCUMENT) AS x FROM t;", " SELECT x IS DOCUMENT AS x FROM t;", True),
         (" SELECT parent.id FROM public.parent;", " SELECT name FROM public.parent;", False),
         (" SELECT a.id FROM a, b;", " SELECT b.id FROM a, b;", False),
         (" SELECT a.id FROM a;", " SELECT id FROM b;", False),
@@ -116,3 +118,6 @@ def test_majors_may_differ_in_how_they_print_but_not_in_what(
 ) -> None:
     assert is_same_on_other_major("definition", one, other) is is_same
     assert is_same_on_other_major("labels", one, other) is False
+    assert is_same_on_other_major("body", one, other) is False
+    parsed = [f"BEGIN ATOMIC\n{text}\nEND" for text in (one, other)]
+    assert is_same_on_other_major("body", *parsed) is is_same

@@ -16,6 +16,7 @@ _DEPARSED = frozenset(
         "default",
         "generated",
         "body",
+        "arguments",
         "predicate",
         "keys",
         "using",
@@ -27,6 +28,10 @@ _DEPARSED = frozenset(
 )
 _SIMPLE_QUOTED = re.compile(r'"([a-z_][a-z0-9_$]*)"')
 _QUALIFIER = re.compile(r'((?:"(?:[^"]|"")+"|[a-z_][\w$]*))\.(?=["a-z_*])')
+# A test that some majors put into parentheses.
+_TESTED = re.compile(r"\(([^()]+ IS (?:NOT )?(?:DOCUMENT|JSON)\b[^()]*)\)")
+# A function's body that is kept as it was parsed; all others are kept as they were written.
+_PARSED_BODY = re.compile(r"\s*(BEGIN ATOMIC|RETURN)\b")
 # A privilege that 17 brought: on an older server it can neither be given nor be missing.
 _NEW_PRIVILEGE = re.compile(r"(no )?MAINTAIN TO ")
 
@@ -40,13 +45,16 @@ def as_on_any_major(objects: Mapping[str, Attributes]) -> dict[str, Attributes]:
 
 
 def is_same_on_other_major(name: str, expected: Any, actual: Any) -> bool:
-    """True if the texts differ only in blanks, parentheses, or in how far one relation is named.
+    """True if the texts differ only in blanks, or as majors are known to differ.
 
-    Since 16 a query on a single relation prints its columns without the relation's name.
+    Since 16 a query on a single relation prints its columns without the relation's name, and some
+    tests (`IS DOCUMENT`) lost their parentheses.
     """
     if name == "grants":
         return (expected or []) == (actual or [])
     if name not in _DEPARSED or expected is None or actual is None:
+        return False
+    if name == "body" and not _PARSED_BODY.match(str(expected)):
         return False
     one, other = _plain(expected), _plain(actual)
     if one == other:
@@ -69,7 +77,7 @@ def _unquoted(key: str) -> str:
 
 def _plain(value: Any) -> str:
     text = " \0 ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return " ".join(re.sub(r"[()]", " ", _unquoted(text)).split())
+    return _TESTED.sub(r"\1", " ".join(_unquoted(text).split()))
 
 
 def _without(text: str, qualifier: str) -> str:
