@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
+from tasks.bootstrap import bootstrap
 from tasks.decisions import Verdict
 from tasks.migrations import environments, runner
+from tasks.migrations.archive import Effect, archive, finish, restore
 from tasks.migrations.environments import Target
 from tasks.migrations.fingerprint import take
 from tasks.migrations.hazards.model import Measured
@@ -253,32 +254,44 @@ def test_effects_of_a_downgrade_are_found_without_rows(at_base: AlembicProject) 
 
 
 def _keep(connection: Connection, project: Project, revision: str, effect: RevisionEffect) -> None:
-    """A downgrade that keeps a dropped column, as its effect names it."""
-    ((schema, table, column),) = effect.dropped_columns
+    """A downgrade that archives what it takes away."""
+    named = {name: getattr(effect, name) for name in Effect.model_fields}
     with connection.begin():
-        kept = f"SELECT id, {column} AS kept FROM {schema}.{table}"
-        connection.execute(text(f"CREATE TABLE IF NOT EXISTS headway_archive.k AS {kept}"))
+        kept = archive(connection, "dev", revision, Effect(**named), None)
         runner.move(connection, project, revision, "downgrade")
+        finish(connection, kept)
 
 
 def _restore(connection: Connection, project: Project, revision: str) -> None:
     with connection.begin():
         runner.move(connection, project, revision, "upgrade")
-        if connection.scalar(text("SELECT to_regclass('headway_archive.k')")):
-            restored = "UPDATE t SET v = kept FROM headway_archive.k WHERE k.id = t.id"
-            connection.execute(text(restored))
+        restore(connection, "dev", revision)
 
 
-def test_a_downgrade_that_keeps_rows_is_proven_to_bring_them_back(
+def test_a_downgrade_that_archives_is_proven_to_bring_everything_back(
     at_base: AlembicProject,
 ) -> None:
-    at_base.revision("b", "a", ["ALTER TABLE t ADD v text"], ["ALTER TABLE t DROP v"])
+    at_base.revision(
+        "b",
+        "a",
+        [
+            "CREATE TABLE w (id serial PRIMARY KEY, tid int REFERENCES t)",
+            "ALTER TABLE t ADD v text",
+        ],
+        ["DROP TABLE w", "ALTER TABLE t DROP v", "UPDATE t SET note = 'gone' WHERE id < 10"],
+    )
+    with environments.engine(_target().url).begin() as connection:
+        bootstrap(connection)
     _migrate("b")
-    at_base.execute("dev", "UPDATE t SET v = 'w' || id", "CREATE SCHEMA headway_archive")
-    plain: Any = rehearse(_target(), ["b"], "downgrade")
+    at_base.execute(
+        "dev", "UPDATE t SET v = 2 * id", "INSERT INTO w (tid) SELECT id FROM t WHERE id > 9"
+    )
+    plain = rehearse(_target(), ["b"], "downgrade")
     assert _codes(_judge(plain)) == ["round-trip-loses-data"]
-    assert plain.round_trips[0].lost == ("public.t.v",)
+    assert {"public.t.v", "public.t.note"} < set(plain.round_trips[0].lost or ())
     kept = rehearse(_target(), ["b"], "downgrade", upgrade=_restore, downgrade=_keep)
+    assert kept.failure is None
+    assert kept.round_trips[0].lost == ()
     assert _judge(kept).verdict == "proven"
     assert kept.is_lossless("b") is True
     assert kept.effects[0].lock_ms["public.t"] > 0
