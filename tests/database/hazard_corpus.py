@@ -1,7 +1,7 @@
 """Revisions as the runner would send them, labelled: dangerous, harmless, or a matter of context.
 
-A script starts in the runner's transaction; `COMMIT; …; BEGIN` is an autocommit block, or the
-border between two revisions of one plan. The situations are those of the public benches.
+A script starts in the runner's transaction, `COMMIT; …; BEGIN` is an autocommit block, and a line
+of `---` parts the revisions of a plan. The situations are those of the public benches.
 """
 
 from __future__ import annotations
@@ -179,15 +179,18 @@ SAFE = [
     _case(
         "required by way of a check",
         "",
-        "ALTER TABLE parcels ADD CONSTRAINT has_depot CHECK (depot_id IS NOT NULL) NOT VALID; "
-        "COMMIT; BEGIN; ALTER TABLE parcels VALIDATE CONSTRAINT has_depot; COMMIT; BEGIN; "
-        "ALTER TABLE parcels ALTER COLUMN depot_id SET NOT NULL; COMMIT; BEGIN; "
-        "ALTER TABLE parcels DROP CONSTRAINT has_depot",
+        """ALTER TABLE parcels ADD CONSTRAINT has_depot CHECK (depot_id IS NOT NULL) NOT VALID
+        ---
+        ALTER TABLE parcels VALIDATE CONSTRAINT has_depot
+        ---
+        ALTER TABLE parcels ALTER COLUMN depot_id SET NOT NULL
+        ---
+        ALTER TABLE parcels DROP CONSTRAINT has_depot""",
     ),
     _case(
         "required, as of Postgres 18",
         "",
-        "ALTER TABLE parcels ADD CONSTRAINT has_depot NOT NULL depot_id NOT VALID; COMMIT; BEGIN; "
+        "ALTER TABLE parcels ADD CONSTRAINT has_depot NOT NULL depot_id NOT VALID\n---\n"
         "ALTER TABLE parcels VALIDATE CONSTRAINT has_depot",
     ),
     _case("constant default", "", "ALTER TABLE parcels ADD state text DEFAULT 'new' NOT NULL"),
@@ -195,14 +198,15 @@ SAFE = [
         "foreign key in two steps",
         "",
         "ALTER TABLE parcels ADD CONSTRAINT of_driver FOREIGN KEY (driver_id) "
-        "REFERENCES drivers (id) NOT VALID; COMMIT; BEGIN; "
+        "REFERENCES drivers (id) NOT VALID\n---\n"
         "ALTER TABLE parcels VALIDATE CONSTRAINT of_driver",
     ),
     _case(
         "unique by its index",
         "",
-        "COMMIT; CREATE UNIQUE INDEX CONCURRENTLY one_licence ON drivers (licence); BEGIN; "
-        "COMMIT; BEGIN",
+        """COMMIT; CREATE UNIQUE INDEX CONCURRENTLY one_licence ON drivers (licence); BEGIN
+        ---
+        ALTER TABLE drivers ADD CONSTRAINT one_licence UNIQUE USING INDEX one_licence""",
     ),
     _case("enum value alone", "", "COMMIT; ALTER TYPE state ADD VALUE 'lost' AFTER 'sent'; BEGIN"),
     _case(
@@ -223,13 +227,19 @@ SAFE = [
     _case(
         "second number, kept in step",
         "",
-        "COMMIT; DROP INDEX CONCURRENTLY IF EXISTS scans_new_key; "
-        "CREATE UNIQUE INDEX CONCURRENTLY scans_new_key ON scans (new_id); BEGIN",
+        """ALTER TABLE scans ADD COLUMN new_id bigint;
+        CREATE FUNCTION keep_id() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN NEW.new_id := NEW.id; RETURN NEW; END';
+        CREATE TRIGGER keep_id BEFORE INSERT OR UPDATE ON scans
+        FOR EACH ROW EXECUTE FUNCTION keep_id()
+        ---
+        COMMIT; DROP INDEX CONCURRENTLY IF EXISTS scans_new_key;
+        CREATE UNIQUE INDEX CONCURRENTLY scans_new_key ON scans (new_id); BEGIN""",
     ),
     _case(
         "check in two steps",
         "",
-        "ALTER TABLE parcels ADD CONSTRAINT heavy CHECK (weight > 0) NOT VALID; COMMIT; BEGIN; "
+        "ALTER TABLE parcels ADD CONSTRAINT heavy CHECK (weight > 0) NOT VALID\n---\n"
         "ALTER TABLE parcels VALIDATE CONSTRAINT heavy",
     ),
     _case(
@@ -251,10 +261,17 @@ SAFE = [
     _case(
         "all of it, done right",
         "",
-        "ALTER TABLE depots ADD COLUMN slug text; COMMIT; BEGIN; UPDATE depots SET slug = "
-        "lower(name) WHERE id IN (SELECT id FROM depots WHERE slug IS NULL LIMIT 500); COMMIT; "
-        "BEGIN; ALTER TABLE depots ADD CONSTRAINT has_slug CHECK (slug IS NOT NULL) NOT VALID; "
-        "COMMIT; BEGIN; ALTER TABLE depots VALIDATE CONSTRAINT has_slug",
+        """ALTER TABLE depots ADD COLUMN slug text
+        ---
+        UPDATE depots SET slug = lower(regexp_replace(name, '[^a-z]+', '-', 'g')) WHERE id IN
+        (SELECT id FROM depots WHERE slug IS NULL ORDER BY id LIMIT 500)
+        ---
+        ALTER TABLE depots ADD CONSTRAINT has_slug CHECK (slug IS NOT NULL) NOT VALID
+        ---
+        ALTER TABLE depots VALIDATE CONSTRAINT has_slug
+        ---
+        COMMIT; DROP INDEX CONCURRENTLY IF EXISTS depots_slug;
+        CREATE UNIQUE INDEX CONCURRENTLY depots_slug ON depots (slug); BEGIN""",
     ),
 ]
 

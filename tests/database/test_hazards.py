@@ -52,6 +52,11 @@ def revision(sql: str, name: str = "r1") -> RevisionSql:
     return RevisionSql(revision=name, file=f"{name}.py", statements=statements)
 
 
+def plan_of(case: Case) -> list[RevisionSql]:
+    parts = case.sql.split("---")
+    return [revision(part, f"r{number}") for number, part in enumerate(parts, 1)]
+
+
 def standing(found: tuple[Hazard, ...]) -> set[str]:
     return {h.code for h in found if h.outcome != "dismissed" and h.severity != "advice"}
 
@@ -59,7 +64,7 @@ def standing(found: tuple[Hazard, ...]) -> set[str]:
 @pytest.fixture(scope="module")
 def corpus() -> dict[str, tuple[Hazard, ...]]:
     """Every case as a plan of its own; squawk is asked once for each."""
-    return {case.name: find_hazards([revision(case.sql)]) for case in [*UNSAFE, *SAFE]}
+    return {case.name: find_hazards(plan_of(case)) for case in [*UNSAFE, *SAFE]}
 
 
 @pytest.mark.parametrize("case", UNSAFE, ids=lambda case: case.name)

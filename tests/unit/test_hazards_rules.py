@@ -159,6 +159,9 @@ def test_a_table_that_an_earlier_revision_of_the_plan_creates_is_new() -> None:
     (found,) = find(create, index)
     assert found.outcome == "dismissed"
     assert "created by this plan" in (found.evidence or "")
+    there = Context(is_known=True, tables={"a": Table(size_bytes=8192)})
+    again = revision("CREATE TABLE IF NOT EXISTS a (b int)")
+    assert "index-not-concurrent" in codes(again, index, context=there)
     filled = revision("INSERT INTO a SELECT * FROM c", "r1b")
     assert "index-not-concurrent" in codes(create, filled, index)
 

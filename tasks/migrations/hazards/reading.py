@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from pydantic import Field
@@ -13,6 +13,11 @@ from tasks.migrations.hazards.sql import NAME, plain_name
 from tasks.migrations.hazards.statements import Statement
 
 _ADDED_CONSTRAINT = re.compile(rf"add constraint ({NAME})")
+_VALIDATED = re.compile(rf"validate constraint ({NAME})")
+_NOT_NULL_CHECK = re.compile(
+    rf"add constraint (?P<name>{NAME}) (?:check \( (?:\( )?(?P<checked>{NAME}) is not null \)|"
+    rf"not null (?P<required>{NAME}))"
+)
 _CREATED = re.compile(
     r"create (?:or replace )?(?:unlogged |temp |temporary )?(?:table|function|procedure|aggregate|"
     r"type|domain|view|materialized view|sequence|schema|foreign table) "
@@ -88,7 +93,8 @@ class Context(Frozen):
 class Before:
     """What a plan's statements have brought so far.
 
-    Tables, those of them with rows, constraints, types, and objects of any kind.
+    Tables, those of them with rows, constraints, types, and objects of any kind. ``checks`` say
+    that a column is not null (table, constraint, column), ``proven`` are those validated.
     """
 
     tables: frozenset[str] = frozenset()
@@ -96,6 +102,8 @@ class Before:
     constraints: frozenset[str] = frozenset()
     types: frozenset[str] = frozenset()
     objects: frozenset[str] = frozenset()
+    checks: frozenset[tuple[str, str, str]] = frozenset()
+    proven: frozenset[tuple[str, str]] = frozenset()
 
     def after(self, statement: Statement) -> Before:
         """The same with what one more statement brings."""
@@ -119,7 +127,23 @@ class Before:
             constraints=self.constraints | constraints,
             types=self.types | types,
             objects=self.objects | objects | tables,
+            checks=self.checks | set(_not_null_checks(statement)),
+            proven=self.proven | set(self._validated(statement)),
         )
+
+    def _validated(self, statement: Statement) -> Iterator[tuple[str, str]]:
+        for action in statement.bare_actions:
+            if found := _VALIDATED.match(action):
+                name = plain_name(found[1])
+                yield from ((t, c) for t, n, c in self.checks if (t, n) == (statement.table, name))
+
+
+def _not_null_checks(statement: Statement) -> Iterator[tuple[str, str, str]]:
+    for action in statement.bare_actions:
+        found = _NOT_NULL_CHECK.match(action)
+        if found and statement.table:
+            column = plain_name(found["checked"] or found["required"])
+            yield statement.table, plain_name(found["name"]), column
 
 
 @dataclass(frozen=True)
@@ -143,7 +167,8 @@ class Reading:
     def is_new(self, table: str, statement: Statement) -> bool:
         """True if this plan creates the table and nothing has filled it: nobody waits for it."""
         before = self.before[statement.position]
-        return table in before.tables and table not in before.filled
+        is_created = table in before.tables and table not in before.filled
+        return is_created and table not in self.context.tables  # IF NOT EXISTS
 
     def knows_constraint(self, name: str, statement: Statement) -> bool:
         """True if this plan has added the constraint."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from tasks.migrations.hazards.reading import Reading
 from tasks.migrations.hazards.registry import Finding, hazard
 from tasks.migrations.hazards.sql import NAME, plain_name
-from tasks.migrations.hazards.statements import ADD_COLUMN, Statement, actions_matching
+from tasks.migrations.hazards.statements import ADD_COLUMN, actions_matching
 
 _ADD = rf"add (?:constraint (?P<name>{NAME}) )?"
 _NOT_VALID = r"(?!.* not valid)"
@@ -28,8 +28,9 @@ def set_not_null(reading: Reading) -> Iterator[Finding]:
     """NOT NULL is proven by reading every row, while nobody can read or write."""
     pattern = rf"alter (?:column )?({NAME}) set not null"
     for statement, found in actions_matching(reading.statements, pattern):
-        known = reading.context.column(statement.table, plain_name(found[1]))
-        is_proven = _is_proven(reading, statement, found[1])
+        column = plain_name(found[1])
+        known = reading.context.column(statement.table, column)
+        is_proven = (statement.table, column) in reading.before[statement.position].proven
         if is_proven or (known and (known.is_proven_not_null or not known.is_nullable)):
             dismissal = "a check that was validated before says the same, or it is NOT NULL already"
         else:
@@ -40,25 +41,6 @@ def set_not_null(reading: Reading) -> Iterator[Finding]:
             statement,
             dismissal=dismissal,
         )
-
-
-def _is_proven(reading: Reading, statement: Statement, column: str) -> bool:
-    """True if a check that was validated before says the same."""
-    checks = {
-        plain_name(found["name"])
-        for before, found in actions_matching(
-            reading.statements,
-            rf"add constraint (?P<name>{NAME}) (?:check \( +\(? ?{re.escape(column)} is not null|"
-            rf"not null {re.escape(column)}\b)",
-        )
-        if before.table == statement.table and before.position < statement.position
-    }
-    validated = {
-        plain_name(found[1])
-        for before, found in actions_matching(reading.statements, rf"validate constraint ({NAME})")
-        if before.table == statement.table and before.position < statement.position
-    }
-    return bool(checks & validated)
 
 
 @hazard(
