@@ -127,9 +127,14 @@ def _dropped(key: str, drop: Drop, before: Objects, after: Objects) -> Iterator[
         if goes_with_its_parent(key, before, after):
             return
         for each, found in before.items():
-            if found.get("of") == key and found.get("constraint_kind") == "foreign key":
-                yield from parts.drop_constraint(each, found)
+            if found.get("of") == key and _may_need_others(each, found):
+                yield from _KINDS[kind_of(each)][1](each, found)
     yield from drop(key, before[key])
+
+
+def _may_need_others(part: str, found: Attributes) -> bool:
+    is_foreign = found.get("constraint_kind") == "foreign key"
+    return is_foreign or kind_of(part) in {"policy", "rule"}
 
 
 def _created(key: str, create: Create, objects: Objects) -> Iterator[Step]:
