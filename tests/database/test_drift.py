@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from tasks.bootstrap import bootstrap
 from tasks.decisions import Verdict
@@ -197,3 +198,8 @@ def test_a_schema_that_somebody_has_locked_is_unknown_after_a_short_wait(
         found = verdict()
     assert found.verdict == "unknown"
     assert "its schema cannot be read: canceling statement due to lock timeout" in told(found)[0]
+
+
+def test_headways_own_database_is_what_its_revisions_make_of_it(database: Engine) -> None:
+    found = evidence.gather("local")
+    assert (found.origin, found.differences) == ("rebuilt", ())
