@@ -147,9 +147,17 @@ def _record_locks(
     followed: Statements,
     predicted_ms: Mapping[str, float],
 ) -> None:
-    measured, run_id = followed.locks.stop(), runs.current_run().id
+    run_id, version_table = (
+        runs.current_run().id,
+        environments.find(environment).project.version_table,
+    )
+    measured = [
+        each for each in followed.locks.stop() if each.relation.rpartition(".")[2] != version_table
+    ]
     with control_engine().begin() as tx:
-        lock_times.record(tx, environment, revision, direction, measured, predicted_ms, run_id)
+        lock_times.record(
+            tx, environment, revision, direction, tuple(measured), predicted_ms, run_id
+        )
 
 
 def _place(environment: str, revision: str, direction: Direction) -> Place:
