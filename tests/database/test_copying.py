@@ -200,21 +200,53 @@ def test_functions_of_the_target_find_the_clock_and_the_archive_comes_along(
             assert _ask(copy, "SELECT count(*) FROM headway.archive") == [(0,)]
 
 
-def test_a_server_of_another_major_version_or_without_the_roles_is_refused(rich: Engine) -> None:
+def test_on_postgres_15_too_but_not_from_18_to_15_nor_without_the_roles(rich: Engine) -> None:
     with older_postgres.running() as older:
-        with scratch_database(older) as url, pytest.raises(Refused) as refusal:
-            copy_database(_url(rich), url)
-        assert [reason.code for reason in refusal.value.reasons] == ["other-major-version"]
-        with scratch_database(older) as url, older_postgres.running() as another:
-            with environments.engine(older).begin() as connection:
-                connection.execute(text('CREATE ROLE "Odd Role"'))
-            source = environments.engine(url)
-            _send(source, RICH.replace("mr int4multirange", "mr int4multirange, own text"))
-            with scratch_database(older) as copy:
-                copy_database(url, copy)
-                _assert_same(url, copy)
-            _send(source, 'ALTER TABLE person OWNER TO "Odd Role"')
-            with scratch_database(another) as copy, pytest.raises(Refused) as refusal:
-                copy_database(url, copy)
-    assert [reason.code for reason in refusal.value.reasons] == ["missing-roles"]
+        with scratch_database(older) as url, scratch_database(older) as copy:
+            _send(environments.engine(url), RICH)
+            copy_database(url, copy)
+            _assert_same(url, copy)
+        with scratch_database(_url(rich)) as url, scratch_database(older) as copy:
+            alone = 'CREATE ROLE "Odd Role"; CREATE TABLE t (); ALTER TABLE t OWNER TO "Odd Role"'
+            _send(environments.engine(url), alone)
+            try:
+                with pytest.raises(Refused) as refusal:
+                    copy_database(url, copy)
+            finally:
+                _send(environments.engine(url), 'DROP TABLE t; DROP ROLE "Odd Role"')
+    codes = [reason.code for reason in refusal.value.reasons]
+    assert codes == ["other-major-version", "missing-roles"]
     assert 'CREATE ROLE "Odd Role"' in str(refusal.value)
+
+
+def test_a_role_that_only_owns_its_database_copies_it_without_grants(
+    empty_database: Engine,
+) -> None:
+    """Only a superuser may give objects to others; whose they are is said to be lost."""
+    name = empty_database.url.database
+    _send(
+        empty_database,
+        "CREATE ROLE copy_owner LOGIN CREATEDB PASSWORD 'owner'; CREATE ROLE copy_reader; "
+        f"ALTER DATABASE {name} OWNER TO copy_owner",
+    )
+    owner = empty_database.url.set(username="copy_owner", password="owner")
+    own_engine = environments.engine(owner.render_as_string(hide_password=False))
+    try:
+        _send(
+            own_engine,
+            "CREATE TABLE t (id serial PRIMARY KEY, r int4range, EXCLUDE USING gist (r WITH &&)); "
+            "INSERT INTO t (r) VALUES ('[1,2)'); GRANT SELECT ON t TO copy_reader; "
+            "CREATE TABLE others (v int)",
+        )
+        _send(empty_database, "ALTER TABLE others OWNER TO postgres; GRANT ALL ON others TO PUBLIC")
+        with scratch_database(_url(own_engine)) as url:
+            copied = copy_database(_url(own_engine), url)
+            assert copied.rows["public.t"] == 1
+            assert any("no superuser" in note for note in copied.notes)
+            assert _ask(url, "SELECT current_user, id FROM t") == [("copy_owner", 1)]
+    finally:
+        _send(
+            empty_database,
+            "REASSIGN OWNED BY copy_owner TO postgres; DROP OWNED BY copy_owner, copy_reader; "
+            "DROP ROLE copy_owner, copy_reader",
+        )

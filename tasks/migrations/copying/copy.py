@@ -122,12 +122,12 @@ def _writing(url: str) -> Iterator[Connection]:
 def _require_same_server(source: Connection, scratch: Connection) -> bool:
     """Another server must be like the first; true if we may do everything there."""
     here, there = (each.execute(QUERIES["server"]).one() for each in (source, scratch))
-    if here.major != there.major:
-        raise Refused("the rehearsal", [_other_major(here, there)])
     known = set(scratch.scalars(QUERIES["known_roles"]))
     missing = [role for role in source.scalars(QUERIES["roles_in_use"]) if role not in known]
-    if missing:
-        raise Refused("the rehearsal", [_missing_roles(scratch, missing)])
+    reasons = [_other_major(here, there)] if here.major != there.major else []
+    reasons += [_missing_roles(scratch, missing)] if missing else []
+    if reasons:
+        raise Refused("the rehearsal", reasons)
     return bool(there.is_superuser)
 
 

@@ -123,7 +123,7 @@ class Trace:
                 position=len(self.statements) + 1,
                 sql=statement,
                 milliseconds=took * 1000,
-                locks=self._strongest(new),
+                locks=self._stronger(new, before.locks),
                 all_locks=self._all(new),
                 rewrites=() if is_truncate else rewritten,
                 truncated=rewritten if is_truncate else (),
@@ -135,8 +135,17 @@ class Trace:
     def _is_revisions_own(self, statement: str) -> bool:
         return self._version_table not in statement and not _OURS.search(statement)
 
-    def _strongest(self, locks: frozenset[tuple[int, str]]) -> dict[str, str]:
-        return {name: modes[-1] for name, modes in self._all(locks).items()}
+    def _stronger(
+        self, new: frozenset[tuple[int, str]], held: frozenset[tuple[int, str]]
+    ) -> dict[str, str]:
+        """The strongest new lock of each table, where it is stronger than what was held."""
+        known = self._all(held)
+        strongest = {name: modes[-1] for name, modes in self._all(new).items()}
+        return {
+            name: mode
+            for name, mode in strongest.items()
+            if name not in known or STRENGTH.index(mode) > STRENGTH.index(known[name][-1])
+        }
 
     def _all(self, locks: frozenset[tuple[int, str]]) -> dict[str, tuple[str, ...]]:
         found: dict[str, list[str]] = {}
