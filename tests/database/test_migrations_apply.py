@@ -21,7 +21,9 @@ from sqlalchemy import event, text
 from tasks import retries
 from tasks.database import control_engine
 from tasks.errors import LockNotAcquired, Refused
-from tasks.migrations import fence, moves, steps
+from tasks.migrations import check, environments, fence, moves, steps
+from tasks.migrations.archive import Effect
+from tasks.migrations.drift import rebuild
 from tasks.migrations.invalid_indexes import IndexLeftInvalid
 from tasks.migrations.moves import Moved
 from tasks.settings import load_settings
@@ -143,8 +145,6 @@ def test_s14_session_of_a_dead_run_is_ended_when_that_is_approved(
 def _session_of_another_run(project: AlembicProject) -> Iterator[str]:
     run_id = "3f0c5a52-1111-4222-8333-444455556666"
     url = project.engines["dev"].url
-    from tasks.migrations import environments
-
     orphan = environments.engine(url.render_as_string(False), f"headway-migrate/{run_id}")
     connection = orphan.connect()
     fence.take(connection, wait_seconds=1)
@@ -400,3 +400,57 @@ def test_locks_are_timed_beside_what_was_predicted(project: AlembicProject) -> N
             text("SELECT relation, mode, predicted_ms, actual_ms > 100 FROM headway.lock_time")
         ).all()
     assert [tuple(row) for row in rows] == [("public.t", "AccessExclusiveLock", 12.5, True)]
+
+
+def test_rows_that_a_downgrade_takes_away_come_back_also_where_it_commits_on_its_way(
+    project: AlembicProject,
+) -> None:
+    project.revision(
+        "a1",
+        None,
+        ["CREATE TABLE t (id int PRIMARY KEY, v int)", "CREATE INDEX idx_v ON t (v)"],
+        'op.execute("ALTER TABLE t DROP v")\n'
+        + IN_A_BLOCK.format("DROP INDEX CONCURRENTLY IF EXISTS idx_v")
+        + '\nop.execute("DROP TABLE t")',
+    )
+    apply("a1")
+    project.execute("dev", "INSERT INTO t VALUES (1, 10), (2, 20)")
+    effect = Effect(dropped_tables=(("public", "t"),))
+    with in_a_run():
+        undone = moves.downgrade("dev", "a1", effect)
+        assert undone.archived is not None
+        assert undone.archived.rows == 2
+        assert not is_there(project, "t")
+        again = moves.upgrade("dev", "a1")
+    assert again.restored is not None
+    assert again.restored.rows == 2
+    assert project.rows("dev", "SELECT * FROM t ORDER BY id") == [(1, 10), (2, 20)]
+
+
+def test_a_downgrade_that_fails_archives_nothing(project: AlembicProject) -> None:
+    back = ["DROP TABLE t", "SELECT 1 / 0"]
+    project.revision("a1", None, ["CREATE TABLE t (id int PRIMARY KEY)"], back)
+    apply("a1")
+    project.execute("dev", "INSERT INTO t VALUES (1)")
+    with in_a_run(), pytest.raises(sa.exc.DataError):
+        moves.downgrade("dev", "a1", Effect(dropped_tables=(("public", "t"),)))
+    assert project.rows("dev", "SELECT id FROM t") == [(1,)]
+    assert project.rows("dev", "SELECT 1 FROM headway.archive WHERE is_complete") == []
+    assert history(project) == [("a1", "done"), ("a1", "failed")]
+
+
+def test_the_schema_is_compared_with_the_rehearsed_one_and_recorded(
+    project: AlembicProject,
+) -> None:
+    project.revision("a1", None, ["CREATE TABLE t (id int PRIMARY KEY)"])
+    apply("a1")
+    target = environments.find("dev")
+    with project.engines["dev"].connect() as connection:
+        expected = rebuild.fingerprint(connection, target.project).hash
+        wrong = check.verify(connection, target, rehearsed_hash="another")
+        assert (wrong.is_as_rehearsed, wrong.is_sound) == (False, False)
+        assert project.rows("dev", "SELECT 1 FROM headway.schema_fingerprint") == []
+        right = check.verify(connection, target, rehearsed_hash=expected)
+        assert (right.is_as_rehearsed, right.is_sound) == (True, True)
+    recorded = project.rows("dev", "SELECT heads, hash FROM headway.schema_fingerprint")
+    assert recorded == [(["a1"], expected)]
