@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import fingerprints, steps, upgrades
+from benchmarks import archives, fingerprints, steps, upgrades
 from benchmarks.harness import Result
 from benchmarks.surroundings import prefect_server
 
@@ -14,6 +14,7 @@ CASES: dict[str, Callable[[], Result]] = {
     "steps-in-a-flow": steps.steps_in_a_flow,
     "durable-steps-in-a-flow": steps.durable_steps_in_a_flow,
     "replay-by-the-ledger": steps.replay_by_the_ledger,
+    "archive-and-restore-of-1m-rows": archives.archive_and_restore,
     "fingerprint-of-500-tables": fingerprints.fingerprint_of_500_tables,
     "upgrade-of-20-revisions": upgrades.upgrade_of_20_revisions,
 }

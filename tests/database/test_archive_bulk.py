@@ -183,6 +183,8 @@ def test_partitions_of_a_job_come_back_with_their_rows(bootstrapped_database: En
         "CREATE TABLE p_25_a PARTITION OF p_25 FOR VALUES IN ('a')",
         "CREATE TABLE p_25_rest PARTITION OF p_25 DEFAULT",
         "CREATE INDEX by_v ON p (v)",
+        "CREATE FUNCTION forbid() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN RAISE EXCEPTION ''no''; END'",
         "INSERT INTO p SELECT DATE '2025-06-01' + n, n, CASE WHEN n % 3 > 0 THEN 'a' ELSE 'b' END "
         "FROM generate_series(1, 400) AS n",
     )
@@ -193,9 +195,12 @@ def test_partitions_of_a_job_come_back_with_their_rows(bootstrapped_database: En
         engine, Effect(dropped_tables=tables), "DROP TABLE p", between=lambda: None
     )
     assert [part.table for part in archived.parts if part.kind == "table"] == ["p"]
-    restored = apply_again(engine, *make)
+    forbid = "CREATE TRIGGER forbid BEFORE INSERT ON p FOR EACH ROW EXECUTE FUNCTION forbid()"
+    restored = apply_again(engine, *make, forbid)
     assert [part.problems for part in restored.parts if part.problems] == []
     assert (checksums(engine, "p"), rows(engine, places)) == before
+    states = "SELECT tgenabled, count(*) FROM pg_trigger WHERE tgname = 'forbid' GROUP BY 1"
+    assert rows(engine, states) == [("O", 5)]
     assert rows(
         engine,
         "SELECT count(*) FROM pg_indexes WHERE tablename LIKE 'p%' AND schemaname = 'public'",

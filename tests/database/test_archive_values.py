@@ -75,41 +75,43 @@ def test_a_dropped_column_comes_back_and_what_changed_in_between_is_told(
     ) == [("2",)]
 
 
-@pytest.mark.parametrize(
-    ("wide", "narrow", "values"),
-    [
-        ("varchar(50)", "varchar(3)", ["'abcdef'", "'ab'", "NULL", "'xyz9'"]),
-        ("numeric(12, 4)", "numeric(12, 1)", ["1.2345", "2.5", "NULL", "9.99"]),
-        ("timestamptz", "date", ["'2026-01-01 12:34:56'", "'2026-01-02'", "NULL", "now()"]),
-        ("double precision", "real", ["0.1", "0.5", "NULL", "1e10 / 3"]),
-        ("bigint", "integer", ["1", "2", "NULL", "3"]),
-        ("jsonb", "text", ["'{\"a\": 1}'", "'[]'", "NULL", "'null'"]),
-    ],
-)
+NARROWED = [
+    ("varchar(50)", "varchar(3)", ["'abcdef'", "'ab'", "NULL", "'xyz9'"]),
+    ("numeric(12, 4)", "numeric(12, 1)", ["1.2345", "2.5", "NULL", "9.99"]),
+    ("timestamptz", "date", ["'2026-01-01 12:34:56'", "'2026-01-02'", "NULL", "now()"]),
+    ("double precision", "real", ["0.1", "0.5", "NULL", "1e10 / 3"]),
+    ("jsonb", "text", ["'{\"a\": 1}'", "'[]'", "NULL", "'null'"]),
+    ("bigint", "integer", ["1", "2", "NULL", "3"]),
+]
+TABLES = [f"t{number}" for number in range(len(NARROWED))]
+
+
 def test_a_narrowed_value_comes_back_where_it_is_still_the_narrowed_one(
-    bootstrapped_database: Engine, wide: str, narrow: str, values: list[str]
+    bootstrapped_database: Engine,
 ) -> None:
     engine = bootstrapped_database
-    alter = "ALTER TABLE t ALTER v TYPE {0} USING v::{0}".format
-    execute(
-        engine,
-        f"CREATE TABLE t (id int PRIMARY KEY, v {wide})",
-        *(f"INSERT INTO t VALUES ({n}, {value})" for n, value in enumerate(values)),
+    narrow, widen = [], []
+    for table, (wide, new, values) in zip(TABLES, NARROWED, strict=True):
+        narrow.append(f"ALTER TABLE {table} ALTER v TYPE {new} USING v::{new}")
+        widen.append(f"ALTER TABLE {table} ALTER v TYPE {wide} USING v::{wide}")
+        execute(engine, f"CREATE TABLE {table} (id int PRIMARY KEY, v {wide})")
+        listed = ", ".join(f"({number}, {value})" for number, value in enumerate(values))
+        execute(engine, f"INSERT INTO {table} VALUES {listed}")
+    before = {table: items(engine, table) for table in TABLES}
+    effect = Effect(narrowed_columns=tuple(("public", table, "v") for table in TABLES))
+    archived = roll_back(engine, effect, *narrow)
+    kept = {part.table: part.rows for part in archived.parts}
+    assert kept == dict.fromkeys(TABLES[:4], 2)  # 2.5 and midnight, say, fit as they are
+    apply_again(engine, *widen)
+    assert {table: items(engine, table) for table in TABLES} == before
+    roll_back(engine, effect, *narrow)
+    execute(engine, *(f"UPDATE {table} SET v = NULL WHERE id = 0" for table in TABLES))
+    restored = apply_again(engine, *widen)
+    for table in TABLES:
+        assert items(engine, table) == [(0, None), *before[table][1:]]
+    assert {part.table: part.changed.keys for part in restored.parts} == dict.fromkeys(
+        TABLES[:4], ("0",)
     )
-    before = items(engine)
-    effect = Effect(narrowed_columns=(("public", "t", "v"),))
-    archived = roll_back(engine, effect, alter(narrow))
-    narrowed = items(engine)
-    apply_again(engine, alter(wide))
-    assert items(engine) == before
-    roll_back(engine, effect, alter(narrow))
-    execute(engine, "UPDATE t SET v = NULL WHERE id = 0")
-    part = apply_again(engine, alter(wide))
-    assert items(engine) == [(0, None), *before[1:]]
-    if archived.rows:
-        assert before != narrowed
-        assert only(part).changed.count == 1
-        assert only(part).changed.keys == ("0",)
 
 
 def test_rows_that_a_downgrade_changes_or_deletes_come_back(bootstrapped_database: Engine) -> None:
@@ -209,3 +211,43 @@ def test_a_removed_enum_value_is_mapped_and_comes_back(bootstrapped_database: En
         ("shut", "{lost,NULL,open}")
     ]
     assert sum(part.changed.count for part in restored.parts) == 1
+
+
+def test_a_downgrade_that_commits_is_archived_before_it(bootstrapped_database: Engine) -> None:
+    engine = bootstrapped_database
+    execute(
+        engine,
+        "CREATE TABLE t (id int PRIMARY KEY, v text, w varchar(9), n serial)",
+        "INSERT INTO t SELECT n, 'v' || n, 'long' || n FROM generate_series(1, 9) AS n",
+    )
+    before = checksums(engine, "t")
+    effect = Effect(
+        dropped_columns=(("public", "t", "v"),),
+        narrowed_columns=(("public", "t", "w"),),
+        dml_tables=(("public", "t"),),
+    )
+    down = (
+        "ALTER TABLE t DROP v, ALTER w TYPE varchar(2) USING w::varchar(2)",
+        "DELETE FROM t WHERE id = 4",
+        "SELECT setval('t_n_seq', 1)",
+    )
+    up = "ALTER TABLE t ADD v text, ALTER w TYPE varchar(9)"
+    for is_finished in (True, False):  # the run goes on after its DDL, or it dies there
+        with engine.begin() as connection:
+            archived = archive(connection, ENVIRONMENT, REVISION, effect, None)
+            finish(connection, archived, before_ddl=True)
+        execute(engine, *down)
+        if is_finished:
+            with engine.begin() as connection:
+                archived = finish(connection, archived)
+                assert finish(connection, archived) == archived
+            restored = apply_again(engine, up)
+            assert checksums(engine, "t") == before
+            assert rows(engine, "SELECT last_value FROM t_n_seq") == [(9,)]
+            assert all(part.is_whole for part in restored.parts)
+    restored = apply_again(engine, up)
+    found = {part.kind: part for part in restored.parts}
+    assert found["column"].deleted.keys == ("4",)
+    assert found["narrowed"].changed.count == 8  # nobody knows who changed them: they stay
+    assert found["rows"].conflicts.count == 0
+    assert rows(engine, "SELECT v, w FROM t WHERE id = 3") == [("v3", "lo")]

@@ -79,10 +79,12 @@ def finish(connection: Connection, archived: Archived, *, before_ddl: bool = Fal
     for part in archived.parts:
         entry = entries.get(part.entry)
         if entry is None:
-            registry.complete(connection, part.entry, part.rows, "", before_ddl=before_ddl)
-            finished.append(part)
+            if before_ddl or sequences.is_to_be_kept(connection, part.entry):
+                registry.complete(connection, part.entry, part.rows, "", before_ddl=before_ddl)
+                finished.append(part)
             continue
-        if entry.piece.keeps_difference and not before_ddl:
+        is_compared = entry.document.get("is_compared")
+        if entry.piece.keeps_difference and not before_ddl and not is_compared:
             entry = _keep_difference(connection, entry)
         finished += _completed(connection, entry, before_ddl=before_ddl)
     return archived.model_copy(update={"parts": tuple(finished)})

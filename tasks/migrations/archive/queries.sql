@@ -117,7 +117,7 @@ DELETE FROM headway.archive WHERE id = :id AND restored_at IS NULL;
 
 -- name: entries_of_run
 -- Copies that this run has made, and not completed.
-SELECT id, document, archived_in, row_count FROM headway.archive
+SELECT id, document, archived_in, row_count, checksum FROM headway.archive
 WHERE environment = :environment AND revision = :revision AND run_id = CAST(:run_id AS uuid)
   AND NOT is_complete AND archived_in IS NOT NULL
 ORDER BY id;
@@ -130,7 +130,7 @@ WHERE environment = :environment AND NOT is_complete
 
 -- name: entries
 -- Some entries.
-SELECT id, kind, document, archived_in, row_count FROM headway.archive
+SELECT id, kind, document, archived_in, row_count, checksum FROM headway.archive
 WHERE id = ANY (CAST(:ids AS bigint[])) ORDER BY id;
 
 -- name: entries_to_restore
@@ -301,3 +301,7 @@ SELECT a.attname FROM pg_attribute AS a
 LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE a.attrelid = to_regclass(:name) AND a.attname = ANY (CAST(:columns AS text[]))
   AND (a.attidentity <> '' OR pg_get_expr(d.adbin, d.adrelid) ~ '^nextval\(');
+
+-- name: entry_of_sequence
+-- Where a sequence stood.
+SELECT document FROM headway.archive WHERE id = :id AND kind = 'sequence';

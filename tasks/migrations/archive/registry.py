@@ -25,6 +25,7 @@ class Entry:
     archived_in: str
     rows: int = 0
     snapshot: str = ""
+    checksum: str | None = None
     document: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -143,6 +144,7 @@ def _entries(rows: Iterable[Any]) -> tuple[Entry, ...]:
             archived_in=row.archived_in,
             rows=row.row_count or 0,
             snapshot=row.document.get("snapshot", ""),
+            checksum=row.checksum,
             document=row.document,
         )
         for row in rows

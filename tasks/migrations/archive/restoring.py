@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 from tasks.migrations.archive import inserting, registry, sequences, surroundings, values
 from tasks.migrations.archive.catalogue import read_table
 from tasks.migrations.archive.inserting import Inserted, Insertion, NotYet
-from tasks.migrations.archive.model import Restored, RestoredPart
+from tasks.migrations.archive.keeping import checksum_of
+from tasks.migrations.archive.model import Restored, RestoredPart, Sample
 from tasks.migrations.archive.registry import Entry
 from tasks.migrations.archive.sql import EXACT, settled
 
@@ -48,7 +49,11 @@ def _restore_pieces(connection: Connection, entries: Sequence[Entry]) -> list[Re
     for entry in sorted(entries, key=_order):
         table = read_table(connection, (entry.piece.schema_name, entry.piece.table))
         if table is None:
-            without.append(_without_table(entry))
+            problem = "the revision no longer makes this table: its rows stay in the archive"
+            without.append(_with_problem(entry, problem))
+        elif checksum_of(connection, entry) != (entry.rows, entry.checksum):
+            problem = "the archive is not what it was (its checksum differs): nothing was put back"
+            without.append(_with_problem(entry, problem))
         else:
             insertions.append(Insertion(entry, table))
     whole = [each for each in insertions if each.kind in {"table", "rows"}]
@@ -75,9 +80,9 @@ def _order(entry: Entry) -> tuple[int, int]:
     return ["table", "rows", "column", "narrowed", "enum"].index(entry.piece.kind), entry.id
 
 
-def _without_table(entry: Entry) -> RestoredPart:
-    problem = "the revision no longer makes this table: its rows stay in the archive"
-    return _part(entry).model_copy(update={"problems": (problem,)})
+def _with_problem(entry: Entry, problem: str) -> RestoredPart:
+    left = Sample(count=entry.rows)
+    return _part(entry).model_copy(update={"problems": (problem,), "conflicts": left})
 
 
 def _pending(entry: Entry) -> RestoredPart:

@@ -7,6 +7,7 @@ counted on both sides, and the first is taken for the first: they cannot be told
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 
 from tasks.migrations.archive.pieces import Column, Piece
 from tasks.migrations.archive.sql import quoted
@@ -41,7 +42,8 @@ def _stored(column: Column) -> str:
 
 def after(column: Column) -> str:
     """Name of the archive's column with what the downgrade left there, as text."""
-    return quoted(f"headway_after_{column.name}"[:63])
+    # Two long names may begin alike: the column is known by a hash of its own.
+    return quoted(f"headway_after_{sha256(column.name.encode()).hexdigest()[:20]}")
 
 
 def value_of(column: Column, type_now: str) -> str:

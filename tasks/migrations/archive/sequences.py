@@ -8,16 +8,20 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tasks import jsonb
+from tasks.migrations.archive import registry
 from tasks.migrations.archive.model import ArchivedPart, Effect, RestoredPart
 from tasks.migrations.archive.sql import QUERIES, quoted, run
+
+_NAMES = ("table_schema", "table_name", "column_name", "schema_name", "name")
 
 
 def archive(
     connection: Connection, environment: str, revision: str, run_id: str | None, effect: Effect
 ) -> tuple[ArchivedPart, ...]:
-    """Note last value and state of every sequence that the downgrade will take away."""
+    """Note last value and state of every sequence that the downgrade will take or may set back."""
     gone: list[tuple[str, str, str | None]] = [
         *((schema, table, None) for schema, table in effect.dropped_tables),
+        *((schema, table, None) for schema, table in effect.dml_tables),
         *effect.dropped_columns,
     ]
     rows = connection.execute(
@@ -65,6 +69,20 @@ def _note(
     )
 
 
+def is_to_be_kept(connection: Connection, entry: int) -> bool:
+    """False if the downgrade left the sequence as it was; its entry is gone then."""
+    row = connection.execute(QUERIES["entry_of_sequence"], {"id": entry}).first()
+    if row is None:
+        return False
+    found = connection.scalar(
+        QUERIES["sequence_of"], {each: row.document.get(each) for each in _NAMES}
+    )
+    if found is None or not _is_further(connection, found, row.document):
+        return True
+    registry.forget(connection, entry, None)
+    return False
+
+
 def restore(connection: Connection, entry: int, document: Mapping[str, Any]) -> RestoredPart:
     """Let a sequence go on where it was; never back, if it is further by now."""
     part = RestoredPart(
@@ -73,8 +91,7 @@ def restore(connection: Connection, entry: int, document: Mapping[str, Any]) -> 
         schema_name=document["schema_name"],
         table=document["name"],
     )
-    names = ("table_schema", "table_name", "column_name", "schema_name", "name")
-    found = connection.scalar(QUERIES["sequence_of"], {each: document.get(each) for each in names})
+    found = connection.scalar(QUERIES["sequence_of"], {each: document.get(each) for each in _NAMES})
     if found is None:
         return part.model_copy(update={"problems": ("there is no such sequence any more",)})
     if _is_further(connection, found, document):

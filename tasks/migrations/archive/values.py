@@ -225,12 +225,15 @@ def _in_between(
     connection: Connection, insertion: Insertion, update: _Update
 ) -> Mapping[str, Sample]:
     piece, document = insertion.piece, insertion.entry.document
-    if piece.kind == "table" or not document.get("is_compared", piece.kind == "column"):
+    is_difference = piece.keeps_difference
+    if is_difference and not document.get("is_compared"):
         return {}
-    there = "" if piece.kind == "column" else f" AND NOT a.{quoted(GONE)}"
-    deleted = f"FROM {update.source} WHERE {is_missing(piece)}{there}"
-    found = {"deleted": _count(connection, piece, "a", deleted)}
-    if piece.kind == "column":
+    found = {}
+    if piece.kind != "table":
+        there = f" AND NOT a.{quoted(GONE)}" if is_difference else ""
+        deleted = f"FROM {update.source} WHERE {is_missing(piece)}{there}"
+        found["deleted"] = _count(connection, piece, "a", deleted)
+    if not is_difference:
         known = f"SELECT FROM {update.source} WHERE {joined(piece)}"
         added = f"FROM {target_of(piece)} AS t WHERE NOT EXISTS ({known})"
         found["added"] = _count(connection, piece, "t", added)
