@@ -75,7 +75,10 @@ def test_a_hot_fix_index_is_named_whether_or_not_the_schema_was_recorded(
         assert hot.verdict == "drift"
         [reason] = hot.reasons
         assert reason.code == "schema-drift"
-        assert "index public.ix_hot is there, and no revision made it" in reason.message
+        assert reason.message.startswith(
+            "dev: index public.ix_hot is there, and no revision made it: "
+            "CREATE INDEX ON public.item USING btree (note). Adopt it as a revision"
+        )
         assert "--adopt, --revert or --accept" in reason.message
         project.execute("dev", "DROP INDEX ix_hot")
         migrate("r2", is_recorded=True, is_moved=False)

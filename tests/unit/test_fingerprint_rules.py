@@ -70,6 +70,11 @@ def test_a_difference_is_one_line_in_plain_words() -> None:
         object="column t.a", change="changed", attribute="not_null", expected=True, actual=False
     )
     assert difference.text == "column t.a: not null is no, not yes"
+    index = Difference(object="index i", change="added", actual={"definition": "CREATE INDEX"})
+    assert index.text == "index i is there, and no revision made it"
+    assert index.summary == "CREATE INDEX"
+    column = Difference(object="column t.a", change="removed", expected={"type": "text"})
+    assert (column.text, column.summary) == ("column t.a is missing", "text")
     long = difference.model_copy(update={"actual": "x\n" * 500, "expected": None})
     assert len(long.text) < 220
     assert "\n" not in long.text

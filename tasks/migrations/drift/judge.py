@@ -75,10 +75,11 @@ def _stamped(evidence: DriftEvidence) -> Reason:
 
 
 def _drifted(environment: str, difference: Difference) -> Reason:
+    what = f": {difference.summary}" if difference.summary else ""
     return Reason(
         "schema-drift",
-        f"{environment}: {difference.text}. Adopt it as a revision, revert it, or accept it as it "
-        f"is (headway migrate drift --env {environment} --adopt, --revert or --accept)",
+        f"{environment}: {difference.text}{what}. Adopt it as a revision, revert it, or accept it "
+        f"as it is (headway migrate drift --env {environment} --adopt, --revert or --accept)",
     )
 
 

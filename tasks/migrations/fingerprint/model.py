@@ -68,6 +68,15 @@ class Difference(BaseModel):
         attribute = (self.attribute or "").replace("_", " ")
         return f"{self.object}: {attribute} is {_shown(self.actual)}, not {_shown(self.expected)}"
 
+    @property
+    def summary(self) -> str:
+        """What it is that came or went, where one attribute says it; else nothing."""
+        found = self.actual if self.change == "added" else self.expected
+        if self.change == "changed" or not isinstance(found, dict):
+            return ""
+        told = found.get("definition") or found.get("type")
+        return _shown(told) if told else ""
+
 
 def kind_of(key: str) -> str:
     """The kind in an object's key: the words before its name."""
