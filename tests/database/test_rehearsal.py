@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, text
 
 from tasks.bootstrap import bootstrap
 from tasks.decisions import Verdict
@@ -15,7 +15,8 @@ from tasks.migrations.hazards.model import Measured
 from tasks.migrations.project import Project
 from tasks.migrations.rehearsal.checksums import take_checksums
 from tasks.migrations.rehearsal.judge import RehearsalEvidence, judge_rehearsal
-from tasks.migrations.rehearsal.model import Rehearsal, RevisionEffect
+from tasks.migrations.rehearsal.measure import measuring
+from tasks.migrations.rehearsal.model import MeasuredStatement, Rehearsal, RevisionEffect
 from tasks.migrations.rehearsal.rehearse import find_effects, rehearse
 from tasks.migrations.rehearsal.report import report
 from tests.database.projects import AlembicProject
@@ -95,35 +96,37 @@ FACTS: Sequence[tuple[str, bool, int, str | None]] = [
 ]
 
 
-def test_each_statement_is_measured_as_postgres_treats_it(at_base: AlembicProject) -> None:
-    before = "a"
-    for number, (statement, *_) in enumerate(FACTS):
-        at_base.revision(f"r{number:02}", before, [statement], ["SELECT 1"])
-        before = f"r{number:02}"
-    concurrently = "with op.get_context().autocommit_block():\n    op.execute('{}')"
-    at_base.revision("z", before, concurrently.format("CREATE INDEX CONCURRENTLY i2 ON t (qty)"))
-    found = rehearse(_target(), [*(f"r{number:02}" for number in range(len(FACTS))), "z"])
-    assert found.failure is None
-    ups = [each for each in found.statements if each.direction == "upgrade"]
-    measured = [
+def test_each_statement_is_measured_as_postgres_treats_it(empty_database: Engine) -> None:
+    url = empty_database.url.render_as_string(hide_password=False)
+    with environments.engine(url).connect() as connection:
+        for statement in BASE:
+            connection.execute(text(statement))
+        connection.commit()
+        found = [_measure(connection, statement) for statement, *_ in FACTS]
+        autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
+        concurrent = _measure(autocommit, "CREATE INDEX CONCURRENTLY i2 ON t (qty)")
+    told = [
         (
             each.sql,
             each.rewrites == ("public.t",),
             each.rows_scanned.get("public.t", 0),
             each.locks.get("public.t"),
         )
-        for each in ups
+        for each in found
     ]
-    assert [each for each in measured[:-1] if each not in FACTS] == []
-    assert len(ups) == len(FACTS) + 1
-    assert ups[-1].rows_scanned["public.t"] >= ROWS  # counted although it committed by itself
-    assert ups[-1].locks.get("public.t") in (None, "ShareUpdateExclusiveLock")
-    assert ups[14].rows_written == {"public.t": ROWS}
-    hazards_can_read: Measured = ups[0]
-    assert hazards_can_read.sql == FACTS[0][0]
-    shown = report(found)
-    assert "ACCESS EXCLUSIVE public.t" in shown
-    assert "copy of dev (full, 1,001 rows)" in shown
+    assert told == list(FACTS)
+    assert found[14].rows_written == {"public.t": ROWS}
+    assert concurrent.rows_scanned["public.t"] >= ROWS  # counted although it committed by itself
+    assert concurrent.locks.get("public.t") in (None, "ShareUpdateExclusiveLock")
+    hazards_can_read: Measured = concurrent
+    assert hazards_can_read.sqlstate is None
+
+
+def _measure(connection: Connection, statement: str) -> MeasuredStatement:
+    with measuring(connection, "r", "upgrade") as trace, connection.begin():
+        connection.execute(text(statement))
+    (found,) = trace.statements
+    return found
 
 
 def test_a_round_trip_tells_what_comes_back_and_what_does_not(at_base: AlembicProject) -> None:
@@ -154,6 +157,9 @@ def test_a_round_trip_tells_what_comes_back_and_what_does_not(at_base: AlembicPr
     assert [found.is_lossless(each) for each in "bcdefgh"] == [
         True, False, False, False, False, False, None,
     ]  # fmt: skip
+    shown = report(found)
+    assert "ACCESS EXCLUSIVE public.t" in shown
+    assert "copy of dev (full, 1,001 rows)" in shown
     warnings = " ".join(verdict.details["warnings"])
     assert "as declared: prices are in the ledger" in warnings
     assert "as declared: we need it" in warnings
