@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -29,13 +28,17 @@ def end_with_client(connection: Connection) -> bool:
 
     False where the platform of the server cannot tell (then an orphan runs to its end).
     """
-    with suppress(DBAPIError), connection.begin_nested():
-        connection.execute(
-            text("SELECT set_config('client_connection_check_interval', :every, false)"),
-            {"every": CHECK_CLIENT},
-        )
-        return True
-    return False
+    try:
+        with connection.begin_nested():
+            connection.execute(
+                text("SELECT set_config('client_connection_check_interval', :every, false)"),
+                {"every": CHECK_CLIENT},
+            )
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        return False
+    return True
 
 
 def end_them(connection: Connection) -> bool:
