@@ -9,7 +9,7 @@ _MODULES = (
     "tasks.migrations.preflight",
     "tasks.migrations.after_apply",
     "tasks.migrations.promotion",
-    "tasks.migrations.losses",
+    "tasks.migrations.gate",
     "tasks.migrations.hazards.judge",
     "tasks.migrations.commutation",
     "tasks.migrations.drift.judge",

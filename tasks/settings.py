@@ -82,6 +82,9 @@ class Migrations(BaseModel):
     ignore: tuple[str, ...] = Field(
         default=(), description="objects of others: patterns such as `table public.spatial_*`"
     )
+    approved: tuple[str, ...] = Field(
+        default=(), description="hazards that were approved for good, as code@revision"
+    )
 
 
 def _secret(value: SecretStr | None) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import sqlalchemy as sa
@@ -16,6 +18,8 @@ from tasks.migrations.project import Project
 from tasks.settings import Environment, load_settings
 
 LOCAL = "local"
+_NONE: Mapping[str, Project] = {}
+_other_projects: ContextVar[Mapping[str, Project]] = ContextVar("headway_projects", default=_NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,22 @@ def find(name: str) -> Target:
     `local` is the control database with Headway's own revisions, unless it is declared otherwise
     or the declared environments are Headway's own too.
     """
+    other = _other_projects.get().get(name)
+    found = _find(name)
+    return found if other is None else replace(found, project=other)
+
+
+@contextmanager
+def other_project(name: str, other: Project) -> Iterator[None]:
+    """Until the end, go by another project for this environment."""
+    token = _other_projects.set({**_other_projects.get(), name: other})
+    try:
+        yield
+    finally:
+        _other_projects.reset(token)
+
+
+def _find(name: str) -> Target:
     declared = load_settings().environments
     if name in declared:
         return _declared(name, declared[name])

@@ -33,7 +33,6 @@ from tasks.migrations.evidence import applied_revisions
 from tasks.migrations.fence import Fence
 from tasks.migrations.history import Occasion
 from tasks.migrations.keeping import Keeper, Restorer
-from tasks.migrations.losses import Loss
 from tasks.migrations.plan import Direction
 from tasks.migrations.revisions import read_scripts
 from tasks.migrations.statements import Place, Statements
@@ -59,7 +58,6 @@ class Moved(BaseModel):
     outcome: Outcome
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    losses: tuple[Loss, ...] = ()
     archived: Archived | None = None
     restored: Restored | None = None
     reasons: tuple[Reason, ...] = ()
@@ -108,6 +106,7 @@ def upgrade(
             followed = Statements(connection, held, _place(environment, revision, "upgrade"))
             keeper = Restorer(connection, environment, revision)
             _run(connection, environment, revision, "upgrade", followed, keeper)
+            keeper.after_commit()
             done = _found(connection, environment, revision, "upgrade")
     _record_locks(environment, revision, "upgrade", followed, predicted_lock_ms or {})
     _logger.info("%s: applied %s", environment, revision)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alembic.config import Config
@@ -18,6 +18,7 @@ class Project:
 
     ``schemas`` are those that the project describes (None: all of the database that are not
     Postgres's or Headway's own); objects that match a pattern of ``ignore`` are others'.
+    ``approved`` are hazards (`code@revision`) that were approved with the revisions themselves.
     """
 
     script_location: Path
@@ -25,7 +26,8 @@ class Project:
     version_table: str = "alembic_version"
     version_table_schema: str | None = None
     schemas: tuple[str, ...] | None = None
-    ignore: tuple[str, ...] = field(default=())
+    ignore: tuple[str, ...] = ()
+    approved: tuple[str, ...] = ()
 
     @property
     def version_locations(self) -> tuple[Path, ...]:
@@ -64,6 +66,7 @@ def configured() -> Project:
         version_table_schema=named.version_table_schema,
         schemas=named.schemas,
         ignore=named.ignore,
+        approved=named.approved,
     )
 
 

@@ -70,11 +70,14 @@ def _table(moved: Sequence[Moved]) -> str:
             item.revision,
             _outcome(item),
             "" if item.seconds is None else f"{item.seconds:.2f}",
-            sum(loss.rows for loss in item.losses),
+            item.archived.rows if item.archived else 0,
+            item.restored.rows if item.restored else 0,
         )
         for item in moved
     )
-    return markdown.table(("revision", "outcome", "seconds", "rows lost"), rows)
+    return markdown.table(
+        ("revision", "outcome", "seconds", "rows archived", "rows brought back"), rows
+    )
 
 
 def _validation(check: SchemaCheck) -> str:

@@ -1,4 +1,4 @@
-"""The steps of a migration: plan it, move one revision, look at the result.
+"""The steps of a migration: judge it, rehearse it, move one revision, look at the result.
 
 The DDL happens in the environment's own database, together with its history row; the step's
 transaction is in the control database. So each move is journalled as an effect, and a run that
@@ -7,74 +7,218 @@ died in between finds out from the history whether it had happened.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel
 from sqlalchemy import Connection, text
 
-from tasks.database import control_engine, load_queries
-from tasks.decisions import Verdict, decide
-from tasks.errors import Reason, Refused
-from tasks.ledger import current_run, effect, step, step_logger
-from tasks.migrations import check, environments, moves, trial
-from tasks.migrations.check import SchemaCheck
-from tasks.migrations.evidence import gather
-from tasks.migrations.losses import LossEvidence, judge_losses
+from tasks.decisions import Rule, decide
+from tasks.ledger import current_run, effect, step
+from tasks.migrations import (
+    archive,
+    environments,
+    evidence,
+    mapped_values,
+    moves,
+    probing,
+    records,
+    saved_plans,
+    stored,
+    validating,
+)
+from tasks.migrations.archive import Archived
+from tasks.migrations.drift.evidence import gather as gather_drift
+from tasks.migrations.drift.judge import judge_drift
+from tasks.migrations.gate import GateEvidence, Part, PlanFacts, judge_gate
+from tasks.migrations.hazards.judge import judge_hazards
+from tasks.migrations.hazards.review import review
+from tasks.migrations.history import Occasion
 from tasks.migrations.moves import Moved
 from tasks.migrations.plan import Direction, PlanEvidence, judge_plan
-
-QUERIES = load_queries(__package__)
-
-
-class PlannedRevision(BaseModel):
-    """A revision of a plan."""
-
-    model_config = ConfigDict(frozen=True)
-
-    revision: str
-    title: str
-    file: str
-
-
-class Planned(BaseModel):
-    """A plan: the verdict, its row in `headway.decision`, and the revisions in order."""
-
-    model_config = ConfigDict(frozen=True)
-
-    decision_id: int
-    environment: str
-    direction: Direction
-    verdict: str
-    reasons: tuple[Reason, ...] = ()
-    revisions: tuple[PlannedRevision, ...] = ()
-    current: tuple[str, ...] = ()
-
-    def require_not_refused(self) -> None:
-        """Raise Refused with the plan's reasons if it was refused."""
-        if self.verdict == "refused":
-            raise Refused(f"{self.direction} of {self.environment}", self.reasons)
+from tasks.migrations.preflight import judge_preflight
+from tasks.migrations.prepared import (
+    DriftFound,
+    Gated,
+    HazardsFound,
+    Planned,
+    PlannedRevision,
+    Rehearsed,
+)
+from tasks.migrations.rehearsal.judge import RehearsalEvidence, judge_rehearsal
+from tasks.migrations.rehearsal.keeping import Keeping
+from tasks.migrations.rehearsal.model import Rehearsal, RevisionEffect
+from tasks.migrations.rehearsal.rehearse import find_effects, rehearse
+from tasks.migrations.validating import Validated
 
 
 @step(key="{environment}:{target}")
-def plan_migrations(tx: Connection, environment: str, target: str = "head") -> Planned:
+def plan_migrations(
+    tx: Connection, environment: str, target: str = "head", run_spliced: bool = False
+) -> Planned:
     """Find out which revisions the environment's database lacks, and record the decision.
 
-    Nothing is changed. The plan is refused, with the files named, if there are several heads,
-    missing or duplicate revisions, a file that was edited after it was applied, or a database at
-    a revision that no file defines.
+    Nothing is changed. Refused, with the files named, if there are several heads, missing or
+    duplicate revisions, a file that was edited after it was applied, one that came late below the
+    head, or a database at a revision that no file defines.
     """
-    evidence = gather(environment).model_copy(update={"target": target})
-    return _decide_plan(tx, evidence)
+    asked = {"target": target, "run_spliced": run_spliced}
+    return _planned(tx, evidence.gather(environment).model_copy(update=asked))
 
 
-@step(key="{environment}:{steps}")
+@step(key="{environment}:{steps}:{to}")
 def plan_rollback(
-    tx: Connection, environment: str, steps: int, confirm: str | None = None
+    tx: Connection,
+    environment: str,
+    steps: int = 1,
+    to: str | None = None,
+    confirm: str | None = None,
+    use_stored: bool = False,
+    is_reset: bool = False,
 ) -> Planned:
     """Find out which revisions to undo: the last applied first, as the history says.
 
-    Nothing is changed. A protected environment is refused unless `confirm` is its name.
+    Nothing is changed. A protected environment is refused unless `confirm` is its name; a reset
+    always asks for it, and is refused where the environment forbids it.
     """
-    update = {"direction": "downgrade", "steps": steps, "confirm": confirm}
-    return _decide_plan(tx, gather(environment).model_copy(update=update))
+    asked = {
+        "direction": "downgrade",
+        "steps": steps,
+        "to": to,
+        "confirm": confirm,
+        "use_stored": use_stored,
+        "is_reset": is_reset,
+    }
+    return _planned(tx, evidence.gather(environment).model_copy(update=asked))
+
+
+@step(key="{environment}")
+def check_drift(tx: Connection, environment: str) -> DriftFound:
+    """Compare the schema with what the database's own revisions made of it; change nothing.
+
+    Drift is named by object and attribute. Where no run has recorded what the schema was, the
+    revisions are run on a scratch database to find out.
+    """
+    found = gather_drift(environment)
+    decided = decide(tx, judge_drift, found, subject=f"schema:{environment}")
+    return DriftFound(
+        name="drift",
+        decision_id=decided.id,
+        verdict=decided.verdict.verdict,
+        reasons=decided.verdict.reasons,
+        fingerprint=found.fingerprint_hash or "",
+        information=tuple(decided.verdict.details["information"]),
+    )
+
+
+@step(key="{environment}:{direction}")
+def check_preconditions(
+    tx: Connection,
+    environment: str,
+    revisions: tuple[str, ...],
+    direction: Direction,
+    taken: tuple[RevisionEffect, ...] = (),
+    mapped: dict[str, str] | None = None,
+    stored_only: tuple[str, ...] = (),
+) -> Part:
+    """Find out whether the database can take the revisions: the user's rights, extensions, rows.
+
+    Rows that would break a new constraint, or that a narrower type cannot hold, are counted, with
+    the keys of a few. Also refused: a standby, a read-only database, a pooler in between.
+    """
+    with stored.used(environment, stored_only):
+        found = probing.gather(
+            environment,
+            revisions,
+            direction=direction,
+            effects=taken,
+            mapped_enum_values=tuple(mapped or ()),
+        )
+    return _part(tx, "preconditions", judge_preflight, found, environment)
+
+
+@step(key="{environment}:{direction}")
+def rehearse_migrations(
+    tx: Connection,
+    environment: str,
+    revisions: tuple[str, ...],
+    direction: Direction,
+    is_quick: bool = False,
+    stored_only: tuple[str, ...] = (),
+) -> Rehearsed:
+    """Try the revisions out on a copy of the database: there, back, and there again.
+
+    The copy is a scratch database, dropped afterwards. Every statement is measured: how long it
+    takes, what it locks, scans and writes anew. Refused if a statement fails, a table would be
+    blocked for longer than the environment allows, or the way back loses schema or rows. Quickly:
+    only once, on a copy without rows, to see what the revisions take away.
+    """
+    with stored.used(environment, stored_only):
+        target = environments.find(environment)
+        if is_quick:
+            found = find_effects(target, revisions, direction)
+        else:
+            ways = Keeping(environment, current_run().id)
+            found = rehearse(
+                target, revisions, direction, upgrade=ways.upgrade, downgrade=ways.downgrade
+            )
+    judged = RehearsalEvidence(rehearsal=found, max_lock_seconds=target.max_lock_seconds)
+    part = _part(tx, "rehearsal", judge_rehearsal, judged, environment)
+    return Rehearsed(**part.model_dump(), rehearsal=found)
+
+
+@step(key="{environment}:{direction}")
+def review_hazards(
+    tx: Connection,
+    environment: str,
+    revisions: tuple[str, ...],
+    direction: Direction,
+    approve: tuple[str, ...] = (),
+    rehearsal: Rehearsal | None = None,
+    stored_only: tuple[str, ...] = (),
+) -> HazardsFound:
+    """Look for what the statements would do to a database in use, and who approved it.
+
+    Critical ones refuse the plan, high ones unless they are approved as `code@revision`. What the
+    SQL alone cannot tell is decided by the figures of the rehearsal.
+    """
+    with (
+        stored.used(environment, stored_only),
+        environments.engine(environments.find(environment).url).connect() as connection,
+    ):
+        found = review(
+            connection,
+            environments.find(environment),
+            revisions,
+            direction,
+            measured=rehearsal.statements if rehearsal else (),
+            data=rehearsal.data if rehearsal else None,
+            approvals=approve,
+            actor=current_run().actor,
+        )
+    part = _part(tx, "hazards", judge_hazards, found, environment)
+    return HazardsFound(**part.model_dump(), hazards=found.hazards, approvals=found.approvals)
+
+
+@step(key="{facts.environment}:{facts.direction}")
+def gate_plan(
+    tx: Connection, facts: PlanFacts, parts: tuple[Part, ...], saved: str | None = None
+) -> Gated:
+    """Put the judgements about a plan together: allowed, nothing to do, or refused, and its hash.
+
+    A saved plan is refused as stale if the database, the revisions or their content have changed
+    since it was made.
+    """
+    before = saved_plans.find(tx, saved) if saved else None
+    evidence = GateEvidence(facts=facts, parts=parts, saved=before.facts if before else None)
+    decided = decide(tx, judge_gate, evidence, subject=f"migration:{facts.environment}")
+    return Gated(
+        name="gate",
+        decision_id=decided.id,
+        verdict=decided.verdict.verdict,
+        reasons=decided.verdict.reasons,
+        plan_hash=facts.hash,
+        rehearsal=before.rehearsal if before else None,
+    )
 
 
 @step(key="{environment}:{revision}")
@@ -82,8 +226,10 @@ def apply_revision(
     tx: Connection,
     environment: str,
     revision: str,
+    predicted_lock_ms: dict[str, float] | None = None,
+    terminate_orphans: bool = False,
 ) -> Moved:
-    """Apply one revision to the environment's database.
+    """Apply one revision to the environment's database, and bring back what was archived of it.
 
     The DDL and its row in `headway.migration_run` are one transaction. It waits for locks at most
     `lock_timeout_seconds` and is then tried again; the error names the session in the way.
@@ -92,7 +238,12 @@ def apply_revision(
     return effect(
         "upgrade",
         {"environment": environment, "revision": revision},
-        act=lambda: moves.upgrade(environment, revision),
+        act=lambda: moves.upgrade(
+            environment,
+            revision,
+            predicted_lock_ms=predicted_lock_ms,
+            terminate_orphans=terminate_orphans,
+        ),
         probe=lambda: moves.find(environment, revision, "upgrade"),
         returns=Moved,
     )
@@ -103,50 +254,84 @@ def roll_back_revision(
     tx: Connection,
     environment: str,
     revision: str,
-    allow_data_loss: bool = False,
+    taken: RevisionEffect,
+    mapped: dict[str, str] | None = None,
+    stored_only: tuple[str, ...] = (),
 ) -> Moved:
-    """Undo one revision, unless rows would be lost.
+    """Undo one revision; what it takes away is archived in the transaction of its DDL.
 
-    The downgrade is first tried out behind a savepoint; rows in the tables and columns that it
-    drops are counted, with those tables closed to writers. Refused with reason `would-lose-rows`
-    if there are any and `allow_data_loss` is off.
+    `taken` is what the rehearsal saw it take away. Rows are copied before, and brought up to
+    date once nobody can write any more.
     """
+
+    def undo() -> Moved:
+        with stored.used(environment, stored_only):
+            return moves.downgrade(
+                environment,
+                revision,
+                taken,
+                predicted_lock_ms=taken.lock_ms,
+                mapped_values=mapped_values.of_labels(mapped or {}, taken.removed_enum_values),
+            )
+
     _wait_without_snapshot(tx)
     return effect(
         "downgrade",
         {"environment": environment, "revision": revision},
-        act=lambda: trial.downgrade(environment, revision, allow_data_loss, _decide_losses),
-        probe=lambda: _find_rolled_back(tx, environment, revision),
+        act=undo,
+        probe=lambda: moves.find(environment, revision, "downgrade"),
         returns=Moved,
+    )
+
+
+@step(key="{environment}")
+def archive_database(tx: Connection, environment: str) -> Archived:  # noqa: ARG001 - elsewhere
+    """Copy every table with rows to schema `headway_archive`, before a reset; nobody is blocked."""
+    target = environments.find(environment)
+    project = target.project
+    return archive.archive_everything(
+        environments.engine(target.url),
+        environment,
+        current_run().id,
+        schemas=project.schemas,
+        ignore=project.ignore,
+        version_table=(project.version_table_schema, project.version_table),
     )
 
 
 @step(key="{environment}:{after}")
 def validate_schema(
-    tx: Connection,  # noqa: ARG001 - it only looks, elsewhere
+    tx: Connection,
     environment: str,
     after: str,  # noqa: ARG001 - part of the key
-) -> SchemaCheck:
-    """Compare the environment's schema with what its revisions should have given it.
+    before: tuple[str, ...] = (),
+    moved: tuple[Moved, ...] = (),
+    rehearsal: Rehearsal | None = None,
+) -> Validated:
+    """Compare the schema with what was rehearsed, and the changed tables with their suites.
 
-    Lists drift (types and defaults too), indexes left invalid by a failed build, and constraints
-    that were never validated. It reports; it does not repair. `after` names what was just done.
+    Lists invalid indexes and constraints that were never validated too, and keeps what the schema
+    is from now on. Says whether to keep what was done, to roll it back, or to stop. `before` are
+    the heads at which the run began, `after` names what was just done.
     """
-    target = environments.find(environment)
-    with environments.engine(target.url).connect() as connection:
-        found = check.look(connection, target)
-    if not found.is_sound:
-        step_logger().warning("the schema of %s is not as it should be: %s", environment, found)
-    return found
+    return validating.validate(tx, environment, before, moved, rehearsal)
 
 
-def _find_rolled_back(tx: Connection, environment: str, revision: str) -> Moved | None:
-    found = moves.find(environment, revision, "downgrade")
-    if found is None:
-        return None
-    this = {"run_id": current_run().id, "subject": f"migration:{environment}:{revision}"}
-    evidence = LossEvidence.model_validate(tx.scalar(QUERIES["losses_of_run"], this))
-    return found.model_copy(update={"losses": evidence.losses})
+@step(key="{environment}")
+def accept_reformatting(
+    tx: Connection,  # noqa: ARG001 - elsewhere
+    environment: str,
+    revisions: tuple[str, ...],
+) -> tuple[str, ...]:
+    """Record that the files of applied revisions were reformatted, and say the same as before."""
+    target, run = environments.find(environment), current_run()
+    with environments.engine(target.url).begin() as connection:
+        return records.record_cosmetic(
+            connection,
+            target.project,
+            revisions,
+            Occasion(environment, run.id, run.actor, run.reason),
+        )
 
 
 def _wait_without_snapshot(tx: Connection) -> None:
@@ -156,22 +341,24 @@ def _wait_without_snapshot(tx: Connection) -> None:
     tx.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
-def _decide_plan(tx: Connection, evidence: PlanEvidence) -> Planned:
-    decided = decide(tx, judge_plan, evidence, subject=f"migration:{evidence.environment}")
-    verdict: Verdict = decided.verdict
+def _part(tx: Connection, name: str, judge: Rule, found: BaseModel, environment: str) -> Part:
+    decided = decide(tx, judge, found, subject=f"migration:{environment}")
+    verdict = decided.verdict
+    return Part(name=name, decision_id=decided.id, verdict=verdict.verdict, reasons=verdict.reasons)
+
+
+def _planned(tx: Connection, found: PlanEvidence) -> Planned:
+    decided = decide(tx, judge_plan, found, subject=f"migration:{found.environment}")
+    details: dict[str, Any] = decided.verdict.details
     return Planned(
+        name="plan",
         decision_id=decided.id,
-        environment=evidence.environment,
-        direction=evidence.direction,
-        verdict=verdict.verdict,
-        reasons=verdict.reasons,
-        revisions=tuple(PlannedRevision(**item) for item in verdict.details.get("revisions", ())),
-        current=evidence.current,
+        verdict=decided.verdict.verdict,
+        reasons=decided.verdict.reasons,
+        environment=found.environment,
+        direction=found.direction,
+        revisions=tuple(PlannedRevision(**item) for item in details.get("revisions", ())),
+        current=found.current,
+        cosmetic=tuple(details.get("cosmetic", ())),
+        stored_only=tuple(details.get("stored_only", ())),
     )
-
-
-def _decide_losses(evidence: LossEvidence) -> Verdict:
-    # In a transaction of its own: the verdict is there before the rows are gone.
-    with control_engine().begin() as tx:
-        subject = f"migration:{evidence.environment}:{evidence.revision}"
-        return decide(tx, judge_losses, evidence, subject=subject).verdict

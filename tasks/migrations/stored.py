@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from tasks.errors import NotFound
-from tasks.migrations import records
+from tasks.migrations import environments, records
 from tasks.migrations.project import Project
 from tasks.migrations.revisions import find_file
 
@@ -37,6 +37,22 @@ def project_with_stored(
         for revision, source in sources.items():
             (Path(folder) / _file_name(revision, source)).write_text(source, "utf-8")
         yield project.with_versions(Path(folder))
+
+
+@contextmanager
+def used(environment: str, revisions: Iterable[str]) -> Iterator[None]:
+    """Until the end, the environment's project has stored copies of these revisions too."""
+    target, wanted = environments.find(environment), tuple(revisions)
+    if not wanted:
+        yield
+        return
+    with (
+        environments.engine(target.url).connect() as connection,
+        project_with_stored(connection, target.project, wanted) as project,
+    ):
+        connection.rollback()
+        with environments.other_project(environment, project):
+            yield
 
 
 def restore(connection: Connection, project: Project, revision: str) -> Path:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import uuid
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine, text
 
 from tasks import runs
-from tasks.migrations import graph, steps
+from tasks.migrations import environments, graph, steps
 from tasks.migrations.moves import Moved
 from tasks.migrations.project import own
+from tasks.migrations.rehearsal.rehearse import find_effects
 from tasks.migrations.revisions import read_scripts
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +67,7 @@ def start_run(actor: str | None = None, reason: str | None = None) -> runs.RunIn
 
 
 def apply_all(environment: str = "local") -> list[Moved]:
-    """A whole run, in a run of its own."""
+    """A whole run, in a run of its own; nothing is rehearsed or validated."""
     with runs.in_run(start_run()):
         plan = steps.plan_migrations(environment=environment)
         plan.require_not_refused()
@@ -73,6 +75,15 @@ def apply_all(environment: str = "local") -> list[Moved]:
             steps.apply_revision(environment=environment, revision=planned.revision)
             for planned in plan.revisions
         ]
+
+
+def roll_back(revision: str, environment: str = "local", **options: Any) -> Moved:
+    """Undo a revision as a flow does: first find out what goes."""
+    target = environments.find(environment)
+    found = find_effects(target, [revision], "downgrade")
+    return steps.roll_back_revision(
+        environment=environment, revision=revision, taken=found.effects[0], **options
+    )
 
 
 def history(engine: Engine) -> list[tuple[str, str]]:

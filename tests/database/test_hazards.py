@@ -10,6 +10,7 @@ from textwrap import dedent
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from tasks.migrations.environments import Target
 from tasks.migrations.hazards import squawk
 from tasks.migrations.hazards.context import gather
 from tasks.migrations.hazards.decide import decide
@@ -250,13 +251,13 @@ def test_a_plan_is_reviewed_as_a_whole(connection: Connection, tmp_path: Path) -
         """,
     )
     ask = {"measured": [], "approvals": ["index-not-concurrent@r1"], "actor": "ada"}
-    evidence = review(connection, project, "prod", ["r1"], **ask)  # type: ignore[arg-type]
+    evidence = review(connection, Target("prod", "", project), ["r1"], **ask)  # type: ignore[arg-type]
     verdict = judge_hazards(evidence)
     assert (verdict.verdict, verdict.details["dismissed"]) == ("allowed", 1)  # no value in note
-    evidence = review(connection, project, "prod", ["r1"])
+    evidence = review(connection, Target("prod", "", project), ["r1"])
     assert [r.code for r in judge_hazards(evidence).reasons] == ["index-not-concurrent"]
     quick = [Seen("r1", "upgrade", "CREATE INDEX by_name ON big_t (name)", 3.0)]
-    evidence = review(connection, project, "prod", ["r1"], measured=quick, data="full")
+    evidence = review(connection, Target("prod", "", project), ["r1"], measured=quick, data="full")
     assert judge_hazards(evidence).verdict == "allowed"
 
 

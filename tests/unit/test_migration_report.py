@@ -3,8 +3,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from tasks.errors import Reason
+from tasks.migrations.archive import Archived, ArchivedPart
 from tasks.migrations.check import SchemaCheck
-from tasks.migrations.losses import Loss
 from tasks.migrations.matrix import Cell, EnvironmentRow, Matrix
 from tasks.migrations.matrix_report import matrix_markdown, sync_markdown
 from tasks.migrations.moves import Moved
@@ -27,7 +27,10 @@ def test_report_of_a_second_run_says_that_there_was_nothing_to_do() -> None:
     assert "exactly as described" in result.as_markdown()
 
 
-def test_report_lists_revisions_losses_and_findings() -> None:
+def test_report_lists_revisions_archived_rows_and_findings() -> None:
+    part = ArchivedPart(
+        entry=1, kind="table", schema_name="public", table="rollout", columns=("id",), rows=4
+    )
     moved = Moved(
         environment="local",
         revision="003",
@@ -35,7 +38,7 @@ def test_report_lists_revisions_losses_and_findings() -> None:
         outcome="done",
         started_at=NOW,
         finished_at=NOW + timedelta(seconds=1.5),
-        losses=(Loss(table="rollout", rows=4),),
+        archived=Archived(environment="local", revision="003", parts=(part,)),
     )
     check = SchemaCheck(
         environment="local",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection
 
+from tasks.migrations.environments import Target
 from tasks.migrations.hazards.context import gather
 from tasks.migrations.hazards.decide import Data, decide
 from tasks.migrations.hazards.emitted import from_measured, render
@@ -18,35 +19,39 @@ from tasks.migrations.project import Project
 
 def review(
     connection: Connection,
-    project: Project,
-    environment: str,
+    target: Target,
     revisions: Iterable[str],
     direction: Direction = "upgrade",
     *,
     measured: Sequence[Measured] = (),
     data: Data | None = None,
-    budget_ms: float | None = None,
     approvals: Iterable[str] = (),
     actor: str | None = None,
 ) -> HazardEvidence:
     """The hazards of the revisions on the target, weighed by what a rehearsal measured.
 
-    ``data`` is what the rehearsed copy held; None without a rehearsal. ``budget_ms`` is how long
-    the environment lets a table be locked.
+    ``data`` is what the rehearsed copy held; None without a rehearsal. What the project itself
+    approves counts beside ``approvals``, as far as the plan has it.
 
     Raises:
         LookupError: no file defines a revision.
         SquawkFailed: squawk could not be run.
     """
+    project = target.project
     plan = [_sql(project, revision, direction, measured) for revision in revisions]
     found = find_hazards(plan, gather(connection, plan, version_table=project.version_table))
     if data is not None:
+        budget = target.max_lock_seconds
+        budget_ms = None if budget is None else budget * 1000
         found = decide(found, measured, budget_ms=budget_ms, data=data)
+    present = {hazard.approval for hazard in found}
+    shipped = tuple(approval for approval in project.approved if approval in present)
+    given = tuple(approvals)
     return HazardEvidence(
-        environment=environment,
+        environment=target.name,
         hazards=found,
-        approvals=tuple(approvals),
-        actor=actor,
+        approvals=tuple(dict.fromkeys((*shipped, *given))),
+        actor=actor or ("the project" if shipped and not given else None),
         rehearsed=data,
     )
 

@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tasks.database import load_queries
+from tasks.migrations.archive.model import ColumnName, TableName
 from tasks.migrations.plan import Direction
 from tasks.migrations.rehearsal.measure import Trace
-from tasks.migrations.rehearsal.model import ColumnName, RevisionEffect, TableName
+from tasks.migrations.rehearsal.model import RevisionEffect
 
 QUERIES = load_queries(__package__)
 _INTEGERS = ("smallint", "integer", "bigint", "numeric")

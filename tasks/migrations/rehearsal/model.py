@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from tasks.migrations.archive.model import Effect, TableName
 from tasks.migrations.plan import Direction
-
-TableName = tuple[str, str]
-"""Schema and table, as they are (not quoted)."""
-ColumnName = tuple[str, str, str]
-"""Schema, table and column."""
-EnumLabel = tuple[str, str, str]
-"""Schema and name of an enum type, and one of its values."""
 
 # Locks that make other sessions wait that only read or write rows, the strongest first.
 BLOCKING = ("AccessExclusiveLock", "ExclusiveLock", "ShareRowExclusiveLock", "ShareLock")
@@ -89,7 +83,7 @@ class Failure(Frozen):
     message: str
 
 
-class RevisionEffect(Frozen):
+class RevisionEffect(Effect):
     """What one revision took away or changed, so that it can be kept: names as they were before.
 
     ``narrowed_columns`` changed their type so that a value may not fit (``type_changes`` says from
@@ -97,16 +91,12 @@ class RevisionEffect(Frozen):
     through a foreign key.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     revision: str
     direction: Direction
-    dropped_tables: tuple[TableName, ...] = ()
-    dropped_columns: tuple[ColumnName, ...] = ()
-    narrowed_columns: tuple[ColumnName, ...] = ()
-    type_changes: dict[str, tuple[str, str]] = {}
-    dml_tables: tuple[TableName, ...] = ()
+    type_changes: dict[str, tuple[str, str]] = Field(default_factory=dict)
     truncated_tables: tuple[TableName, ...] = ()
-    removed_enum_values: tuple[EnumLabel, ...] = ()
-    dropped_sequences: tuple[TableName, ...] = ()
     lock_times: tuple[LockTime, ...] = ()
     milliseconds: float = 0.0
 
