@@ -77,3 +77,9 @@ class Restorer:
     def after(self) -> None:
         """In the transaction of the history row, after the last statement."""
         self.restored = archive.restore(self._connection, self._environment, self._revision)
+
+    def after_commit(self) -> None:
+        """In a transaction of its own: rows that use a value of an enum which is new."""
+        if self.restored is not None and self.restored.is_pending:
+            with self._connection.begin():
+                self.restored = archive.restore_pending(self._connection, self.restored)

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tasks.bootstrap import bootstrap
-from tasks.migrations import runner
+from tasks.migrations import moves, runner
 from tasks.migrations.archive import (
     Archived,
     Effect,
@@ -18,9 +18,10 @@ from tasks.migrations.archive import (
     finish,
     map_enum_values,
     restore,
+    restore_pending,
 )
 from tests.database.archives import checksums
-from tests.database.projects import AlembicProject
+from tests.database.projects import AlembicProject, in_a_run
 
 LOST = ("public", "state", "lost")
 
@@ -104,10 +105,19 @@ def test_a_removed_enum_value_is_counted_mapped_and_comes_back(project: AlembicP
         assert _used(connection) == [("t", "s", 2)]
     roll_back(project, "b2", Effect(removed_enum_values=(LOST,)), lost="open")
     assert project.rows("dev", "SELECT DISTINCT s::text FROM t") == [("open",)]
-    assert upgrade(project, "b2").is_pending  # Postgres wants the new value committed first
+    restored = upgrade(project, "b2")
+    assert restored.is_pending  # Postgres wants the new value committed first
     with engine.begin() as connection:
-        assert not restore(connection, "dev", "b2").is_pending
+        assert not restore_pending(connection, restored).is_pending
     assert checksums(engine, "t") == before
+    with in_a_run():
+        moves.downgrade(
+            "dev", "b2", Effect(removed_enum_values=(LOST,)), mapped_values={LOST: "open"}
+        )
+        moved = moves.upgrade("dev", "b2")
+    assert checksums(engine, "t") == before
+    assert moved.restored is not None
+    assert [part.rows for part in moved.restored.parts] == [2]
 
 
 def _used(connection: Connection) -> list[tuple[str, str, int]]:

@@ -14,7 +14,7 @@ from tasks.migrations.archive.model import (
     Restored,
     RestoredPart,
 )
-from tasks.migrations.archive.restoring import restore
+from tasks.migrations.archive.restoring import restore, restore_pending
 
 __all__ = [
     "Archived",
@@ -31,4 +31,5 @@ __all__ = [
     "map_enum_values",
     "purge",
     "restore",
+    "restore_pending",
 ]

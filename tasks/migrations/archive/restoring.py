@@ -23,8 +23,8 @@ def restore(connection: Connection, environment: str, revision: str) -> Restored
     not made again, rows that are new keep the default, and what a constraint forbids stays in the
     archive. Users' triggers and rules do not fire. The archive itself stays.
 
-    If the result ``is_pending``, call it once more after the commit: rows use a value of an enum
-    that this very transaction has added.
+    If the result ``is_pending``, call ``restore_pending`` after the commit: rows use a value of an
+    enum that this very transaction has added.
     """
     entries, of_sequences = registry.to_restore(connection, environment, revision)
     parts: list[RestoredPart] = []
@@ -42,6 +42,15 @@ def restore(connection: Connection, environment: str, revision: str) -> Restored
         if not part.is_pending:
             registry.mark_restored(connection, part)
     return Restored(environment=environment, revision=revision, parts=tuple(parts))
+
+
+def restore_pending(connection: Connection, restored: Restored) -> Restored:
+    """Bring back what had to wait for the commit; in a transaction after it."""
+    if not restored.is_pending:
+        return restored
+    later = restore(connection, restored.environment, restored.revision)
+    before = tuple(part for part in restored.parts if not part.is_pending)
+    return restored.model_copy(update={"parts": (*before, *later.parts)})
 
 
 def _restore_pieces(connection: Connection, entries: Sequence[Entry]) -> list[RestoredPart]:
