@@ -71,6 +71,7 @@ def run_on(connection: Connection, occasion: history.Occasion) -> None:
         connection,
         lock_timeout_seconds=settings.lock_timeout_seconds,
         statement_timeout_seconds=settings.statement_timeout_seconds,
+        wait_seconds=settings.migration_wait_seconds,
     ):
         run_migrations(occasion, connection=connection)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tasks import jsonb
 from tasks.database import load_queries
-from tasks.migrations import content, statement_kinds
+from tasks.migrations import checksums, revisions, statement_kinds
 from tasks.migrations.history import Occasion
 from tasks.migrations.plan import Direction
 from tasks.migrations.project import Project
@@ -35,21 +36,25 @@ def recorded(
     try:
         yield
     except Exception as error:
-        said = content.read_content(project, revision)
         row = {
             "environment": occasion.environment,
             "revision": revision,
             "direction": direction,
-            "content_checksum": said.checksum,
-            "script_checksum": said.script_checksum,
             "run_id": occasion.run_id,
             "actor": occasion.actor,
             "reason": occasion.reason,
             "started_at": started_at,
+            **_checksums(project, revision),
             **_described(error),
         }
         _write(engine, row)
         raise
+
+
+def _checksums(project: Project, revision: str) -> dict[str, str]:
+    source = revisions.read_source(revisions.find_file(project, revision))
+    script = checksums.script_checksum(ast.parse(source))
+    return {"content_checksum": checksums.checksum(source), "script_checksum": script}
 
 
 def _described(error: Exception) -> dict[str, str | None]:

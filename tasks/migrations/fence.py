@@ -38,7 +38,7 @@ class MigrationLockHeld(LockNotAcquired):
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """The number of a holder of the migration lock; None where schema `headway` has no number."""
+    """The number of a holder of the migration lock; None where it could not count."""
 
     token: int | None
 
@@ -92,7 +92,7 @@ def _wait(connection: Connection, is_callers: bool, seconds: float) -> bool:
 
 
 def _count_up(connection: Connection) -> int | None:
-    if not connection.scalar(QUERIES["fence_exists"]):
+    if not connection.scalar(QUERIES["may_count_up"]):
         return None
     return int(connection.execute(QUERIES["count_up"]).scalar_one())
 

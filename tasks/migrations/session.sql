@@ -16,9 +16,9 @@ SELECT pg_try_advisory_xact_lock(:key);
 -- Let the next session migrate.
 SELECT pg_advisory_unlock(:key);
 
--- name: fence_exists
--- Is schema `headway` here, and new enough?
-SELECT to_regclass('headway.migration_fence') IS NOT NULL;
+-- name: may_count_up
+-- Is schema `headway` here, new enough, and may this role write the history?
+SELECT coalesce(has_table_privilege(to_regclass('headway.migration_fence'), 'UPDATE'), false);
 
 -- name: count_up
 -- Whoever holds the migration lock has the highest number.
