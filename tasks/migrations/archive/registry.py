@@ -50,10 +50,11 @@ def add(
         "run_id": run_id,
     }
     number = int(connection.scalar(QUERIES["add_entry"], parameters) or 0)
-    return Entry(number, piece, _name(revision, piece, number))
+    return Entry(number, piece, table_name(revision, piece, number))
 
 
-def _name(revision: str, piece: Piece, number: int) -> str:
+def table_name(revision: str, piece: Piece, number: int) -> str:
+    """What an archive is called: readable, unique by its number, and short enough for Postgres."""
     end = f"_{piece.kind}_{number}"
     start = f"{revision}_{piece.schema_name}_{piece.table}".encode()
     return start[: _MOST_BYTES - len(end)].decode(errors="ignore") + end
