@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from tasks.bootstrap import bootstrap
 from tasks.decisions import Verdict
@@ -120,6 +122,20 @@ def test_each_statement_is_measured_as_postgres_treats_it(empty_database: Engine
     assert concurrent.locks.get("public.t") in (None, "ShareUpdateExclusiveLock")
     hazards_can_read: Measured = concurrent
     assert hazards_can_read.sqlstate is None
+
+
+def test_a_revision_may_catch_an_error_while_it_is_measured(empty_database: Engine) -> None:
+    with (
+        empty_database.connect() as connection,
+        measuring(connection, "r", "upgrade") as trace,
+        connection.begin(),
+    ):
+        with suppress(DBAPIError), connection.begin_nested():
+            connection.execute(text("SELECT 1 / 0"))
+        connection.execute(text("CREATE TABLE made (i int)"))
+    assert [
+        (each.sql, each.sqlstate) for each in trace.statements if "SAVEPOINT" not in each.sql
+    ] == [("SELECT 1 / 0", "22012"), ("CREATE TABLE made (i int)", None)]
 
 
 def _measure(connection: Connection, statement: str) -> MeasuredStatement:

@@ -1,11 +1,13 @@
 -- name: settle_source
--- Let every value be written so that the copy reads the same, and never wait long for a lock.
-SELECT set_config(s.name, s.value, false)
+-- Let every value be written so that the copy reads the same, and never wait long for a lock;
+-- older servers do not know each of these.
+SELECT set_config(name, s.value, false)
 FROM (VALUES ('search_path', ''), ('DateStyle', 'ISO'), ('IntervalStyle', 'postgres'),
              ('TimeZone', 'UTC'), ('extra_float_digits', '3'), ('bytea_output', 'hex'),
              ('lc_monetary', 'C'), ('xmloption', 'content'), ('row_security', 'off'),
-             ('lock_timeout', '2s'), ('statement_timeout', '0'),
-             ('idle_in_transaction_session_timeout', '0')) AS s (name, value);
+             ('lock_timeout', '2s'), ('statement_timeout', '0'), ('transaction_timeout', '0'),
+             ('idle_in_transaction_session_timeout', '0')) AS s (name, value)
+JOIN pg_settings USING (name);
 
 -- name: settle_scratch
 -- The same in the copy, which need not survive a crash.

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 
 from tasks.database import load_queries
@@ -22,7 +23,9 @@ from tasks.migrations.rehearsal.locks import LockClock, Watch
 from tasks.migrations.rehearsal.model import STRENGTH, LockTime, MeasuredStatement
 
 QUERIES = load_queries(__package__)
-_OURS = re.compile(r"\bheadway(?:_archive)?\.|\bpg_catalog\.pg_|\bset_config\b|pg_advisory_")
+_OURS = re.compile(
+    r"\bheadway(?:_archive)?\.|\bpg_catalog\.pg_|\bset_config\b|pg_advisory_|\bsa_savepoint_"
+)
 _TRUNCATES = re.compile(r"\btruncate\b", re.IGNORECASE)
 
 
@@ -65,7 +68,9 @@ class Trace:
     def before(self, *_: Any) -> None:
         """A statement is about to be sent."""
         with self._clock.stopped():
-            self._before = self._look()
+            # A revision that has caught an error goes back to its savepoint first.
+            is_broken = self._driver.info.transaction_status == TransactionStatus.INERROR
+            self._before = None if is_broken else self._look()
             if self._driver.autocommit:
                 self._watch = Watch(self._connection.engine, self._driver.info.backend_pid)
         self._started = self._clock.now()
@@ -74,11 +79,10 @@ class Trace:
         """A statement has been answered."""
         took = self._clock.now() - self._started
         with self._clock.stopped():
-            watched = self._watch.stop() if self._watch else frozenset()
-            self._watch = None
-            before, after = self._before, self._look()
-            if before is None:
+            watched = self.stop_watching()
+            if self._before is None:
                 return
+            before, after = self._before, self._look()
             new = (after.locks - before.locks) | watched
             self._clock.took(new, self._started)
             if watched:
@@ -88,9 +92,7 @@ class Trace:
 
     def failed(self, context: Any) -> None:
         """A statement has failed: what it did cannot be asked any more."""
-        if self._watch:
-            self._watch.stop()
-            self._watch = None
+        self.stop_watching()
         self.statements.append(
             MeasuredStatement(
                 revision=self._revision,
@@ -101,6 +103,11 @@ class Trace:
                 sqlstate=getattr(context.original_exception, "sqlstate", None),
             )
         )
+
+    def stop_watching(self) -> frozenset[tuple[int, str]]:
+        """The locks that were seen while a statement committed by itself."""
+        watch, self._watch = self._watch, None
+        return watch.stop() if watch else frozenset()
 
     def ended(self, *_: Any) -> None:
         """The transaction is about to end, and with it its locks."""
@@ -197,6 +204,7 @@ def measuring(
     try:
         yield trace
     finally:
+        trace.stop_watching()
         trace.milliseconds = (time.perf_counter() - started) * 1000
         for name, handler in handlers.items():
             sa.event.remove(connection, name, handler)
