@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from tasks.database import load_queries
-from tasks.errors import HeadwayError
 from tasks.migrations import duplicates
-from tasks.migrations.demands import Demand
+from tasks.migrations.demands import Demand, Kind
+from tasks.migrations.hazards.sql import plain_name
 from tasks.migrations.preflight import Unchecked, Violation, ViolationCode
 from tasks.migrations.sample import SAMPLE, Sample
+from tasks.migrations.type_fits import NO_ROWS, CannotLook, misfits
 
 QUERIES = load_queries(__package__, "preflight.sql")
 LOOK_MS = 30_000
-_RANGES = {"smallint": 15, "int2": 15, "integer": 31, "int": 31, "int4": 31, "bigint": 63}
+_LONGEST_KEY = 60
 _CODES: dict[str, ViolationCode] = {
     "not-null": "null-values",
     "no-rows": "null-values",
@@ -27,60 +28,78 @@ _CODES: dict[str, ViolationCode] = {
     "check": "check-violations",
     "type": "values-do-not-fit",
 }
-_LENGTH = re.compile(r"(?:character varying|varchar|character|char|bpchar) \( (\d+) \)$")
-_PRECISION = re.compile(r"(?:numeric|decimal) \( (\d+)(?: , (\d+))? \)$")
-
-
-class CannotLook(HeadwayError):
-    """Nothing in the catalogue says how to look for such rows."""
+_VALIDATED: dict[str, Kind] = {"f": "foreign-key", "c": "check", "n": "not-null"}
+_ABOUT_VALUES = "22"  # such errors show values of rows
 
 
 def check(
-    connection: Connection, demands: Iterable[Demand]
+    connection: Connection, demands: Iterable[Demand], *, look_ms: int = LOOK_MS
 ) -> tuple[tuple[Violation, ...], tuple[Unchecked, ...]]:
     """The demands that rows break, with a count and a few keys; and those left to the rehearsal.
 
-    Each look is behind a savepoint and ends after half a minute at most.
+    Each look is behind a savepoint and ends after half a minute (``look_ms``) at most.
     """
     violations, unchecked = [], []
     for demand in demands:
-        why = demand.unknown_because
-        found: Violation | None = None
-        if why is None:
-            try:
-                found = _look(connection, demand)
-            except CannotLook as reason:
-                why = str(reason)
-        if why is not None:
-            unchecked.append(
-                Unchecked(revision=demand.revision, statement=demand.statement, why=why)
-            )
-        elif found is not None and found.found.count:
-            violations.append(found)
+        try:
+            found = _look(connection, demand, look_ms)
+        except CannotLook as reason:
+            why = str(reason)
+            place = {"revision": demand.revision, "statement": demand.statement}
+            unchecked.append(Unchecked(**place, why=why))
+        else:
+            violations += [found] if found.found.count else []
     return tuple(violations), tuple(unchecked)
 
 
-def _look(connection: Connection, demand: Demand) -> Violation | None:
+def _look(connection: Connection, demand: Demand, look_ms: int) -> Violation:
+    if demand.unknown_because:
+        raise CannotLook(demand.unknown_because)
     look = connection.begin_nested()
     try:
-        connection.execute(QUERIES["look_at_most"], {"milliseconds": str(LOOK_MS)})
+        connection.execute(QUERIES["look_at_most"], {"milliseconds": str(look_ms)})
         exact = _validated(connection, demand) if demand.kind == "validate" else demand
-        if exact is None:
-            return None
+        found = _find(connection, exact)
+        if found.count:
+            _require_final(connection, demand)
         return Violation(
-            code=_CODES[exact.kind],
+            code=_code(connection, exact),
             revision=exact.revision,
             statement=exact.statement,
             table=exact.table,
             columns=exact.columns,
-            found=_find(connection, exact),
+            found=_shortened(found),
         )
     except DBAPIError as error:
-        diagnosis = getattr(error.orig, "diag", None)
-        said = getattr(diagnosis, "message_primary", None) or type(error).__name__
-        raise CannotLook(f"the database could not say: {said}") from None
+        raise CannotLook(f"the database could not say: {_said(error)}") from error
     finally:
-        look.rollback()
+        if not connection.invalidated:
+            look.rollback()
+
+
+def _said(error: DBAPIError) -> str:
+    """What went wrong; an error of a lost connection is let through."""
+    if error.connection_invalidated:
+        raise error
+    sqlstate = str(getattr(error.orig, "sqlstate", ""))
+    if sqlstate.startswith(_ABOUT_VALUES):
+        return f"an expression fails on a row ({sqlstate})"
+    diagnosis = getattr(error.orig, "diag", None)
+    return getattr(diagnosis, "message_primary", None) or type(error).__name__
+
+
+def _require_final(connection: Connection, demand: Demand) -> None:
+    """Where the plan's earlier changes of other tables may reach these rows, nobody knows yet."""
+    names = list(demand.written_before)
+    reaching = connection.scalars(QUERIES["reach_further"], {"names": names}).all() if names else ()
+    if reaching:
+        raise CannotLook(f"the plan itself changes {', '.join(reaching)} before, which reaches it")
+
+
+def _code(connection: Connection, demand: Demand) -> ViolationCode:
+    if demand.kind == "type" and connection.scalar(QUERIES["is_enum"], _column(demand)):
+        return "enum-value-in-use"
+    return _CODES[demand.kind]
 
 
 def _find(connection: Connection, demand: Demand) -> Sample:
@@ -88,15 +107,19 @@ def _find(connection: Connection, demand: Demand) -> Sample:
     if demand.kind == "unique":
         equal = demand.nulls_are_equal
         return duplicates.find(connection, table, columns, demand.predicate, nulls_are_equal=equal)
+    return _rows(connection, table, _condition(connection, demand))
+
+
+def _condition(connection: Connection, demand: Demand) -> str:
+    """What is true for the rows that break the demand."""
     if demand.kind == "foreign-key":
-        return _rows(connection, table, _orphans(connection, demand), alias="t")
+        return _orphans(connection, demand)
     if demand.kind == "not-null":
-        return _rows(connection, table, f"{columns[0]} IS NULL")
+        is_required = connection.scalar(QUERIES["is_required"], _column(demand))
+        return NO_ROWS if is_required else f"t.{demand.columns[0]} IS NULL"
     if demand.kind == "check":
-        return _rows(connection, table, f"NOT ({demand.predicate})")
-    if demand.kind == "type":
-        return _rows(connection, table, _too_large(connection, demand))
-    return _rows(connection, table, "true")
+        return f"NOT ({demand.predicate})"
+    return misfits(connection, demand) if demand.kind == "type" else "true"
 
 
 def _orphans(connection: Connection, demand: Demand) -> str:
@@ -105,68 +128,66 @@ def _orphans(connection: Connection, demand: Demand) -> str:
     )
     if len(others) != len(demand.columns):
         raise CannotLook(f"{demand.other_table} is not there yet, or has no such key")
-    known = " AND ".join(f"t.{column} IS NOT NULL" for column in demand.columns)
+    known = [f"t.{column} IS NOT NULL" for column in demand.columns]
     pairs = zip(demand.columns, others, strict=True)
     same = " AND ".join(f"o.{other} = t.{column}" for column, other in pairs)
     there = f"SELECT FROM {demand.other_table} AS o WHERE {same}"
-    return f"{known} AND NOT EXISTS ({there})"
+    lost = f"{' AND '.join(known)} AND NOT EXISTS ({there})"
+    if not demand.is_full:
+        return lost
+    return f"({lost}) OR (({' OR '.join(known)}) AND NOT ({' AND '.join(known)}))"
 
 
-def _too_large(connection: Connection, demand: Demand) -> str:
-    column, wanted = demand.columns[0], demand.predicate or ""
-    asked = {"table": demand.table, "column": column.strip('"')}
-    now = str(connection.scalar(QUERIES["type_of_column"], asked) or "")
-    if wanted in _RANGES and re.match(r"smallint|integer|bigint|numeric", now):
-        bound = 2 ** _RANGES[wanted]
-        return f"round({column}::numeric) NOT BETWEEN {-bound} AND {bound - 1}"
-    if found := _LENGTH.match(wanted):
-        return f"length(rtrim({column}::text)) > {int(found[1])}"
-    if found := _PRECISION.match(wanted):
-        digits, scale = int(found[1]), int(found[2] or 0)
-        if re.match(r"smallint|integer|bigint|numeric", now):
-            return f"abs(round({column}::numeric, {scale})) >= 1e{digits - scale}::numeric"
-    if wanted in {"text", "numeric"} or now == "":
-        return "false"
-    raise CannotLook(f"whether every {now} becomes a {wanted} shows only when it is tried")
-
-
-def _validated(connection: Connection, demand: Demand) -> Demand | None:
-    """What the constraint demands that is to be validated; None if there is nothing to look at."""
-    asked = {"table": demand.table, "name": demand.columns[0].strip('"')}
+def _validated(connection: Connection, demand: Demand) -> Demand:
+    """What the constraint demands that is to be validated; nothing if it is valid already."""
+    asked = {"table": demand.table, "name": demand.name.strip('"')}
     row = connection.execute(QUERIES["constraint_of_table"], asked).first()
     if row is None:
-        raise CannotLook("the plan itself adds that constraint before")
-    kind: dict[str, str] = {"f": "foreign-key", "c": "check"}
-    if row.contype not in kind:
-        return None
-    return Demand(
-        "foreign-key" if row.contype == "f" else "check",
-        demand.revision,
-        demand.statement,
-        demand.table,
-        tuple(row.columns or ()),
+        raise CannotLook(f"{demand.table} has no constraint {demand.name} yet")
+    if row.is_valid:
+        return replace(demand, kind="check", predicate="true")
+    if row.contype not in _VALIDATED:
+        raise CannotLook(f"what constraint {demand.name} demands shows only when it is tried")
+    return replace(
+        demand,
+        kind=_VALIDATED[row.contype],
+        columns=tuple(row.columns or ()),
         predicate=row.expression,
         other_table=row.other_table,
         other_columns=tuple(row.other_columns or ()),
+        is_full=row.is_full,
     )
 
 
-def _rows(connection: Connection, table: str, where: str, alias: str = "t") -> Sample:
-    key = _key(connection, table, alias)
-    count = f"SELECT count(*) FROM {table} AS {alias} WHERE {where}"  # noqa: S608
-    shown = f"SELECT {key} FROM {table} AS {alias} WHERE {where} LIMIT {SAMPLE}"  # noqa: S608
-    found = int(connection.scalar(_sql(count)) or 0)
-    keys = [_written(row) for row in connection.execute(_sql(shown))] if found else []
-    return Sample(count=found, keys=tuple(keys))
+def _rows(connection: Connection, table: str, where: str) -> Sample:
+    count = f"SELECT count(*) FROM {table} AS t WHERE {where}"  # noqa: S608
+    found = 0 if where == NO_ROWS else int(connection.scalar(_sql(count)) or 0)
+    if not found:
+        return Sample()
+    key = _key(connection, table)
+    shown = f"SELECT {key} FROM {table} AS t WHERE {where} ORDER BY {key} LIMIT {SAMPLE}"  # noqa: S608
+    return Sample(count=found, keys=tuple(map(_written, connection.execute(_sql(shown)))))
 
 
-def _key(connection: Connection, table: str, alias: str) -> str:
-    columns = list(connection.scalars(QUERIES["primary_key"], {"table": table}))
-    return ", ".join(f"{alias}.{column}" for column in columns) or f"{alias}.ctid::text"
+def _key(connection: Connection, table: str) -> str:
+    """The primary key of a table, else its first column."""
+    asked = {"table": table}
+    key = connection.scalars(QUERIES["primary_key"], asked).all()
+    columns = key or connection.scalars(QUERIES["first_column"], asked).all()
+    return ", ".join(f"t.{column}" for column in columns)
 
 
 def _written(row: Sequence[object]) -> str:
     return "(" + ", ".join(map(str, row)) + ")"
+
+
+def _shortened(found: Sample) -> Sample:
+    keys = tuple(k if len(k) <= _LONGEST_KEY else f"{k[: _LONGEST_KEY - 1]}…" for k in found.keys)
+    return Sample(count=found.count, keys=keys)
+
+
+def _column(demand: Demand) -> dict[str, str]:
+    return {"table": demand.table, "column": plain_name(demand.columns[0]).strip('"')}
 
 
 def _sql(statement: str) -> sa.TextClause:

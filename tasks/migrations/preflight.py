@@ -12,7 +12,12 @@ from tasks.migrations.archive.model import EnumUse
 from tasks.migrations.sample import Sample
 
 ViolationCode = Literal[
-    "null-values", "duplicate-values", "orphan-rows", "check-violations", "values-do-not-fit"
+    "null-values",
+    "duplicate-values",
+    "orphan-rows",
+    "check-violations",
+    "values-do-not-fit",
+    "enum-value-in-use",
 ]
 _WHAT = {
     "null-values": "rows have no value",
@@ -20,6 +25,7 @@ _WHAT = {
     "orphan-rows": "rows point to nothing",
     "check-violations": "rows break it",
     "values-do-not-fit": "rows have a value that does not fit",
+    "enum-value-in-use": "rows have a value that the type loses",
 }
 
 
