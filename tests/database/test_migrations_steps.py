@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +13,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from tasks import decisions, retries, rules, runs
-from tasks.database import control_engine
 from tasks.errors import LockNotAcquired, NotFound, Refused
 from tasks.migrations import environments, moves, project, steps
-from tasks.migrations.invalid_indexes import IndexLeftInvalid
+from tasks.migrations.rehearsal.model import RevisionEffect
 from tasks.migrations.status import migration_status
 from tasks.settings import load_settings
 from tests.database.migrations import (
@@ -33,10 +31,7 @@ from tests.database.migrations import (
     write_revision,
 )
 
-TWO_METRICS = (
-    "INSERT INTO metric (name, kind, event_type, aggregation, missing) "
-    "VALUES ('a', 'mean', 'e', 'sum', 'zero'), ('b', 'mean', 'e', 'sum', 'zero')"
-)
+NOTHING = RevisionEffect(revision=HEAD, direction="downgrade")
 CHANGE_VARIANTS = 'op.add_column("ab_variants", sa.Column("note", sa.Text))'
 
 
@@ -74,11 +69,10 @@ def execute(engine: Engine, statement: str) -> None:
         connection.execute(text(statement))
 
 
-def roll_back(revision: str, *, allow_data_loss: bool = False) -> moves.Moved:
+def roll_back(revision: str, **taken: Any) -> moves.Moved:
+    effect = RevisionEffect(revision=revision, direction="downgrade", **taken)
     with runs.in_run(start_run("ada", "it was wrong")):
-        return steps.roll_back_revision(
-            environment="local", revision=revision, allow_data_loss=allow_data_loss
-        )
+        return steps.roll_back_revision(environment="local", revision=revision, taken=effect)
 
 
 def reasons(action: Callable[[], object]) -> list[str]:
@@ -107,7 +101,7 @@ def test_second_run_finds_nothing_to_do_and_decides_so(database: Engine) -> None
 def test_history_row_carries_the_run_and_who_and_why(database: Engine) -> None:
     run = start_run("ada", "it was wrong")
     with runs.in_run(run):
-        steps.roll_back_revision(environment="local", revision=HEAD)
+        steps.roll_back_revision(environment="local", revision=HEAD, taken=NOTHING)
     with database.connect() as connection:
         row = connection.execute(
             text("SELECT * FROM headway.migration_run ORDER BY id DESC LIMIT 1")
@@ -153,19 +147,6 @@ def test_refused_plan_is_kept_as_a_decision_that_replays(database: Engine, versi
     assert (report.replayed, report.differences) == (1, ())
 
 
-def test_failing_revision_keeps_those_before_it_and_is_where_the_next_run_starts(
-    database: Engine, versions: Path
-) -> None:
-    write_revision(versions, NEXT, HEAD, 'op.create_table("a", sa.Column("x", sa.Integer))')
-    write_revision(versions, AFTER_NEXT, NEXT, 'op.execute("SELECT 1 / 0")')
-    with pytest.raises(DBAPIError, match="division by zero"):
-        apply_all()
-    assert current(database) == [NEXT]
-    write_revision(versions, AFTER_NEXT, NEXT)
-    assert [m.revision for m in apply_all()] == [AFTER_NEXT]
-    assert history(database)[-2:] == [("upgrade", NEXT), ("upgrade", AFTER_NEXT)]
-
-
 def test_half_done_revision_leaves_nothing(database: Engine, versions: Path) -> None:
     up = 'op.create_table("a", sa.Column("x", sa.Integer)); op.execute("SELECT 1 / 0")'
     write_revision(versions, NEXT, HEAD, up)
@@ -188,92 +169,10 @@ def test_concurrent_index_in_an_autocommit_block_is_applied(
     assert history(database)[-1] == ("upgrade", NEXT)
 
 
-@pytest.mark.parametrize("is_lenient", [False, True])
-def test_index_that_a_failed_build_left_invalid_is_named_and_never_a_success(
-    database: Engine, versions: Path, is_lenient: bool
-) -> None:
-    execute(database, TWO_METRICS)
-    up = (
-        "with op.get_context().autocommit_block(): "
-        'op.create_index("idx_x", "metric", ["kind"], unique=True, '
-        f"postgresql_concurrently=True, if_not_exists={is_lenient})"
-    )
-    write_revision(versions, NEXT, HEAD, up)
-    for _ in range(2):
-        with pytest.raises(IndexLeftInvalid, match="DROP INDEX CONCURRENTLY idx_x"):
-            apply_all()
-        assert current(database) == [HEAD]
-    execute(database, "DROP INDEX idx_x")
-    execute(database, "DELETE FROM metric WHERE name = 'b'")
-    assert [m.outcome for m in apply_all()] == ["done"]
-
-
-def test_rollback_that_would_lose_rows_is_refused_with_counts(
-    database: Engine, versions: Path
-) -> None:
-    _add_losable_revision(database, versions)
-    moved = roll_back(NEXT)
-    assert moved.outcome == "refused"
-    assert {(loss.place, loss.rows) for loss in moved.losses} == {
-        ("note", 3),
-        ("blank", 0),
-        ("metric.unit", 1),
-    }
-    assert reasons(moved.require_not_refused) == ["would-lose-rows"]
-    assert current(database) == [NEXT]
-    assert scalar(database, "SELECT count(*) FROM note") == 3
-    assert history(database)[-1] == ("upgrade", NEXT)
-
-
-def test_rollback_loses_rows_when_that_is_allowed(database: Engine, versions: Path) -> None:
-    _add_losable_revision(database, versions)
-    assert roll_back(NEXT, allow_data_loss=True).outcome == "done"
-    assert current(database) == [HEAD]
-    assert scalar(database, "SELECT to_regclass('note')") is None
-    verdicts = scalar(
-        database,
-        "SELECT array_agg(verdict) FROM headway.decision WHERE rule = 'rollback-losses'",
-    )
-    assert verdicts == ["allowed"]
-
-
-def test_rollback_of_empty_tables_needs_no_permission(database: Engine) -> None:
+def test_every_revision_is_undone_and_applied_again(database: Engine) -> None:
     assert [roll_back(r).outcome for r in reversed(ALL)] == ["done"] * len(ALL)
     assert current(database) == []
     assert [m.outcome for m in apply_all()] == ["done"] * len(ALL)
-
-
-DROP_CONCURRENTLY = (
-    "with op.get_context().autocommit_block(): "
-    'op.drop_index("idx_x", "note", postgresql_concurrently=True)'
-)
-
-
-@pytest.mark.parametrize(
-    "back",
-    [
-        DROP_CONCURRENTLY,
-        'op.drop_table("note"); op.execute("COMMIT")',
-        'op.drop_table("note"); op.execute("SELECT 1; commit; SELECT 2")',
-    ],
-)
-def test_downgrade_that_commits_while_it_runs_needs_permission(
-    database: Engine, versions: Path, back: str
-) -> None:
-    up = 'op.create_table("note", sa.Column("x", sa.Integer)); '
-    up += 'op.create_index("idx_x", "note", ["x"])'
-    write_revision(versions, NEXT, HEAD, up, back)
-    apply_all()
-    execute(database, "INSERT INTO note VALUES (1)")
-    moved = roll_back(NEXT)
-    assert reasons(moved.require_not_refused) == ["cannot-be-tried-out"]
-    assert scalar(database, "SELECT count(*) FROM note") == 1
-    assert scalar(database, "SELECT to_regclass('idx_x')") is not None
-    assert current(database) == [NEXT]
-    assert roll_back(NEXT, allow_data_loss=True).outcome == "done"
-    assert scalar(database, "SELECT to_regclass('idx_x')") is None
-    assert current(database) == [HEAD]
-    assert history(database)[-2:] == [("upgrade", NEXT), ("downgrade", NEXT)]
 
 
 def test_rollback_of_what_others_build_on_names_them(database: Engine, versions: Path) -> None:
@@ -282,42 +181,14 @@ def test_rollback_of_what_others_build_on_names_them(database: Engine, versions:
     apply_all()
     execute(database, "CREATE VIEW seen AS SELECT x FROM note")
     with pytest.raises(Refused, match=r"others-depend-on-it.*view seen depends on table note"):
-        roll_back(NEXT, allow_data_loss=True)
+        roll_back(NEXT, dropped_tables=(("public", "note"),))
     assert current(database) == [NEXT]
-
-
-def test_renamed_table_is_not_a_loss(database: Engine, versions: Path) -> None:
-    back = 'op.rename_table("note", "remark")'
-    up = 'op.create_table("note", sa.Column("x", sa.Integer))'
-    write_revision(versions, NEXT, HEAD, up, back)
-    apply_all()
-    execute(database, "INSERT INTO note VALUES (1)")
-    assert roll_back(NEXT).outcome == "done"
-    assert scalar(database, "SELECT count(*) FROM remark") == 1
 
 
 def test_rollback_of_what_is_not_applied_finds_it_done(database: Engine) -> None:
     assert roll_back(HEAD).outcome == "done"
     assert roll_back(HEAD).outcome == "already"
     assert history(database)[-1] == ("downgrade", HEAD)
-
-
-@pytest.mark.usefixtures("quick")
-def test_held_table_fails_after_bounded_tries_and_names_the_holder(
-    database: Engine, versions: Path
-) -> None:
-    write_revision(versions, NEXT, HEAD, CHANGE_VARIANTS)
-    with database.connect() as holder:
-        holder.execute(text("SELECT * FROM ab_variants"))
-        pid = holder.scalar(text("SELECT pg_backend_pid()"))
-        started = time.monotonic()
-        with pytest.raises(LockNotAcquired, match=rf"session {pid} .*ab_variants in AccessShare"):
-            apply_all()
-    assert time.monotonic() - started < 10
-    assert current(database) == [HEAD]
-    attempts = "SELECT count(*) FROM headway.step_attempt WHERE name = 'apply-revision'"
-    assert scalar(database, attempts) == steps.apply_revision.retries + 1
-    assert scalar(database, "SELECT bool_and(is_retryable) FROM headway.step_attempt")
 
 
 @pytest.mark.usefixtures("quick")
@@ -348,69 +219,15 @@ def test_another_migrating_session_is_waited_for_and_named(database: Engine) -> 
     assert [m.outcome for m in apply_all()] == ["done"]
 
 
-def test_two_runs_at_once_apply_each_revision_once(bootstrapped_database: Engine) -> None:
-    control_engine()  # made once, before there are two threads
-    barrier = threading.Barrier(2)
-
-    def run_together() -> list[moves.Moved]:
-        barrier.wait(10)
-        return apply_all()
-
-    with ThreadPoolExecutor(2) as pool:
-        both = [future.result(60) for future in [pool.submit(run_together) for _ in range(2)]]
-    done = sorted(m.revision for moved in both for m in moved if m.outcome == "done")
-    assert done == ALL
-    assert history(bootstrapped_database) == [("upgrade", r) for r in ALL]
-
-
-@pytest.mark.usefixtures("quick")
-def test_connection_cut_in_the_middle_is_retried_and_applied_once(
-    database: Engine, versions: Path
-) -> None:
-    up = 'op.create_table("a", sa.Column("x", sa.Integer)); op.execute("SELECT pg_sleep(1)")'
-    write_revision(versions, NEXT, HEAD, up)
-    victims = (
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND query LIKE 'SELECT pg_sleep%' "
-        "AND application_name LIKE 'headway-migrate%'"
-    )
-    with ThreadPoolExecutor(1) as pool:
-        applying = pool.submit(apply_all)
-        deadline = time.monotonic() + 20
-        while not scalar(database, victims):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        assert [m.outcome for m in applying.result(30)] == ["done"]
-    assert history(database)[-2:] == [("upgrade", HEAD), ("upgrade", NEXT)]
-    assert scalar(database, "SELECT count(*) FROM headway.step_attempt") == 1
-
-
 def test_run_that_died_after_the_effect_finds_it_in_the_history(database: Engine) -> None:
     with runs.in_run(start_run()):
         assert moves.find("local", HEAD, "downgrade") is None
-        moved = steps.roll_back_revision(environment="local", revision=HEAD)
+        moved = steps.roll_back_revision(environment="local", revision=HEAD, taken=NOTHING)
         found = moves.find("local", HEAD, "downgrade")
-        assert found == moved.model_copy(update={"losses": ()})  # they are in the decision
+        assert found == moved.model_copy(update={"archived": None})  # that is in its own table
         assert moves.find("local", HEAD, "upgrade") is None
     with runs.in_run(start_run()):
         assert moves.find("local", HEAD, "downgrade") is None
-
-
-def test_rollback_that_died_after_the_effect_still_knows_what_was_lost(
-    database: Engine, versions: Path
-) -> None:
-    _add_losable_revision(database, versions)
-    arguments: dict[str, Any] = {
-        "environment": "local",
-        "revision": NEXT,
-        "allow_data_loss": True,
-    }
-    with runs.in_run(start_run()):
-        moved = steps.roll_back_revision(**arguments)
-        execute(database, "DELETE FROM headway.step WHERE name = 'roll-back-revision'")
-        execute(database, "UPDATE headway.effect SET outcome = NULL, done_at = NULL")
-        assert steps.roll_back_revision(**arguments) == moved
-    assert [loss.rows for loss in moved.losses if loss.rows] == [1, 3]
 
 
 def test_revision_rolled_back_since_the_plan_is_not_applied_on_nothing(database: Engine) -> None:
@@ -431,7 +248,7 @@ def test_validation_finds_drift_invalid_indexes_and_unvalidated_constraints(
     )
     execute(database, "ALTER TABLE metric ADD CONSTRAINT c CHECK (kind <> 'x') NOT VALID")
     with runs.in_run(start_run()):
-        found = steps.validate_schema(environment="local", after="a test")
+        found = steps.validate_schema(environment="local", after="a test").check
     assert found.drift is not None
     assert any("traffic_weight" in item for item in found.drift)
     assert found.invalid_indexes == ("idx_hot",)
@@ -495,26 +312,14 @@ def test_another_database_is_migrated_while_the_ledger_stays_in_the_control_data
         with runs.in_run(start_run()):
             plan = steps.plan_rollback(environment="staging", steps=1)
             [planned] = plan.revisions
-            steps.roll_back_revision(environment="staging", revision=planned.revision)
+            steps.roll_back_revision(
+                environment="staging", revision=planned.revision, taken=NOTHING
+            )
         assert current(staging) == [BELOW_HEAD]
         assert history(staging)[-1] == ("downgrade", HEAD)
         assert scalar(staging, "SELECT count(*) FROM headway.step") == 0
     assert current(database) == [HEAD]
     assert scalar(database, "SELECT count(*) FROM headway.step") == 2
-
-
-def _add_losable_revision(database: Engine, versions: Path) -> None:
-    up = (
-        'op.create_table("note", sa.Column("x", sa.Integer)); '
-        'op.create_table("blank", sa.Column("x", sa.Integer)); '
-        'op.add_column("metric", sa.Column("unit", sa.Text))'
-    )
-    back = 'op.drop_column("metric", "unit"); op.drop_table("blank"); op.drop_table("note")'
-    write_revision(versions, NEXT, HEAD, up, back)
-    apply_all()
-    execute(database, "INSERT INTO note SELECT generate_series(1, 3)")
-    execute(database, TWO_METRICS)
-    execute(database, "UPDATE metric SET unit = 'ms' WHERE name = 'a'")
 
 
 def _declare(monkeypatch: pytest.MonkeyPatch, declared: str) -> None:
