@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -195,6 +196,29 @@ def test_values_that_come_out_otherwise_the_second_time_are_flagged(
     verdict = _judge(found)
     assert verdict.verdict == "proven"
     assert any("public.t.r" in warning for warning in verdict.details["warnings"])
+
+
+def test_the_schema_that_is_to_come_is_known_unless_the_copy_is_another(
+    at_base: AlembicProject,
+) -> None:
+    at_base.revision("b", "a", ["CREATE TABLE w (id bigserial)"], ["DROP TABLE w"])
+    promised = find_effects(_target(), ["b"], "upgrade").after_hash
+    url = at_base.engines["dev"].url
+    at_base.execute(
+        "dev",
+        "CREATE ROLE rehearser LOGIN CREATEDB PASSWORD 'rehearser'",
+        "GRANT SELECT ON ALL TABLES IN SCHEMA public TO rehearser",
+    )
+    try:
+        modest = url.set(username="rehearser", password="rehearser").render_as_string(False)
+        found = find_effects(replace(_target(), url=modest), ["b"], "upgrade")
+    finally:
+        at_base.execute("dev", "DROP OWNED BY rehearser", "DROP ROLE rehearser")
+    assert found.failure is None
+    assert found.after_hash is None
+    _migrate("b")
+    with environments.engine(_target().url).connect() as connection:
+        assert take(connection).hash == promised
 
 
 def test_a_failing_statement_is_a_verdict_and_the_target_stays_as_it_was(

@@ -147,6 +147,7 @@ class Rehearsal(Frozen):
     """Everything that a rehearsal of these revisions found out.
 
     ``row_counts`` are of the copy; ``nondeterministic`` columns came out otherwise the second time.
+    ``after_hash`` is the fingerprint that the target should have afterwards; None if it is unknown.
     """
 
     environment: str

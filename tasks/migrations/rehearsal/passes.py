@@ -88,11 +88,18 @@ def run_pass(
 def stage(connection: Connection, project: Project) -> Stage:
     """The database as it is now."""
     version_table = (project.version_table_schema, project.version_table)
-    fingerprint = take(
-        connection, schemas=project.schemas, ignore=project.ignore, version_table=version_table
-    )
     sums = take_checksums(connection, schemas=project.schemas, version_table=version_table)
-    return Stage(fingerprint, sums)
+    return Stage(fingerprint_of(connection, project), sums)
+
+
+def fingerprint_of(connection: Connection, project: Project) -> Fingerprint:
+    """The fingerprint of what the project describes."""
+    return take(
+        connection,
+        schemas=project.schemas,
+        ignore=project.ignore,
+        version_table=(project.version_table_schema, project.version_table),
+    )
 
 
 def schema_differences(expected: Stage, actual: Stage) -> tuple[str, ...]:

@@ -17,11 +17,15 @@ from tasks.migrations.environments import Target
 from tasks.migrations.plan import Direction
 from tasks.migrations.project import Project
 from tasks.migrations.rehearsal.model import Rehearsal, RevisionEffect
-from tasks.migrations.rehearsal.passes import Move, Pass, run_pass
+from tasks.migrations.rehearsal.passes import Move, Pass, fingerprint_of, run_pass
 from tasks.migrations.rehearsal.round_trips import failure_of, round_trips, varying
 from tasks.migrations.revisions import read_scripts
 from tasks.migrations.scratch import scratch_database
 
+_NOT_ALIKE = (
+    "the schema of the copy is not quite the target's (owners, or the server), so what came of it "
+    "is not compared with what comes of the migration"
+)
 # A downgrade that keeps rows has to know what will be gone.
 Downgrade = Callable[[Connection, Project, str, RevisionEffect], None]
 
@@ -61,11 +65,12 @@ def rehearse(
         name = make_url(pristine).database
         with scratch_database(_server(target), template=name) as clone:
             found = _on_copies(plan, pristine, clone)
-    return Rehearsal(
+    rehearsal = Rehearsal(
         **_circumstances(target, plan, target.rehearsal.data, copied),
         **found,
         seconds=time.monotonic() - started,
     )
+    return _as_known(target, rehearsal)
 
 
 def find_effects(target: Target, revisions: Sequence[str], direction: Direction) -> Rehearsal:
@@ -80,12 +85,23 @@ def find_effects(target: Target, revisions: Sequence[str], direction: Direction)
     plan = _Plan(target.project, tuple(revisions), direction)
     with _copied(target, "none") as (url, copied), _session(url) as connection:
         once = plan.plain(connection, direction)
-    return Rehearsal(
+    rehearsal = Rehearsal(
         **_circumstances(target, plan, "none", copied),
         **_measured(once),
         failure=once.failure,
         seconds=time.monotonic() - started,
     )
+    return _as_known(target, rehearsal)
+
+
+def _as_known(target: Target, rehearsal: Rehearsal) -> Rehearsal:
+    """Without the schema that came of it, if the copy was not quite like the target."""
+    with _session(target.url) as connection:
+        is_alike = fingerprint_of(connection, target.project).hash == rehearsal.before_hash
+    if is_alike:
+        return rehearsal
+    notes = (*rehearsal.notes, _NOT_ALIKE)
+    return rehearsal.model_copy(update={"after_hash": None, "notes": notes})
 
 
 @dataclass(frozen=True, slots=True)
