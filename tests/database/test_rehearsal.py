@@ -267,6 +267,8 @@ def test_effects_of_a_downgrade_are_found_without_rows(at_base: AlembicProject) 
             "CREATE TABLE y1 PARTITION OF y DEFAULT",
             "CREATE TABLE zz (i int)",
             "CREATE SEQUENCE s",
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+            "CREATE TRIGGER r AFTER DELETE ON x FOR EACH ROW EXECUTE FUNCTION f()",
             "ALTER TABLE t ALTER qty TYPE bigint, ALTER name TYPE varchar(80), ADD v text",
             "ALTER TABLE t RENAME note TO remark",
         ],
@@ -293,6 +295,8 @@ def test_effects_of_a_downgrade_are_found_without_rows(at_base: AlembicProject) 
     assert effect.narrowed_columns == (("public", "t", "name"), ("public", "t", "qty"))
     assert effect.type_changes["public.t.price"] == ("numeric(10,2)", "numeric(14,2)")
     assert effect.dml_tables == (("public", "w"), ("public", "x"), ("public", "zz"))
+    assert effect.triggered_tables == (("public", "x"),)
+    assert any("triggers of public.x" in note for note in found.notes)
     assert effect.truncated_tables == (("public", "zz"),)
     assert effect.removed_enum_values == (("public", "mood", "sad"),)
     assert effect.dropped_sequences == (("public", "s"),)

@@ -53,6 +53,7 @@ def effect(
     """What is gone, narrower or was written between the two."""
     gone = {oid for oid in before.tables if oid not in after.tables}
     changes = dict(_type_changes(before, after))
+    written = set(_written(before, trace))
     return RevisionEffect(
         revision=revision,
         direction=direction,
@@ -60,7 +61,8 @@ def effect(
         dropped_columns=tuple(sorted(_dropped_columns(before, after, gone))),
         narrowed_columns=tuple(sorted(n for n, types in changes.items() if _narrows(*types))),
         type_changes={".".join(name): types for name, types in sorted(changes.items())},
-        dml_tables=_table_names(before, set(_written(before, trace)) - gone),
+        dml_tables=_table_names(before, written - gone),
+        triggered_tables=_table_names(before, {o for o in written if _has_triggers(before, o)}),
         truncated_tables=_table_names(before, _named(before, _truncated(trace))),
         removed_enum_values=tuple(sorted(_removed_values(before, after))),
         dropped_sequences=tuple(
@@ -73,6 +75,10 @@ def effect(
         lock_times=trace.lock_times,
         milliseconds=trace.milliseconds,
     )
+
+
+def _has_triggers(catalogue: Catalogue, oid: int) -> bool:
+    return bool(catalogue.tables[oid].has_triggers)
 
 
 def _table_names(catalogue: Catalogue, oids: set[int]) -> tuple[TableName, ...]:

@@ -88,7 +88,7 @@ class RevisionEffect(Effect):
 
     ``narrowed_columns`` changed their type so that a value may not fit (``type_changes`` says from
     what to what); ``dml_tables`` are tables whose rows it wrote, or emptied, or may have changed
-    through a foreign key.
+    through a foreign key; ``triggered_tables`` are those of them whose triggers may write others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,6 +97,7 @@ class RevisionEffect(Effect):
     direction: Direction
     type_changes: dict[str, tuple[str, str]] = Field(default_factory=dict)
     truncated_tables: tuple[TableName, ...] = ()
+    triggered_tables: tuple[TableName, ...] = ()
     lock_times: tuple[LockTime, ...] = ()
     milliseconds: float = 0.0
 

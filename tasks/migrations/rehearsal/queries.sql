@@ -86,7 +86,9 @@ SELECT c.oid::bigint AS oid, n.nspname AS schema_name, c.relname AS table_name,
        ARRAY(SELECT con.conrelid::bigint FROM pg_constraint AS con
              WHERE con.contype = 'f' AND con.confrelid = c.oid
                AND (con.confdeltype IN ('c', 'n', 'd') OR con.confupdtype IN ('c', 'n', 'd')))
-           AS followers
+           AS followers,
+       EXISTS (SELECT FROM pg_trigger AS trigger
+               WHERE trigger.tgrelid = c.oid AND NOT trigger.tgisinternal) AS has_triggers
 FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'

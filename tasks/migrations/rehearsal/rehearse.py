@@ -76,7 +76,7 @@ def rehearse(
 def find_effects(target: Target, revisions: Sequence[str], direction: Direction) -> Rehearsal:
     """Only what the revisions do, measured on a copy without rows: a matter of a second.
 
-    Rows that triggers would change are not seen, because none fires.
+    Rows that triggers would change are not seen, because none fires; a note names their tables.
 
     Raises:
         Refused, CopyFailed: as ``rehearse``.
@@ -85,6 +85,8 @@ def find_effects(target: Target, revisions: Sequence[str], direction: Direction)
     plan = _Plan(target.project, tuple(revisions), direction)
     with _copied(target, "none") as (url, copied), _session(url) as connection:
         once = plan.plain(connection, direction)
+    triggered = {".".join(name) for each in once.effects for name in each.triggered_tables}
+    copied = copied.model_copy(update={"notes": (*copied.notes, *_unseen(sorted(triggered)))})
     rehearsal = Rehearsal(
         **_circumstances(target, plan, "none", copied),
         **_measured(once),
@@ -92,6 +94,11 @@ def find_effects(target: Target, revisions: Sequence[str], direction: Direction)
         seconds=time.monotonic() - started,
     )
     return _as_known(target, rehearsal)
+
+
+def _unseen(triggered: Sequence[str]) -> Sequence[str]:
+    unseen = "what triggers of {} would write is not seen without rows; rehearse with rows"
+    return [unseen.format(", ".join(triggered))] if triggered else []
 
 
 def _as_known(target: Target, rehearsal: Rehearsal) -> Rehearsal:
