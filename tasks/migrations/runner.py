@@ -118,12 +118,28 @@ def _follow(
     @contextmanager
     def open_block_followed() -> Iterator[None]:
         followed.before_commit()
-        with open_block():
-            yield
+        raised: list[Exception] = []
+        try:
+            with open_block(), _noted(raised):
+                yield
+        except Exception:
+            # Leaving the block on a lost connection, Alembic raises another error over it.
+            if not raised:
+                raise
+            raise raised[0] from raised[0].__cause__
 
     step.migration_fn = change_followed
     if open_block is not _refuse_to_commit:
         context.autocommit_block = open_block_followed
+
+
+@contextmanager
+def _noted(raised: list[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raised.append(error)
+        raise
 
 
 def _refuse_to_commit() -> AbstractContextManager[NoReturn]:

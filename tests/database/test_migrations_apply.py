@@ -20,7 +20,7 @@ from sqlalchemy import event, text
 
 from tasks import retries
 from tasks.database import control_engine
-from tasks.errors import LockNotAcquired, Refused
+from tasks.errors import EffectUnknown, LockNotAcquired, Refused
 from tasks.migrations import check, environments, fence, moves, steps
 from tasks.migrations.archive import Effect
 from tasks.migrations.drift import rebuild
@@ -454,3 +454,36 @@ def test_the_schema_is_compared_with_the_rehearsed_one_and_recorded(
         assert (right.is_as_rehearsed, right.is_sound) == (True, True)
     recorded = project.rows("dev", "SELECT heads, hash FROM headway.schema_fingerprint")
     assert recorded == [(["a1"], expected)]
+
+
+def test_s19_index_of_a_build_that_was_cut_off_is_dropped_and_built_anew(
+    project: AlembicProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting(monkeypatch, lock_timeout_seconds=20)
+    project.execute("dev", "CREATE TABLE t (v int)")
+    project.revision("a1", None, IN_A_BLOCK.format(UNIQUE))
+    with ThreadPoolExecutor(1) as pool, project.engines["dev"].connect() as writer:
+        writer.execute(text("INSERT INTO t VALUES (1)"))  # the build waits for it
+        applying = pool.submit(apply, "a1")
+        wait_until(lambda: migrating(project, "CREATE UNIQUE INDEX%"))
+        wait_until(lambda: project.rows("dev", "SELECT 1 FROM pg_index WHERE NOT indisvalid"))
+        [pid] = migrating(project, "CREATE UNIQUE INDEX%")
+        project.execute("dev", f"SELECT pg_terminate_backend({pid}, 5000)")
+        writer.commit()
+        assert [m.outcome for m in applying.result(30)] == ["done"]
+    states = "SELECT statement = 'COMMIT', state FROM headway.migration_statement ORDER BY id"
+    assert project.rows("dev", states) == [(True, "done"), (False, "failed"), (False, "done")]
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'idx_v'::regclass"
+    assert project.rows("dev", valid) == [(True,)]
+
+
+def test_what_nothing_shows_to_have_happened_is_not_guessed(project: AlembicProject) -> None:
+    project.revision("a1", None, IN_A_BLOCK.format("DO 'BEGIN PERFORM pg_sleep(5); END'"))
+    with ThreadPoolExecutor(1) as pool:
+        applying = pool.submit(apply, "a1")
+        wait_until(lambda: migrating(project, "DO %"))
+        [pid] = migrating(project, "DO %")
+        project.execute("dev", f"SELECT pg_terminate_backend({pid}, 5000)")
+        with pytest.raises(EffectUnknown, match="was cut off"):
+            applying.result(30)
+    assert project.heads("dev") == []
