@@ -71,8 +71,9 @@ class Restorer:
         self.restored: Restored | None = None
 
     def before(self) -> None:
-        """Nothing comes back before there is a place for it."""
+        """In the transaction of the DDL, before its first statement: what is as it was left?"""
         self.restored = None
+        archive.prepare(self._connection, self._environment, self._revision)
 
     def after(self) -> None:
         """In the transaction of the history row, after the last statement."""

@@ -16,6 +16,8 @@ from tasks.migrations.archive import (
     enum_usage,
     finish,
     map_enum_values,
+    prepare,
+    restore,
 )
 from tests.database.archives import (
     ENVIRONMENT,
@@ -251,3 +253,43 @@ def test_a_downgrade_that_commits_is_archived_before_it(bootstrapped_database: E
     assert found["narrowed"].changed.count == 8  # nobody knows who changed them: they stay
     assert found["rows"].conflicts.count == 0
     assert rows(engine, "SELECT v, w FROM t WHERE id = 3") == [("v3", "lo")]
+
+
+def test_what_the_upgrade_itself_changes_again_is_no_change_of_others(
+    bootstrapped_database: Engine,
+) -> None:
+    engine = bootstrapped_database
+    execute(
+        engine,
+        "CREATE TABLE t (id int PRIMARY KEY, s text, w double precision)",
+        "INSERT INTO t SELECT n, (ARRAY['a', 'b', 'c'])[n % 3 + 1], n + 0.1 "
+        "FROM generate_series(1, 12) AS n",
+        "UPDATE t SET s = 'edited' WHERE id = 12",
+    )
+    before = items(engine)
+    effect = Effect(dml_tables=(("public", "t"),), narrowed_columns=(("public", "t", "w"),))
+    merge = "UPDATE t SET s = 'ab' WHERE s IN ('a', 'b')"
+    roll_back(
+        engine, effect, merge, "DELETE FROM t WHERE id > 10", "ALTER TABLE t ALTER w TYPE int"
+    )
+    execute(
+        engine,
+        "UPDATE t SET s = 'ab' WHERE id = 2",
+        "UPDATE t SET s = 'mine', w = 99 WHERE id = 3",
+        "INSERT INTO t VALUES (11, 'somebody', 5)",
+    )
+    with engine.begin() as connection:
+        prepare(connection, ENVIRONMENT, REVISION)
+        again = (
+            "ALTER TABLE t ALTER w TYPE double precision",
+            "UPDATE t SET s = 'a' WHERE s = 'ab'",
+            "INSERT INTO t VALUES (12, 'seed', 0)",
+        )
+        run(connection, again)
+        restored = restore(connection, ENVIRONMENT, REVISION)
+    expected = {row[0]: row for row in before}
+    expected |= {2: (2, "a", 2.1), 3: (3, "mine", 99.0), 11: (11, "somebody", 5.0)}
+    assert items(engine) == [expected[number] for number in sorted(expected)]
+    found = {part.kind: part for part in restored.parts}
+    assert found["rows"].changed.keys == ("2", "3", "11")
+    assert found["narrowed"].changed.keys == ("3", "11")

@@ -14,6 +14,7 @@ from tasks.migrations.archive.model import (
     Restored,
     RestoredPart,
 )
+from tasks.migrations.archive.preparing import prepare
 from tasks.migrations.archive.restoring import restore, restore_pending
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "enum_usage",
     "finish",
     "map_enum_values",
+    "prepare",
     "purge",
     "restore",
     "restore_pending",

@@ -14,6 +14,8 @@ from tasks.migrations.archive.sql import quoted
 
 GONE = "headway_gone"
 """In archives of changed rows: the downgrade deleted the row."""
+SAME = "headway_same"
+"""In archives of changed rows: the columns that nobody had changed before the upgrade."""
 SHOWN_KEYS = 5
 
 

@@ -22,6 +22,7 @@ from tasks.migrations.archive.pieces import Column, Piece
 from tasks.migrations.archive.quiet import quiet
 from tasks.migrations.archive.rows import (
     GONE,
+    SAME,
     SHOWN_KEYS,
     any_of,
     is_missing,
@@ -34,7 +35,7 @@ from tasks.migrations.archive.rows import (
     text_of_archived,
     value_of,
 )
-from tasks.migrations.archive.sql import QUERIES, quoted, run
+from tasks.migrations.archive.sql import QUERIES, literal, quoted, run
 
 _NOT_UNIQUE = "23505"
 
@@ -135,6 +136,14 @@ def _update(connection: Connection, insertion: Insertion) -> _Update:
         allowed = {column.name: "false" for column, _ in columns}
         return _Update(insertion, source_of(piece, insertion.entry.quoted), columns, allowed)
     compared = [each for each in columns if each[0].name in through]
+    if document.get("is_prepared"):
+        # A row that was gone before the upgrade, and is there now, is the upgrade's.
+        allowed = {
+            column.name: f"CASE WHEN a.{quoted(SAME)} IS NULL THEN a.{quoted(GONE)} "
+            f"ELSE {literal(column.name)} = ANY (a.{quoted(SAME)}) END"
+            for column, _ in compared
+        }
+        return _Update(insertion, source_of(piece, insertion.entry.quoted), compared, allowed)
     allowed = {
         column.name: f"NOT a.{quoted(GONE)} AND t.{quoted(column.name)}::text "
         f"IS NOT DISTINCT FROM {text_left(column, through)}"
@@ -243,12 +252,9 @@ def _in_between(
 def _sample(
     connection: Connection, insertion: Insertion, update: _Update, condition: str
 ) -> Sample:
-    piece = insertion.piece
-    gone = (
-        ""
-        if not piece.keeps_difference or "is_compared" not in insertion.entry.document
-        else (f" AND NOT a.{quoted(GONE)}")
-    )
+    piece, document = insertion.piece, insertion.entry.document
+    is_certain = not piece.keeps_difference or document.get("is_prepared")
+    gone = "" if is_certain or not document.get("is_compared") else f" AND NOT a.{quoted(GONE)}"
     matched = (
         f"FROM {update.source} JOIN {target_of(piece)} AS t ON {joined(piece)} "
         f"WHERE {condition}{gone}"
