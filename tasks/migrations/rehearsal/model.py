@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.migrations.archive.model import Effect, TableName
+from tasks.migrations.fingerprint.model import Fingerprint
 from tasks.migrations.plan import Direction
 
 # Locks that make other sessions wait that only read or write rows, the strongest first.
@@ -149,6 +150,7 @@ class Rehearsal(Frozen):
 
     ``row_counts`` are of the copy; ``nondeterministic`` columns came out otherwise the second time.
     ``after_hash`` is the fingerprint that the target should have afterwards; None if it is unknown.
+    ``after`` is the copy's whole fingerprint; it is not kept.
     """
 
     environment: str
@@ -165,6 +167,7 @@ class Rehearsal(Frozen):
     nondeterministic: tuple[str, ...] = ()
     before_hash: str | None = None
     after_hash: str | None = None
+    after: Fingerprint | None = Field(default=None, exclude=True, repr=False)
     seconds: float = 0.0
 
     def effect(self, revision: str, direction: Direction) -> RevisionEffect | None:

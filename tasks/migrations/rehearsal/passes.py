@@ -66,9 +66,14 @@ def run_pass(
     direction: Direction,
     move: Move,
     name: str | None = None,
+    *,
+    first: Stage | None = None,
 ) -> Pass:
-    """Run the revisions until one fails; the connection is in no transaction."""
-    found = Pass(direction, [stage(connection, project)])
+    """Run the revisions until one fails; the connection is in no transaction.
+
+    ``first`` is the database before that, where it is known.
+    """
+    found = Pass(direction, [first or stage(connection, project)])
     for revision in revisions:
         before = effects.look(connection, project.version_table)
         with measuring(

@@ -17,7 +17,7 @@ from tasks.migrations.environments import Target
 from tasks.migrations.plan import Direction
 from tasks.migrations.project import Project
 from tasks.migrations.rehearsal.model import Rehearsal, RevisionEffect
-from tasks.migrations.rehearsal.passes import Move, Pass, fingerprint_of, run_pass
+from tasks.migrations.rehearsal.passes import Move, Pass, Stage, fingerprint_of, run_pass
 from tasks.migrations.rehearsal.round_trips import failure_of, round_trips, varying
 from tasks.migrations.revisions import read_scripts
 from tasks.migrations.scratch import scratch_database
@@ -123,21 +123,26 @@ class _Plan:
     def reversed(self) -> tuple[str, ...]:
         return tuple(reversed(self.revisions))
 
-    def plain(self, connection: Connection, direction: Direction) -> Pass:
+    def plain(
+        self, connection: Connection, direction: Direction, first: Stage | None = None
+    ) -> Pass:
         """Go one way as the revisions themselves do."""
         revisions = self.revisions if direction == self.direction else self.reversed
         move = plain_upgrade if direction == "upgrade" else plain_downgrade
-        return run_pass(connection, self.project, revisions, direction, move)
+        return run_pass(connection, self.project, revisions, direction, move, first=first)
 
-    def up(self, connection: Connection, revisions: Sequence[str], name: str) -> Pass:
+    def up(self, connection: Connection, revisions: Sequence[str], name: str, first: Stage) -> Pass:
         """Go up the given way."""
-        return run_pass(connection, self.project, revisions, "upgrade", self.upgrade, name)
+        move = self.upgrade
+        return run_pass(connection, self.project, revisions, "upgrade", move, name, first=first)
 
-    def down(self, connection: Connection, revisions: Sequence[str], known: Pass | None) -> Pass:
+    def down(
+        self, connection: Connection, revisions: Sequence[str], known: Pass | None, first: Stage
+    ) -> Pass:
         """Go down the given way; what is taken away is known from a plain downgrade."""
         downgrade, move = self.downgrade, plain_downgrade
         if downgrade is None or known is None:
-            return run_pass(connection, self.project, revisions, "downgrade", move)
+            return run_pass(connection, self.project, revisions, "downgrade", move, first=first)
         effects = {each.revision: each for each in known.effects}
 
         def keeping(tx: Connection, project: Project, revision: str) -> None:
@@ -146,7 +151,7 @@ class _Plan:
             else:
                 downgrade(tx, project, revision, effects[revision])
 
-        return run_pass(connection, self.project, revisions, "downgrade", keeping)
+        return run_pass(connection, self.project, revisions, "downgrade", keeping, first=first)
 
 
 def _on_copies(plan: _Plan, pristine: str, clone: str) -> dict[str, Any]:
@@ -155,7 +160,7 @@ def _on_copies(plan: _Plan, pristine: str, clone: str) -> dict[str, Any]:
         if plain.failure:
             return {**_measured(plain), "failure": plain.failure}
         is_kept = plan.direction == "upgrade" and plan.downgrade is not None
-        back = plan.plain(connection, "downgrade") if is_kept else None
+        back = plan.plain(connection, "downgrade", plain.stages[-1]) if is_kept else None
     with _session(clone) as connection:
         if plan.direction == "upgrade":
             return _up_down_up(plan, connection, plain, back)
@@ -165,12 +170,13 @@ def _on_copies(plan: _Plan, pristine: str, clone: str) -> dict[str, Any]:
 def _up_down_up(
     plan: _Plan, connection: Connection, plain: Pass, back: Pass | None
 ) -> dict[str, Any]:
-    there = plan.up(connection, plan.revisions, "upgrade of another copy")
+    there = plan.up(connection, plan.revisions, "upgrade of another copy", plain.stages[0])
     vary = varying(plain, there)
     if there.failure:
         return {**_measured(plain), "failure": there.failure, "nondeterministic": vary}
-    home = plan.down(connection, plan.reversed, back)
-    again = plan.up(connection, [r for r in plan.revisions if r in home.done], "second upgrade")
+    home = plan.down(connection, plan.reversed, back, there.stages[-1])
+    done = [revision for revision in plan.revisions if revision in home.done]
+    again = plan.up(connection, done, "second upgrade", home.stages[-1])
     scripts = {script.revision: script for script in read_scripts(plan.project)[0]}
     trips = round_trips(plan.revisions, scripts, there, home, again, vary)
     return {
@@ -182,9 +188,9 @@ def _up_down_up(
 
 
 def _down_up(plan: _Plan, connection: Connection, plain: Pass) -> dict[str, Any]:
-    there = plan.down(connection, plan.revisions, plain)
+    there = plan.down(connection, plan.revisions, plain, plain.stages[0])
     done = [revision for revision in plan.reversed if revision in there.done]
-    home = plan.up(connection, done, "upgrade after it")
+    home = plan.up(connection, done, "upgrade after it", there.stages[-1])
     scripts = {script.revision: script for script in read_scripts(plan.project)[0]}
     return {
         **_measured(_as_held(plain, there), home),
@@ -209,6 +215,7 @@ def _measured(*passes: Pass) -> dict[str, Any]:
         "effects": tuple(each for one in passes for each in one.effects),
         "before_hash": passes[0].stages[0].fingerprint.hash,
         "after_hash": None if passes[0].failure else passes[0].stages[-1].fingerprint.hash,
+        "after": None if passes[0].failure else passes[0].stages[-1].fingerprint,
     }
 
 
