@@ -54,12 +54,26 @@ class Unchecked(Frozen):
     why: str
 
 
+class MissingRight(Frozen):
+    """Something that the role must own, or may do, for a statement, and who could grant it.
+
+    ``kind`` as in `rights.Need`; without a revision, every one needs it.
+    """
+
+    kind: Literal["relation", "type", "schema", "create", "usage", "database", "privilege"]
+    name: str
+    owner: str
+    right: str = ""
+    revision: str = ""
+    statement: str = ""
+
+
 class Extension(Frozen):
-    """An extension that a revision creates."""
+    """An extension that a revision creates. ``may_create`` is None where only trying shows it."""
 
     name: str
     is_available: bool
-    may_create: bool
+    may_create: bool | None
 
 
 class PreflightEvidence(Frozen):
@@ -71,8 +85,7 @@ class PreflightEvidence(Frozen):
     is_read_only: bool = False
     is_pooled: bool | None = False
     has_history: bool = True
-    not_owned: dict[str, str] = {}
-    no_create_in: tuple[str, ...] = ()
+    missing_rights: tuple[MissingRight, ...] = ()
     extensions: tuple[Extension, ...] = ()
     violations: tuple[Violation, ...] = ()
     unchecked: tuple[Unchecked, ...] = ()
@@ -128,21 +141,36 @@ def _of_rights(evidence: PreflightEvidence) -> tuple[Reason, ...]:
         found.append(
             Reason(
                 "no-history",
-                f"schema headway is not in the database of {evidence.environment!r}, and {role} "
-                "may not create it; run `headway migrate status` as its owner, or GRANT CREATE ON "
-                f"DATABASE to {role}",
+                f"{role} may not write the history of {evidence.environment!r} (schema headway), "
+                "or may not create it where it is missing; run `headway migrate status` as the "
+                f"owner and GRANT headway_owner TO {role}, or GRANT CREATE ON DATABASE to {role}",
             )
         )
-    for name, owner in sorted(evidence.not_owned.items()):
-        message = f"{role} does not own {name} ({owner} does), and only its owner may change it; "
-        message += f"migrate as {owner}, or GRANT {owner} TO {role}"
-        found.append(Reason("not-owner", message))
-    for schema in evidence.no_create_in:
-        message = f"{role} may not create anything in schema {schema}; migrate as its owner, or "
-        found.append(Reason("no-create", f"{message}GRANT CREATE ON SCHEMA {schema} TO {role}"))
+    found += [_of_right(missing, role) for missing in evidence.missing_rights]
     for extension in evidence.extensions:
         found.extend(_of_extension(extension, evidence))
     return tuple(found)
+
+
+def _of_right(missing: MissingRight, role: str) -> Reason:
+    where = (
+        f"{missing.revision} would fail: `{missing.statement}`, but " if missing.revision else ""
+    )
+    name, owner = missing.name, missing.owner
+    ways_out = f"migrate as {owner}, or GRANT"
+    if missing.kind in {"relation", "type", "schema"}:
+        message = f"{role} does not own {name} ({owner} does), and only its owner may change it"
+        return Reason("not-owner", f"{where}{message}; {ways_out} {owner} TO {role}")
+    if missing.kind == "privilege":
+        message = f"{role} may not {missing.right} {name}"
+        granted = f"{missing.right} ON {name} TO {role}"
+        return Reason("no-privilege", f"{where}{message}; {ways_out} {granted}")
+    if missing.kind == "database":
+        message = f"{role} may not create schema {name}"
+        return Reason("no-create", f"{where}{message}; {ways_out} CREATE ON DATABASE to {role}")
+    right = "CREATE" if missing.kind == "create" else "USAGE"
+    message = f"{role} may not {'create anything in' if right == 'CREATE' else 'use'} schema {name}"
+    return Reason("no-create", f"{where}{message}; {ways_out} {right} ON SCHEMA {name} TO {role}")
 
 
 def _of_extension(extension: Extension, evidence: PreflightEvidence) -> tuple[Reason, ...]:
@@ -151,7 +179,7 @@ def _of_extension(extension: Extension, evidence: PreflightEvidence) -> tuple[Re
         message = f"extension {name} is not on the server of {evidence.environment!r}; install its "
         message += "package there, or leave it out of the revision"
         return (Reason("extension-missing", message),)
-    if not extension.may_create:
+    if extension.may_create is False:
         message = f"{evidence.role} may not create extension {name}; let a superuser create it "
         message += "first (the revision then says IF NOT EXISTS), or migrate as one"
         return (Reason("extension-not-allowed", message),)

@@ -1,34 +1,101 @@
 -- name: session_facts
--- Who is asking, and may this session write at all?
-SELECT current_user AS role, current_schema() AS default_schema,
-    pg_is_in_recovery() AS is_standby,
+-- Who is asking, may this session write at all, and may it write the history?
+SELECT current_user AS role, pg_is_in_recovery() AS is_standby,
     current_setting('default_transaction_read_only')::boolean AS is_read_only,
-    to_regclass('headway.migration_run') IS NOT NULL
-        OR has_database_privilege(current_database(), 'CREATE') AS has_history;
+    CASE
+        WHEN to_regnamespace('headway') IS NULL
+            THEN has_database_privilege(current_database(), 'CREATE')
+        WHEN NOT has_schema_privilege('headway', 'USAGE') THEN false
+        WHEN to_regclass('headway.migration_run') IS NULL
+            THEN has_schema_privilege('headway', 'CREATE')
+        ELSE has_table_privilege(to_regclass('headway.migration_run'), 'INSERT')
+    END AS has_history;
 
--- name: not_owned
--- Of these tables, those that only somebody else may change.
-SELECT asked.name, pg_get_userbyid(c.relowner) AS owner
-FROM unnest(CAST(:names AS text[])) AS asked (name)
-JOIN pg_class AS c ON c.oid = to_regclass(asked.name)
-WHERE NOT pg_has_role(c.relowner, 'USAGE');
+-- name: schemas_closed
+-- Of these schemas, those whose objects the role may not even name.
+SELECT n.nspname AS name, pg_get_userbyid(n.nspowner) AS owner
+FROM pg_namespace AS n
+WHERE n.nspname = ANY (CAST(:names AS text[])) AND NOT has_schema_privilege(n.oid, 'USAGE');
 
--- name: no_create_in
--- Of these schemas, those in which nothing may be created.
-SELECT n.nspname
-FROM unnest(CAST(:names AS text[])) AS asked (name)
-JOIN pg_namespace AS n ON n.nspname = asked.name
-WHERE NOT has_schema_privilege(n.oid, 'CREATE');
+-- name: missing_rights
+-- Of what the role needs, what it lacks, and who has it. What is not there yet is left out.
+WITH asked AS (
+    SELECT *
+    FROM unnest(CAST(:kinds AS text[]), CAST(:names AS text[]), CAST(:rights AS text[]))
+        WITH ORDINALITY AS a (kind, name, needed, n)
+), found AS (
+    SELECT a.n, c.relowner AS owner, pg_has_role(c.relowner, 'USAGE')
+        OR (a.needed = 'DROP' AND pg_has_role(s.nspowner, 'USAGE')) AS may
+    FROM asked AS a
+    JOIN pg_class AS c ON c.oid = to_regclass(a.name)
+    JOIN pg_namespace AS s ON s.oid = c.relnamespace
+    WHERE a.kind = 'relation'
+    UNION ALL
+    SELECT a.n, t.typowner, pg_has_role(t.typowner, 'USAGE')
+        OR (a.needed = 'DROP' AND pg_has_role(s.nspowner, 'USAGE'))
+    FROM asked AS a
+    JOIN pg_type AS t ON t.oid = to_regtype(a.name)
+    JOIN pg_namespace AS s ON s.oid = t.typnamespace
+    WHERE a.kind = 'type'
+    UNION ALL
+    SELECT a.n, s.nspowner, pg_has_role(s.nspowner, 'USAGE')
+    FROM asked AS a JOIN pg_namespace AS s ON s.oid = to_regnamespace(a.name)
+    WHERE a.kind = 'schema'
+    UNION ALL
+    SELECT a.n, s.nspowner, has_schema_privilege(s.oid, 'CREATE')
+    FROM asked AS a
+    JOIN pg_namespace AS s ON s.nspname = coalesce(nullif(a.name, ''), current_schema())
+    WHERE a.kind = 'create'
+    UNION ALL
+    SELECT a.n, d.datdba, to_regnamespace(a.name) IS NOT NULL
+        OR has_database_privilege(d.oid, 'CREATE')
+    FROM asked AS a JOIN pg_database AS d ON d.datname = current_database()
+    WHERE a.kind = 'database'
+    UNION ALL
+    SELECT a.n, c.relowner, CASE
+            WHEN a.needed IN ('INSERT', 'UPDATE', 'REFERENCES')
+                THEN has_any_column_privilege(c.oid, a.needed)
+            ELSE has_table_privilege(c.oid, a.needed)
+        END
+    FROM asked AS a JOIN pg_class AS c ON c.oid = to_regclass(a.name)
+    WHERE a.kind = 'privilege'
+)
+SELECT n::integer - 1 AS place, pg_get_userbyid(owner) AS owner
+FROM found
+WHERE NOT may
+ORDER BY n;
+
+-- name: has_table
+-- Is there such a table in the schema (none: the default one)?
+SELECT EXISTS (
+    SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relname = :table AND n.nspname = coalesce(:schema, current_schema())
+);
+
+-- name: default_schema
+-- Where what has no schema in its name is created.
+SELECT current_schema();
 
 -- name: extensions
 -- Are these extensions on the server, and may this role create them (or are they there already)?
+-- Hosted servers let their administrators create what elsewhere only a superuser may: not known.
 SELECT asked.name,
     a.name IS NOT NULL AS is_available,
-    coalesce(a.installed_version IS NOT NULL OR u.rolsuper
-        OR (has_database_privilege(current_database(), 'CREATE') AND EXISTS (
+    CASE
+        WHEN a.installed_version IS NOT NULL OR u.rolsuper THEN true
+        WHEN has_database_privilege(current_database(), 'CREATE') AND EXISTS (
             SELECT FROM pg_available_extension_versions AS v
-            WHERE v.name = asked.name AND v.version = a.default_version AND v.trusted)),
-        false) AS may_create
+            WHERE v.name = asked.name AND v.version = a.default_version
+                AND (v.trusted OR NOT v.superuser)
+        ) THEN true
+        WHEN EXISTS (
+            SELECT FROM pg_roles AS r
+            WHERE r.rolname IN ('rds_superuser', 'cloudsqlsuperuser', 'alloydbsuperuser',
+                    'azure_pg_admin', 'neon_superuser')
+                AND pg_has_role(r.oid, 'MEMBER')
+        ) THEN NULL
+        ELSE false
+    END AS may_create
 FROM unnest(CAST(:names AS text[])) AS asked (name)
 JOIN pg_roles AS u ON u.rolname = current_user
 LEFT JOIN pg_available_extensions AS a ON a.name = asked.name

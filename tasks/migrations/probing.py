@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from tasks.database import load_queries
-from tasks.migrations import archive, assertions, environments
+from tasks.migrations import archive, assertions, environments, granted
 from tasks.migrations.archive.model import Effect
 from tasks.migrations.demands import demands
 from tasks.migrations.hazards import emitted
-from tasks.migrations.hazards.model import RevisionSql
-from tasks.migrations.hazards.sql import UnreadableSql, plain_name
-from tasks.migrations.hazards.statements import Statement
 from tasks.migrations.plan import Direction
-from tasks.migrations.preflight import Extension, PreflightEvidence
+from tasks.migrations.preflight import PreflightEvidence
 
 QUERIES = load_queries(__package__, "preflight.sql")
-_EXTENSION = re.compile(r'create extension (?:if not exists )?("[^"]+"|[\w-]+(?: - \w+)*)')
-_CHANGES_TABLE = re.compile(r"alter |create (?:unique )?index|drop table|create trigger")
 
 
 def gather(
@@ -39,12 +33,13 @@ def gather(
     """
     target = environments.find(environment)
     rendered = [emitted.render(target.project, each, direction) for each in revisions]
-    statements = tuple(_statements(rendered))
     with environments.engine(target.url).connect() as connection:
         connection.execute(text("SET TRANSACTION READ ONLY"))
         facts = connection.execute(QUERIES["session_facts"]).one()
         violations, unchecked = assertions.check(connection, demands(rendered))
         removed = [label for effect in effects for label in effect.removed_enum_values]
+        if removed:  # counted below, by value, as the rehearsal saw them go
+            violations = tuple(v for v in violations if v.code != "enum-value-in-use")
         return PreflightEvidence(
             environment=environment,
             role=facts.role,
@@ -52,9 +47,8 @@ def gather(
             is_read_only=facts.is_read_only,
             is_pooled=is_pooled(connection.engine),
             has_history=facts.has_history,
-            not_owned=_not_owned(connection, statements),
-            no_create_in=_no_create_in(connection, statements, facts.default_schema),
-            extensions=_extensions(connection, statements),
+            missing_rights=granted.missing_rights(connection, target.project, rendered),
+            extensions=granted.extensions(connection, rendered),
             violations=violations,
             unchecked=unchecked,
             used_enum_values=archive.enum_usage(connection, removed),
@@ -76,6 +70,8 @@ def is_pooled(engine: Engine) -> bool | None:
                 text("SELECT pg_backend_pid(), current_setting('headway.mark', true)")
             ).one()
         return bool(pid != first or second == first or mark != "on")
+    except OperationalError:  # not reached at all, or no more connections: try again later
+        raise
     except DBAPIError:
         return None
 
@@ -86,44 +82,3 @@ def _pid_and_mark(connection: Connection) -> int:
     pid = int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
     connection.commit()
     return pid
-
-
-def _statements(revisions: Iterable[RevisionSql]) -> Iterable[Statement]:
-    for revision in revisions:
-        for position, each in enumerate(revision.statements, 1):
-            statement = Statement(each, position)
-            try:
-                _ = statement.text
-            except UnreadableSql:
-                continue
-            yield statement
-
-
-def _not_owned(connection: Connection, statements: Iterable[Statement]) -> dict[str, str]:
-    named = {
-        table for each in statements if _CHANGES_TABLE.match(each.text) for table in each.tables
-    }
-    rows = connection.execute(QUERIES["not_owned"], {"names": sorted(named)})
-    return {row.name: row.owner for row in rows}
-
-
-def _no_create_in(
-    connection: Connection, statements: Iterable[Statement], default_schema: str | None
-) -> tuple[str, ...]:
-    schemas = set()
-    for each in statements:
-        if each.created_table:
-            schema, dot, _ = each.created_table.rpartition(".")
-            schemas.add(schema.strip('"') if dot else default_schema or "public")
-    found = connection.scalars(QUERIES["no_create_in"], {"names": sorted(schemas)})
-    return tuple(sorted(found))
-
-
-def _extensions(connection: Connection, statements: Iterable[Statement]) -> tuple[Extension, ...]:
-    names = {
-        plain_name(found[1]).strip('"').replace(" - ", "-")
-        for each in statements
-        if (found := _EXTENSION.match(each.text))
-    }
-    rows = connection.execute(QUERIES["extensions"], {"names": sorted(names)}).mappings()
-    return tuple(Extension(**row) for row in rows)
