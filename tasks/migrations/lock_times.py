@@ -45,14 +45,15 @@ class Stopwatch:
             self._end(lock, now)
         self._sent = now
 
-    def stop(self) -> tuple[LockTime, ...]:
-        """The transaction has ended, and the locks with it."""
+    def stop(self, without: str) -> tuple[LockTime, ...]:
+        """The transaction has ended, and the locks with it; those on one table do not count."""
         now = time.monotonic()
         for lock in list(self._since):
             self._end(lock, now)
         return tuple(
             LockTime(relation=relation, mode=mode, milliseconds=seconds * 1000)
             for (relation, mode), seconds in sorted(self._longest.items())
+            if relation.rpartition(".")[2] != without
         )
 
     def _end(self, lock: tuple[str, str], now: float) -> None:

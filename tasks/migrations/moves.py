@@ -7,8 +7,7 @@ lock, and commits the DDL together with its history row.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -16,7 +15,6 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from tasks import runs
-from tasks.bootstrap import bootstrap
 from tasks.database import control_engine, load_queries
 from tasks.errors import Reason, Refused
 from tasks.migrations import (
@@ -24,19 +22,17 @@ from tasks.migrations import (
     failures,
     graph,
     lock_times,
-    orphans,
+    opening,
     runner,
     session,
 )
 from tasks.migrations.archive.model import Archived, Effect, EnumLabel, Restored
 from tasks.migrations.evidence import applied_revisions
-from tasks.migrations.fence import Fence
-from tasks.migrations.history import Occasion
 from tasks.migrations.keeping import Keeper, Restorer
+from tasks.migrations.lock_times import LockTime
 from tasks.migrations.plan import Direction
 from tasks.migrations.revisions import read_scripts
 from tasks.migrations.statements import Place, Statements
-from tasks.settings import load_settings
 
 QUERIES = load_queries(__package__)
 _logger = logging.getLogger("headway.migrations")
@@ -94,9 +90,9 @@ def upgrade(
             done and committed by an earlier try are not those of the revision.
         EffectUnknown: nothing shows whether a statement of an earlier try happened.
     """
-    with _session(environment) as connection:
-        _with_history(connection)
-        with _locked(connection, revision, terminate_orphans) as held:
+    with opening.connected(environment) as connection:
+        opening.put_history_in_place(connection)
+        with opening.locked(connection, revision, terminate_orphans) as held:
             is_done = _is_applied(connection, environment, revision)
             if not is_done:
                 _require_below(connection, environment, revision)
@@ -105,10 +101,10 @@ def upgrade(
                 return _moved(environment, revision, "upgrade", "already")
             followed = Statements(connection, held, _place(environment, revision, "upgrade"))
             keeper = Restorer(connection, environment, revision)
-            _run(connection, environment, revision, "upgrade", followed, keeper)
+            locks = _run(connection, environment, revision, "upgrade", followed, keeper)
             keeper.after_commit()
             done = _found(connection, environment, revision, "upgrade")
-    _record_locks(environment, revision, "upgrade", followed, predicted_lock_ms or {})
+    _record(environment, revision, "upgrade", locks, predicted_lock_ms or {})
     _logger.info("%s: applied %s", environment, revision)
     done = done or _moved(environment, revision, "upgrade", "done")
     return done.model_copy(update={"restored": keeper.restored})
@@ -121,8 +117,8 @@ def _run(
     direction: Direction,
     followed: Statements,
     keeper: Keeper | Restorer,
-) -> None:
-    project, occasion = environments.find(environment).project, _occasion(environment)
+) -> tuple[LockTime, ...]:
+    project, occasion = environments.find(environment).project, opening.occasion(environment)
     with (
         failures.recorded(connection.engine, project, revision, direction, occasion),
         session.explained(connection),
@@ -137,26 +133,19 @@ def _run(
             before=keeper.before,
             before_commit=keeper.after,
         )
+    return followed.locks.stop(without=project.version_table)
 
 
-def _record_locks(
+def _record(
     environment: str,
     revision: str,
     direction: Direction,
-    followed: Statements,
+    locks: tuple[LockTime, ...],
     predicted_ms: Mapping[str, float],
 ) -> None:
-    run_id, version_table = (
-        runs.current_run().id,
-        environments.find(environment).project.version_table,
-    )
-    measured = [
-        each for each in followed.locks.stop() if each.relation.rpartition(".")[2] != version_table
-    ]
+    run_id = runs.current_run().id
     with control_engine().begin() as tx:
-        lock_times.record(
-            tx, environment, revision, direction, tuple(measured), predicted_ms, run_id
-        )
+        lock_times.record(tx, environment, revision, direction, locks, predicted_ms, run_id)
 
 
 def _place(environment: str, revision: str, direction: Direction) -> Place:
@@ -185,9 +174,9 @@ def downgrade(
         Refused: something of others (a view, a foreign key) builds on what would go.
         EffectUnknown: nothing shows whether a statement of an earlier try happened.
     """
-    with _session(environment) as connection:
-        _with_history(connection)
-        with _locked(connection, revision, terminate_orphans) as held:
+    with opening.connected(environment) as connection:
+        opening.put_history_in_place(connection)
+        with opening.locked(connection, revision, terminate_orphans) as held:
             is_applied = _is_applied(connection, environment, revision)
             connection.rollback()
             if not is_applied:
@@ -196,44 +185,12 @@ def downgrade(
             place = _place(environment, revision, "downgrade")
             followed = Statements(connection, held, place, at_commit=keeper.before_block)
             keeper.copy(is_resumed=followed.is_resumed())
-            _run(connection, environment, revision, "downgrade", followed, keeper)
+            locks = _run(connection, environment, revision, "downgrade", followed, keeper)
             done = _found(connection, environment, revision, "downgrade")
-    _record_locks(environment, revision, "downgrade", followed, predicted_lock_ms or {})
+    _record(environment, revision, "downgrade", locks, predicted_lock_ms or {})
     _logger.info("%s: rolled back %s", environment, revision)
     done = done or _moved(environment, revision, "downgrade", "done")
     return done.model_copy(update={"archived": keeper.archived})
-
-
-def _with_history(connection: Connection) -> Connection:
-    bootstrap(connection)
-    connection.commit()
-    return connection
-
-
-@contextmanager
-def _session(environment: str) -> Iterator[Connection]:
-    name = orphans.application_name(runs.current_run().id)
-    with environments.engine(environments.find(environment).url, name).connect() as connection:
-        yield connection
-
-
-@contextmanager
-def _locked(
-    connection: Connection, revision: str, terminate_orphans: bool = False
-) -> Iterator[Fence]:
-    settings = load_settings()
-    is_callers = connection.in_transaction()
-    tries = session.failed_tries(connection, runs.current_run().id, revision)
-    if not is_callers:
-        connection.rollback()
-    with session.migrating(
-        connection,
-        lock_timeout_seconds=session.lock_timeout(settings.lock_timeout_seconds, tries),
-        statement_timeout_seconds=settings.statement_timeout_seconds,
-        wait_seconds=settings.migration_wait_seconds,
-        end_orphans=orphans.end_them if terminate_orphans else None,
-    ) as held:
-        yield held
 
 
 def _is_applied(connection: Connection, environment: str, revision: str) -> bool:
@@ -258,7 +215,7 @@ def _require_below(connection: Connection, environment: str, revision: str) -> N
 
 def find(environment: str, revision: str, direction: Direction) -> Moved | None:
     """What this run has already done to the revision, from the history; None if nothing."""
-    with _session(environment) as connection:
+    with opening.connected(environment) as connection:
         if not connection.scalar(QUERIES["history_exists"]):
             return None
         return _found(connection, environment, revision, direction)
@@ -284,8 +241,3 @@ def _moved(
     outcome: Outcome,
 ) -> Moved:
     return Moved(environment=environment, revision=revision, direction=direction, outcome=outcome)
-
-
-def _occasion(environment: str) -> Occasion:
-    run = runs.current_run()
-    return Occasion(environment, run_id=run.id, actor=run.actor, reason=run.reason)

@@ -18,8 +18,8 @@ import psycopg
 from sqlalchemy import Connection, Row, event
 
 from tasks.database import load_queries
-from tasks.errors import EffectUnknown, Reason, Refused
-from tasks.migrations import fence, invalid_indexes, statement_kinds
+from tasks.errors import Reason, Refused
+from tasks.migrations import fence, invalid_indexes, postconditions, statement_kinds
 from tasks.migrations.fence import Fence
 from tasks.migrations.lock_times import Stopwatch
 from tasks.migrations.plan import Direction
@@ -182,7 +182,7 @@ class Statements:
 
     def _send_alone(self, statement: str, digest: str, known: Row[Any] | None, send: Send) -> None:
         if known is not None and known.state == "started":
-            if self._has_happened(statement):
+            if postconditions.has_happened(self._connection, self._place.revision, statement):
                 self._end(known.id, "done")
                 return
             self._end(known.id, "failed")
@@ -195,22 +195,6 @@ class Statements:
                 self._end(row, "failed", error.sqlstate)
             raise
         self._end(row, "done")
-
-    def _has_happened(self, statement: str) -> bool:
-        index = statement_kinds.built_index(statement)
-        dropped = statement_kinds.dropped_index(statement)
-        if index is not None:
-            return invalid_indexes.is_built(self._connection, index)
-        if dropped is not None:
-            return not self._connection.scalar(QUERIES["index_exists"], {"index": dropped})
-        if statement_kinds.is_repeatable(statement):
-            return False
-        raise EffectUnknown(
-            f"{self._place.revision}: an earlier try sent `{statement_kinds.shorten(statement)}` "
-            "and was cut off; it commits by itself, and nothing shows whether it did. Look, then "
-            "finish the revision by hand and adopt it, or undo the statement and set its row in "
-            "headway.migration_statement to 'failed'"
-        )
 
     @property
     def _is_replaying(self) -> bool:

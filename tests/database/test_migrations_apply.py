@@ -44,7 +44,7 @@ UNIQUE = "CREATE UNIQUE INDEX CONCURRENTLY idx_v ON t (v)"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short waits between tries."""
-    monkeypatch.setattr(retries, "FIRST_DELAY_SECONDS", 0.05)
+    monkeypatch.setattr(retries, "FIRST_DELAY_SECONDS", 0.01)
 
 
 def setting(monkeypatch: pytest.MonkeyPatch, **values: float) -> None:
