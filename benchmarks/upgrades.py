@@ -44,9 +44,9 @@ def _ours(folder: Path) -> float:
         f'[migrations]\nscript_location = "db"\n[environments.bench]\nurl = "{url}"\n'
     )
     load_settings.cache_clear()
-    person = {"actor": "benchmark", "reason": "to know what it costs"}
+    asked = {"environment": "bench", "actor": "benchmark", "reason": "to know what it costs"}
     started = time.perf_counter()
-    run_by_ledger(apply_migrations, {"environment": "bench", **person})
+    run_by_ledger(apply_migrations, {**asked, "rehearse": False})
     return time.perf_counter() - started
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Literal
 
 import sqlalchemy as sa
@@ -141,9 +142,16 @@ def engine(
     url: str, application_name: str = "headway-migrate", *, connect_timeout_seconds: int = 10
 ) -> sa.Engine:
     """An engine without a pool: a migration's session, its settings and locks end together."""
+    made = _engine(database.psycopg_url(url), application_name, connect_timeout_seconds)
+    return made.execution_options()  # listeners of one caller's are no other's
+
+
+# What a new engine asks its server first, and compiles anew, costs as much as a small revision.
+@lru_cache(maxsize=32)
+def _engine(url: sa.URL, application_name: str, connect_timeout_seconds: int) -> sa.Engine:
     options = {"application_name": application_name, "connect_timeout": connect_timeout_seconds}
     return sa.create_engine(
-        database.psycopg_url(url),
+        url,
         poolclass=NullPool,
         hide_parameters=True,
         connect_args=options,

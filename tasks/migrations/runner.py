@@ -21,6 +21,7 @@ from tasks.migrations import content, history, invalid_indexes, late
 from tasks.migrations.history import Occasion
 from tasks.migrations.plan import Direction
 from tasks.migrations.project import Project
+from tasks.migrations.script_directory import script_directory
 from tasks.migrations.statements import Statements
 
 
@@ -51,7 +52,7 @@ def move(
     """
     is_callers = connection.in_transaction()
     config = project.alembic_config()
-    scripts = ScriptDirectory.from_config(config)
+    scripts = script_directory(project)
     step = _step(scripts, revision, direction)
     recorded = {revision: content.read_content(project, revision)} if occasion else {}
     late_ones: list[str] = []

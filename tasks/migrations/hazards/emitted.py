@@ -12,7 +12,6 @@ from pathlib import Path
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script as AlembicScript
-from alembic.script import ScriptDirectory
 
 from tasks.migrations import content
 from tasks.migrations.hazards.model import EmittedStatement, Measured, RevisionSql
@@ -20,6 +19,7 @@ from tasks.migrations.hazards.scripts import downgrade_of, imports
 from tasks.migrations.hazards.sql import normalise, split, split_sent
 from tasks.migrations.plan import Direction
 from tasks.migrations.project import Project
+from tasks.migrations.script_directory import script_directory
 
 _ALONE = re.compile(r"(?:create|drop|alter|reindex)\b.*\bconcurrently\b|vacuum\b")
 _LIBRARIES = {"alembic", "sqlalchemy", *sys.stdlib_module_names}
@@ -33,7 +33,7 @@ def render(project: Project, revision: str, direction: Direction = "upgrade") ->
     Raises:
         LookupError: no file defines the revision.
     """
-    script = ScriptDirectory.from_config(project.alembic_config()).get_revision(revision)
+    script = script_directory(project).get_revision(revision)
     if script is None:
         raise LookupError(revision)
     source = Path(script.path).read_text("utf-8")
