@@ -32,7 +32,8 @@ from tasks.migrations.keeping import Keeper, Restorer
 from tasks.migrations.lock_times import LockTime
 from tasks.migrations.plan import Direction
 from tasks.migrations.revisions import read_scripts
-from tasks.migrations.statements import Place, Statements
+from tasks.migrations.statement_journal import Place
+from tasks.migrations.statements import Statements
 
 QUERIES = load_queries(__package__)
 _logger = logging.getLogger("headway.migrations")

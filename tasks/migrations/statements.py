@@ -11,31 +11,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, Row, event
 
 from tasks.database import load_queries
-from tasks.errors import Reason, Refused
-from tasks.migrations import fence, invalid_indexes, postconditions, statement_kinds
+from tasks.migrations import (
+    fence,
+    invalid_indexes,
+    postconditions,
+    statement_journal,
+    statement_kinds,
+)
 from tasks.migrations.fence import Fence
 from tasks.migrations.lock_times import Stopwatch
-from tasks.migrations.plan import Direction
+from tasks.migrations.statement_journal import Place
 
 QUERIES = load_queries(__package__, "statements.sql")
 Send = Callable[[], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Which revision runs where, and for which run."""
-
-    environment: str
-    revision: str
-    direction: Direction
-    run_id: str | None
 
 
 class Statements:
@@ -60,7 +54,7 @@ class Statements:
     @contextmanager
     def following(self) -> Iterator[None]:
         """Everything that the connection sends inside is the revision's."""
-        self._known = self._read_known()
+        self._known = statement_journal.read(self._connection, self._place)
         engine = self._connection.engine
         listeners: dict[str, Callable[..., Any]] = {
             "do_execute": self._on_one,
@@ -79,15 +73,9 @@ class Statements:
 
     def is_resumed(self) -> bool:
         """True if an earlier try has committed a part of the revision."""
-        return any(row.state == "done" for row in self._read_known())
-
-    def _read_known(self) -> list[Row[Any]]:
-        asked = {"revision": self._place.revision, "direction": self._place.direction}
-        is_callers = self._connection.in_transaction()
-        found = list(self._connection.execute(QUERIES["known_statements"], asked))
-        if not is_callers:
-            self._connection.rollback()
-        return found
+        return any(
+            row.state == "done" for row in statement_journal.read(self._connection, self._place)
+        )
 
     def look(self) -> None:
         """Make sure of the migration lock, and see which locks are held; FenceLost if it is not."""
@@ -103,9 +91,13 @@ class Statements:
             if self._at_commit is not None:
                 self._at_commit()
             for position, digest, statement in self._unwritten:
-                self._write(position, digest, statement, "done")
+                statement_journal.write(
+                    self._connection, self._place, position, digest, statement, "done"
+                )
             self._unwritten.clear()
-            self._write(self._next, commit, "COMMIT", "done")
+            statement_journal.write(
+                self._connection, self._place, self._next, commit, "COMMIT", "done"
+            )
 
     def _on_one(self, cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
         def send() -> None:
@@ -158,7 +150,9 @@ class Statements:
             send()
             if self._connection.scalar(QUERIES["has_written"]):  # by a function in it
                 self._next += 1
-                self._write(self._next, digest, statement, "done")
+                statement_journal.write(
+                    self._connection, self._place, self._next, digest, statement, "done"
+                )
         return True
 
     def _change(
@@ -174,7 +168,9 @@ class Statements:
         if statement_kinds.fits_into_transaction(statement):
             with cursor.connection.transaction():
                 send()
-                self._write(self._next, digest, statement, "done")
+                statement_journal.write(
+                    self._connection, self._place, self._next, digest, statement, "done"
+                )
                 self.locks.saw(fence.look(self._connection, self._fence).locks)
             return True
         self._send_alone(statement, digest, known, send)
@@ -183,18 +179,20 @@ class Statements:
     def _send_alone(self, statement: str, digest: str, known: Row[Any] | None, send: Send) -> None:
         if known is not None and known.state == "started":
             if postconditions.has_happened(self._connection, self._place.revision, statement):
-                self._end(known.id, "done")
+                statement_journal.end(self._connection, known.id, "done")
                 return
-            self._end(known.id, "failed")
+            statement_journal.end(self._connection, known.id, "failed")
         invalid_indexes.drop_for(self._connection, statement)
-        row = self._write(self._next, digest, statement, "started")
+        row = statement_journal.write(
+            self._connection, self._place, self._next, digest, statement, "started"
+        )
         try:
             send()
         except psycopg.Error as error:
             if error.sqlstate is not None and not _is_lost(self._connection):
-                self._end(row, "failed", error.sqlstate)
+                statement_journal.end(self._connection, row, "failed", error.sqlstate)
             raise
-        self._end(row, "done")
+        statement_journal.end(self._connection, row, "done")
 
     @property
     def _is_replaying(self) -> bool:
@@ -211,42 +209,14 @@ class Statements:
                 return None
             # Alembic creates a type only if it is not there: the second time it is.
             if not (row.state == "done" and row.statement.upper().startswith("CREATE TYPE")):
-                raise self._mismatch(row, statement)
+                raise statement_journal.mismatch(self._place, row, statement)
         self._next += 1
         return None
 
     def _require_end(self) -> None:
         left = [row for row in self._known[self._next :] if row.state != "failed"]
         if left:
-            raise self._mismatch(left[0], "the end of the revision")
-
-    def _mismatch(self, row: Row[Any], statement: str) -> Refused:
-        reason = Reason(
-            "journal-does-not-match",
-            f"{self._place.revision} was done in part, and committed: as statement {row.position} "
-            f"`{statement_kinds.shorten(row.statement, 120)}` was sent, where it now has "
-            f"`{statement_kinds.shorten(statement, 120)}`. Give the revision back the statements "
-            "that were done and change only what follows, or undo those by hand and delete their "
-            "rows from headway.migration_statement",
-        )
-        return Refused(f"{self._place.direction} of {self._place.environment}", [reason])
-
-    def _write(self, position: int, digest: str, statement: str, state: str) -> int:
-        row = {
-            "environment": self._place.environment,
-            "revision": self._place.revision,
-            "direction": self._place.direction,
-            "position": position,
-            "statement_hash": digest,
-            "statement": statement_kinds.shorten(statement),
-            "state": state,
-            "run_id": self._place.run_id,
-        }
-        return int(self._connection.execute(QUERIES["write_statement"], row).scalar_one())
-
-    def _end(self, row: int, state: str, sqlstate: str | None = None) -> None:
-        ended = {"id": row, "state": state, "sqlstate": sqlstate}
-        self._connection.execute(QUERIES["end_statement"], ended)
+            raise statement_journal.mismatch(self._place, left[0], "the end of the revision")
 
     @contextmanager
     def _ours(self) -> Iterator[None]:
