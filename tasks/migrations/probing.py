@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from psycopg.errors import ProtocolViolation
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -59,20 +60,21 @@ def gather(
 def is_pooled(engine: Engine) -> bool | None:
     """Does a pooler give each transaction a backend of its choice? None: it could not be seen.
 
-    While a second session keeps its backend busy, the first is asked again: through a pooler in
-    transaction mode it is served by another one, or the second was given the first one's.
+    A second session in a transaction keeps its backend busy. Through a pooler in transaction mode
+    that is the first session's own, or the first is served by another one from then on.
     """
     try:
         with engine.connect() as one, engine.connect() as other:
             first = _pid_and_mark(one)
-            second = other.scalar(text("SELECT pg_backend_pid()"))  # its transaction stays open
+            if other.scalar(text("SELECT pg_backend_pid()")) == first:
+                return True  # without asking again: there may be no second backend to wait for
             pid, mark = one.execute(
                 text("SELECT pg_backend_pid(), current_setting('headway.mark', true)")
             ).one()
-        return bool(pid != first or second == first or mark != "on")
-    except OperationalError:  # not reached at all, or no more connections: try again later
-        raise
-    except DBAPIError:
+        return bool(pid != first or mark != "on")
+    except DBAPIError as error:
+        if isinstance(error, OperationalError) and not isinstance(error.orig, ProtocolViolation):
+            raise  # not reached, or no connection is free: that passes
         return None
 
 
