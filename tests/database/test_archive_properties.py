@@ -66,7 +66,7 @@ def tables(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @settings(
-    max_examples=30,
+    max_examples=20,
     deadline=None,
     derandomize=True,
     database=None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.migrations.archive.clearing import archive_everything, purge
+from tasks.migrations.archive.clearing import archive_everything, find_everything, purge
 from tasks.migrations.archive.copying import copy_bulk
 from tasks.migrations.archive.enums import enum_usage, map_enum_values
 from tasks.migrations.archive.keeping import archive, finish
@@ -28,6 +28,7 @@ __all__ = [
     "archive_everything",
     "copy_bulk",
     "enum_usage",
+    "find_everything",
     "finish",
     "map_enum_values",
     "prepare",

@@ -42,6 +42,13 @@ def archive_everything(
     return Archived(environment=environment, revision=RESET, parts=tuple(parts))
 
 
+def find_everything(engine: Engine, environment: str, run_id: str | None) -> Archived | None:
+    """What ``archive_everything`` has copied for this run; None if nothing."""
+    with engine.connect() as connection:
+        parts = registry.complete_of_run(connection, environment, RESET, run_id)
+    return Archived(environment=environment, revision=RESET, parts=parts) if parts else None
+
+
 def _tables(
     connection: Connection,
     schemas: Sequence[str] | None,

@@ -118,8 +118,17 @@ DELETE FROM headway.archive WHERE id = :id AND restored_at IS NULL;
 -- name: entries_of_run
 -- Copies that this run has made, and not completed.
 SELECT id, document, archived_in, row_count, checksum FROM headway.archive
-WHERE environment = :environment AND revision = :revision AND run_id = CAST(:run_id AS uuid)
+WHERE environment = :environment AND revision = :revision
+  AND run_id IS NOT DISTINCT FROM CAST(:run_id AS uuid)
   AND NOT is_complete AND archived_in IS NOT NULL
+ORDER BY id;
+
+-- name: complete_entries_of_run
+-- Copies that this run has made and completed.
+SELECT id, document, archived_in, row_count, checksum FROM headway.archive
+WHERE environment = :environment AND revision = :revision
+  AND run_id IS NOT DISTINCT FROM CAST(:run_id AS uuid)
+  AND is_complete AND archived_in IS NOT NULL
 ORDER BY id;
 
 -- name: left_behind

@@ -100,6 +100,15 @@ def entries_of_run(
     return _entries(connection.execute(QUERIES["entries_of_run"], parameters))
 
 
+def complete_of_run(
+    connection: Connection, environment: str, revision: str, run_id: str | None
+) -> tuple[ArchivedPart, ...]:
+    """What this run has completed."""
+    parameters = {"environment": environment, "revision": revision, "run_id": run_id}
+    rows = connection.execute(QUERIES["complete_entries_of_run"], parameters)
+    return tuple(part(entry) for entry in _entries(rows))
+
+
 def entries(connection: Connection, ids: Iterable[int]) -> tuple[Entry, ...]:
     """The entries with these numbers that hold rows."""
     return _entries(connection.execute(QUERIES["entries"], {"ids": list(ids)}))
