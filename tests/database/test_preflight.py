@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import text
 
+from tasks import embedded
+from tasks.embedded import isolation
 from tasks.migrations import probing
 from tasks.migrations.preflight import PreflightEvidence, judge_preflight
 from tests.database.projects import AlembicProject
@@ -113,6 +118,23 @@ def test_s30_a_read_only_database_is_refused(project: AlembicProject) -> None:
     name = project.engines["dev"].url.database
     project.execute("dev", f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     assert "read-only" in refused(preflight(project, "CREATE TABLE t (a int)"))
+
+
+def test_s30_a_standby_is_refused(project: AlembicProject, tmp_path: Path) -> None:
+    primary = embedded.start(tmp_path / "server", fsync=False)
+    cluster = isolation.cluster_folder(primary.data_dir) / "cluster"
+    primary.close()
+    deadline = time.monotonic() + 20
+    while (cluster / "postmaster.pid").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    (cluster / "standby.signal").touch()
+    standby = embedded.start(tmp_path / "server", fsync=False)
+    try:
+        project.configure("dev", url=standby.url())
+        found = preflight(project, "CREATE TABLE t (a int)")
+    finally:
+        standby.close()
+    assert list(refused(found)) == ["standby"]
 
 
 def test_s31_a_role_that_does_not_own_the_table_is_refused(
