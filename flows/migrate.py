@@ -60,6 +60,7 @@ def apply_migrations(
     rehearse: bool = True,
     run_spliced: bool = False,
     terminate_orphans: bool = False,
+    is_promotion: bool = False,
 ) -> MigrationResult:
     """Bring a database's schema to the newest revision, one revision at a time.
 
@@ -83,11 +84,13 @@ def apply_migrations(
         rehearse: Try it out on a copy first.
         run_spliced: Run also revisions that were put below what is applied already.
         terminate_orphans: End sessions that a dead run left behind, instead of waiting for them.
+        is_promotion: Refuse also what would give another schema than the environments before have.
     """
     planned = migrations.plan_migrations(
         environment=environment, target=target, run_spliced=run_spliced
     )
-    made = prepare(planned, Wishes(approve=approve, rehearse=rehearse, saved=plan))
+    wishes = Wishes(approve=approve, rehearse=rehearse, saved=plan, is_promotion=is_promotion)
+    made = prepare(planned, wishes)
     made.require_not_refused()
     if planned.cosmetic:
         migrations.accept_reformatting(environment=environment, revisions=planned.cosmetic)

@@ -18,6 +18,7 @@ class Wishes(BaseModel):
     approve: tuple[str, ...] = ()
     rehearse: bool = True
     saved: str | None = None
+    is_promotion: bool = False
     mapped: dict[str, str] = Field(default_factory=dict)
 
 
@@ -58,15 +59,18 @@ def prepare(planned: Planned, wishes: Wishes) -> MigrationPlan:
 
 def _judge(planned: Planned, wishes: Wishes, parts: list[Part]) -> Rehearsed | None:
     """Add what is found about rows and statements to the parts; return the rehearsal, if any."""
+    rehearsed: Rehearsed | None
     if planned.direction == "downgrade":
         # Every rollback has to know what goes, so it is rehearsed, if only without rows.
-        rehearsed: Rehearsed | None = _rehearse(planned, is_quick=not wishes.rehearse)
-        parts += [rehearsed, _preconditions(planned, wishes, rehearsed)] if rehearsed else []
+        rehearsed = _rehearse(planned, is_quick=not wishes.rehearse)
+        parts += [rehearsed, _preconditions(planned, wishes, rehearsed)]
     else:
         parts.append(_preconditions(planned, wishes, None))
         is_refused = any(part.is_refusal for part in parts)
-        rehearsed = _rehearse(planned) if wishes.rehearse and not is_refused else None
-        parts += [rehearsed] if rehearsed else []
+        rehearsed = None
+        if wishes.rehearse and not is_refused:
+            rehearsed = _rehearse(planned, is_promotion=wishes.is_promotion)
+            parts += [rehearsed, *rehearsed.promotion]
     hazards = steps.review_hazards(
         environment=planned.environment,
         revisions=planned.ids,
@@ -79,12 +83,13 @@ def _judge(planned: Planned, wishes: Wishes, parts: list[Part]) -> Rehearsed | N
     return rehearsed
 
 
-def _rehearse(planned: Planned, *, is_quick: bool = False) -> Rehearsed:
+def _rehearse(planned: Planned, *, is_quick: bool = False, is_promotion: bool = False) -> Rehearsed:
     return steps.rehearse_migrations(
         environment=planned.environment,
         revisions=planned.ids,
         direction=planned.direction,
         is_quick=is_quick,
+        is_promotion=is_promotion,
         stored_only=planned.stored_only,
     )
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from tasks.database import load_queries
-from tasks.migrations import conflicts, content, environments, records, runner
+from tasks.migrations import conflicts, content, environments, graph, records, runner
 from tasks.migrations.environments import Target
 from tasks.migrations.facts import DatabaseEvidence, VersionTable
 from tasks.migrations.integrity import AppliedRevision, ChangedContent, WrittenSql
@@ -26,7 +26,12 @@ def gather(environment: str) -> PlanEvidence:
     target = environments.find(environment)
     with environments.engine(target.url).connect() as connection:
         found = read_evidence(connection, target)
-    return PlanEvidence(**dict(found), direction="upgrade", is_protected=target.is_protected)
+    return PlanEvidence(
+        **dict(found),
+        direction="upgrade",
+        is_protected=target.is_protected,
+        forbids_reset=target.forbid_reset,
+    )
 
 
 def read_evidence(connection: Connection, target: Target) -> DatabaseEvidence:
@@ -108,3 +113,11 @@ def _elsewhere(connection: Connection, project: Project) -> tuple[VersionTable, 
         rows = connection.scalars(sa.select(versions.c.version_num)).all()
         found.append(VersionTable(table=name, revisions=tuple(sorted(rows))))
     return tuple(found)
+
+
+def heads_after(environment: str, revisions: Iterable[str]) -> tuple[str, ...]:
+    """The heads of the environment's database once these revisions are applied too."""
+    found = gather(environment)
+    there = conflicts.applied_by(found) | set(revisions)
+    scripts = [script for script in found.scripts if script.revision in there]
+    return tuple(script.revision for script in graph.heads(scripts))

@@ -24,8 +24,9 @@ class PlanEvidence(DatabaseEvidence):
     An upgrade goes to ``target``: `head`, `heads`, a revision (or the start of its id),
     `label@head`, or `+N`. A downgrade undoes ``steps`` revisions or, if it is given, everything
     that is not below ``to`` (revisions separated by commas, or `base`). ``confirm`` is the name
-    typed by who rolls back a protected environment. ``run_spliced`` lets an upgrade run what was
-    put below an applied revision, ``use_stored`` goes by the history's copies where files are gone.
+    typed by who rolls back a protected environment, or resets any. ``run_spliced`` lets an upgrade
+    run what was put below an applied revision, ``use_stored`` goes by the history's copies where
+    files are gone.
     """
 
     direction: Direction
@@ -33,6 +34,8 @@ class PlanEvidence(DatabaseEvidence):
     steps: int = Field(default=1, ge=1)
     to: str | None = None
     is_protected: bool = False
+    is_reset: bool = False
+    forbids_reset: bool = False
     confirm: str | None = None
     run_spliced: bool = False
     use_stored: bool = False
@@ -68,8 +71,12 @@ def _plan_upgrade(evidence: PlanEvidence, found: Findings) -> Verdict:
 def _plan_downgrade(evidence: PlanEvidence, found: Findings) -> Verdict:
     if not found.applied:
         return _verdict(evidence, found, ())
-    if evidence.is_protected and evidence.confirm != evidence.environment:
-        return Verdict(verdict=REFUSED, reasons=(ways_out.protected(evidence.environment),))
+    if evidence.is_reset and evidence.forbids_reset:
+        return Verdict(verdict=REFUSED, reasons=(ways_out.no_reset(evidence.environment),))
+    needs_name = evidence.is_protected or evidence.is_reset
+    if needs_name and evidence.confirm != evidence.environment:
+        reason = ways_out.unconfirmed(evidence.environment, is_reset=evidence.is_reset)
+        return Verdict(verdict=REFUSED, reasons=(reason,))
     positions = {item.revision: item.position for item in evidence.history}
     order = graph.downward(found.scripts, found.applied, lambda r: positions.get(r, 0))
     chosen = _chosen(evidence, found, order)

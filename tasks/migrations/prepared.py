@@ -61,6 +61,7 @@ class Rehearsed(Part):
     """What a rehearsal showed, and whether that is good enough."""
 
     rehearsal: Rehearsal
+    promotion: tuple[Part, ...] = ()
 
 
 class HazardsFound(Part):

@@ -25,6 +25,8 @@ def upgrade_goals(
         every = {script.revision for script in scripts}
         following = graph.upward(scripts, every - applied)[: int(target)]
         return tuple(script.revision for script in following)
+    if "," in target:
+        return _every(scripts, target)
     label, _, rest = target.partition("@")
     if rest in {"head", "heads"}:
         return _labelled_heads(scripts, heads, label, environment)
@@ -67,6 +69,16 @@ def _labelled_heads(
     if len(found) > 1:
         return ways_out.multiple_heads(environment, found)
     return (found[0].revision,)
+
+
+def _every(scripts: Sequence[Script], names: str) -> tuple[str, ...] | Reason:
+    found: list[str] = []
+    for name in names.split(","):
+        one = _one(scripts, name.strip())
+        if isinstance(one, Reason):
+            return one
+        found += one
+    return tuple(found)
 
 
 def _one(scripts: Sequence[Script], name: str) -> tuple[str, ...] | Reason:

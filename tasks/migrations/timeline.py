@@ -67,6 +67,13 @@ def read_history(environment: str, limit: int = 20) -> list[HistoryRow]:
     return sorted(rows, key=lambda row: row.at, reverse=True)[:limit]
 
 
+def verify_environment(environment: str) -> tuple[BrokenLink, ...]:
+    """`verify_chain` on the environment's own database."""
+    target = environments.find(environment)
+    with environments.engine(target.url, "headway-history").connect() as connection:
+        return verify_chain(connection)
+
+
 def verify_chain(connection: Connection) -> tuple[BrokenLink, ...]:
     """Rows of the history that were changed, or whose predecessor was changed or deleted.
 

@@ -115,15 +115,27 @@ def spliced(evidence: DatabaseEvidence, revisions: Sequence[Script]) -> Iterator
             f"{', '.join(above)} after that was applied on {evidence.environment!r}: the history "
             "has no row of it, and Alembic would pass it by. Move it behind the head "
             f"({resolve} --reparent {script.revision}), or run it now, after a rehearsal "
-            f"({resolve} --run-spliced {script.revision})",
+            f"(headway migrate run --env {evidence.environment} --run-spliced)",
         )
 
 
-def protected(environment: str) -> Reason:
-    """A protected environment is rolled back only by name."""
+def unconfirmed(environment: str, *, is_reset: bool) -> Reason:
+    """A protected environment is rolled back, and any is reset, only by name."""
+    if is_reset:
+        message = f"a reset of {environment!r} undoes everything: give its name as `confirm`"
+        return Reason("unconfirmed-reset", f"{message}, or roll back fewer revisions")
     return Reason(
         "protected-environment",
         f"{environment!r} is protected: to roll it back, give its name as `confirm`",
+    )
+
+
+def no_reset(environment: str) -> Reason:
+    """Where it is forbidden, nobody resets."""
+    return Reason(
+        "reset-forbidden",
+        f"{environment!r} may not be reset (forbid_reset, or is_protected, in headway.toml). Roll "
+        "back by steps, or say `forbid_reset = false` there first",
     )
 
 

@@ -23,9 +23,12 @@ from tasks.experiments.evidence import Quality
 from tasks.experiments.files import scan_file
 from tasks.experiments.plan import ExperimentPlan, MetricPlan, VariantPlan
 from tasks.migrations import steps as migrations
+from tasks.migrations.gate import Part, PlanFacts
+from tasks.migrations.rehearsal.model import RevisionEffect
 from tasks.rollouts import steps as rollouts
 from tasks.rollouts.manual import ManualOutcome, RolloutPlan
 from tasks.rollouts.schedule import parse_schedule
+from tests.database.migrations import HEAD, roll_back
 
 for _module in pkgutil.walk_packages(tasks.__path__, "tasks."):
     if _module.name.endswith(".steps"):
@@ -35,7 +38,23 @@ _EVENTS = Path(__file__).with_name("events.csv")
 Arrange = Callable[[], dict[str, Any]]
 KILL_CASES: dict[str, Arrange] = {}
 # Steps with an effect outside their transaction can also die between the effect and its record.
-STEPS_WITH_EFFECT = {"apply-revision", "roll-back-revision"}
+STEPS_WITH_EFFECT = {
+    "apply-revision",
+    "archive-database",
+    "resolve-conflict",
+    "roll-back-revision",
+}
+# Steps that only look and write a verdict are all alike: dying around the commit is enough there.
+STEPS_THAT_JUDGE = {
+    "check-drift",
+    "check-preconditions",
+    "gate-plan",
+    "plan-environments",
+    "rehearse-migrations",
+    "review-hazards",
+    "sweep-scratch-databases",
+    "accept-reformatting",
+}
 
 
 def kill_case(step: str) -> Callable[[Arrange], Arrange]:
@@ -66,23 +85,79 @@ def _plan_rollback() -> dict[str, Any]:
     return {"environment": "local", "steps": 1}
 
 
+@kill_case("check-drift")
+def _check_drift() -> dict[str, Any]:
+    return {"environment": "local"}
+
+
+@kill_case("check-preconditions")
+def _check_preconditions() -> dict[str, Any]:
+    return {"environment": "local", "revisions": (HEAD,), "direction": "upgrade"}
+
+
+@kill_case("rehearse-migrations")
+def _rehearse_migrations() -> dict[str, Any]:
+    asked = {"environment": "local", "revisions": (HEAD,), "direction": "downgrade"}
+    return {**asked, "is_quick": True}
+
+
+@kill_case("review-hazards")
+def _review_hazards() -> dict[str, Any]:
+    return {"environment": "local", "revisions": (HEAD,), "direction": "upgrade"}
+
+
+@kill_case("gate-plan")
+def _gate_plan() -> dict[str, Any]:
+    facts = PlanFacts(
+        environment="local", direction="upgrade", revisions=(), heads=(HEAD,), fingerprint="f"
+    )
+    return {"facts": facts, "parts": (Part(name="plan", decision_id=1, verdict="allowed"),)}
+
+
 @kill_case("apply-revision")
 def _apply_revision() -> dict[str, Any]:
-    planned = migrations.plan_rollback(environment="local", steps=1)
-    last = planned.revisions[0].revision
-    migrations.roll_back_revision(environment="local", revision=last)
-    return {"environment": "local", "revision": last}
+    roll_back(HEAD)
+    return {"environment": "local", "revision": HEAD}
 
 
 @kill_case("roll-back-revision")
 def _roll_back_revision() -> dict[str, Any]:
-    planned = migrations.plan_rollback(environment="local", steps=1)
-    return {"environment": "local", "revision": planned.revisions[0].revision}
+    taken = RevisionEffect(revision=HEAD, direction="downgrade")
+    return {"environment": "local", "revision": HEAD, "taken": taken}
+
+
+@kill_case("archive-database")
+def _archive_database() -> dict[str, Any]:
+    experiments.start_experiment(plan=_button())
+    return {"environment": "local"}
+
+
+@kill_case("accept-reformatting")
+def _accept_reformatting() -> dict[str, Any]:
+    return {"environment": "local", "revisions": (HEAD,)}
 
 
 @kill_case("validate-schema")
 def _validate_schema() -> dict[str, Any]:
     return {"environment": "local", "after": "looking"}
+
+
+@kill_case("plan-environments")
+def _plan_environments() -> dict[str, Any]:
+    return {}
+
+
+@kill_case("resolve-conflict")
+def _resolve_conflict() -> dict[str, Any]:
+    migrations.validate_schema(environment="local", after="first")
+    with control_engine().begin() as tx:
+        tx.execute(text("CREATE INDEX by_hand ON ab_experiments (hypothesis)"))
+    return {"environment": "local", "how": "revert"}
+
+
+@kill_case("sweep-scratch-databases")
+def _sweep_scratch_databases() -> dict[str, Any]:
+    return {"environment": "local"}
 
 
 @kill_case("start-rollout")

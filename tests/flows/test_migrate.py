@@ -11,14 +11,22 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from flows.migrate import apply_migrations, roll_back_migrations
+from flows.migrate import (
+    apply_migrations,
+    plan_migrations,
+    reset_migrations,
+    roll_back_migrations,
+)
 from flows.pipeline import run_by_ledger
+from tasks.decisions import replay
 from tasks.errors import InputError, Refused
-from tasks.migrations import project
+from tasks.migrations import project as own_project
+from tasks.rules import load_rules
 from tasks.settings import load_settings
 from tests.database.migrations import ALL, HEAD, NEXT, ROOT, copy_scripts, history, write_revision
+from tests.database.projects import AlembicProject
 
-PERSON = {"actor": "ada", "reason": "a test"}
+PERSON: dict[str, Any] = {"actor": "ada", "reason": "a test"}
 
 
 def rows(engine: Engine) -> list[tuple[Any, ...]]:
@@ -50,7 +58,10 @@ def test_rollback_undoes_in_reverse_and_leaves_the_ledger_alone(database: Engine
     assert history(database)[-len(ALL) :] == [("downgrade", r) for r in reversed(ALL)]
     assert [m.revision for m in apply_migrations(**PERSON).moved] == ALL
     with database.connect() as connection:
-        assert connection.scalar(text("SELECT count(*) FROM headway.decision")) == 2 + len(ALL)
+        rules = connection.scalars(text("SELECT DISTINCT rule FROM headway.decision")).all()
+        load_rules()
+        assert not replay(connection).differences
+    assert {"migration-plan", "schema-drift", "migration-rehearsal", "migration-gate"} < set(rules)
 
 
 def test_refusal_ends_the_prefect_run_as_refused(database: Engine) -> None:
@@ -79,21 +90,59 @@ def test_flow_and_command_line_leave_the_same_history(empty_database: Engine) ->
     assert rows(empty_database)[before:] == by_alembic
 
 
-def test_rows_are_lost_only_when_that_is_allowed(
+def test_rows_that_a_rollback_takes_away_come_back(
     database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions = copy_scripts(tmp_path)
-    monkeypatch.setattr(project, "ROOT", tmp_path)
+    monkeypatch.setattr(own_project, "ROOT", tmp_path)
     up = 'op.create_table("note", sa.Column("x", sa.Integer))'
     write_revision(versions, NEXT, HEAD, up, 'op.drop_table("note")')
     run_by_ledger(apply_migrations, dict(PERSON))
     with database.begin() as connection:
         connection.execute(text("INSERT INTO note VALUES (1), (2)"))
-    with pytest.raises(Refused, match=r"would-lose-rows.*note \(2 rows\)"):
-        run_by_ledger(roll_back_migrations, PERSON)
-    result = run_by_ledger(roll_back_migrations, {**PERSON, "allow_data_loss": True})
-    assert [loss.rows for loss in result.moved[0].losses] == [2]
-    assert f"| {NEXT} | rolled back |" in result.as_markdown()
+    back = run_by_ledger(roll_back_migrations, PERSON)
+    assert f"| {NEXT} | rolled back | " in back.as_markdown()
+    assert back.moved[0].archived is not None
+    assert back.moved[0].archived.rows == 2
+    forth = run_by_ledger(apply_migrations, dict(PERSON))
+    assert forth.moved[0].restored is not None
+    assert forth.moved[0].restored.rows == 2
+    with database.connect() as connection:
+        assert connection.scalars(text("SELECT x FROM note ORDER BY x")).all() == [1, 2]
+
+
+def test_a_plan_runs_as_it_was_shown_or_not_at_all(project: AlembicProject) -> None:
+    project.revision("r1", None, ["CREATE TABLE t (id int PRIMARY KEY)"], ["DROP TABLE t"])
+    asked = {"actor": "ada", "environment": "dev"}
+    plan = run_by_ledger(plan_migrations, asked)
+    assert "there and back: schema and checksums equal" in plan.as_markdown()
+    project.execute("dev", "CREATE TABLE by_hand (id int)")
+    saved = {**PERSON, "environment": "dev", "plan": plan.short_hash}
+    with pytest.raises(Refused, match=r"plan-is-stale.*the schema of the database changed"):
+        run_by_ledger(apply_migrations, saved)
+    project.execute("dev", "DROP TABLE by_hand")
+    assert run_by_ledger(apply_migrations, saved).moved[0].outcome == "done"
+    assert project.rows("dev", "SELECT count(*) FROM headway.migration_run") == [(1,)]
+
+
+def test_reset_archives_everything_and_asks_for_the_name(project: AlembicProject) -> None:
+    """S42."""
+    project.revision("r1", None, ["CREATE TABLE t (id int PRIMARY KEY)"], ["DROP TABLE t"])
+    asked = {**PERSON, "environment": "dev"}
+    run_by_ledger(apply_migrations, asked)
+    project.execute("dev", "INSERT INTO t VALUES (1), (2)")
+    with pytest.raises(Refused, match="unconfirmed-reset"):
+        run_by_ledger(reset_migrations, {**asked, "confirm": "prod"})
+    project.configure("dev", is_protected=True)
+    with pytest.raises(Refused, match="reset-forbidden"):
+        run_by_ledger(reset_migrations, {**asked, "confirm": "dev"})
+    project.configure("dev", is_protected=False)
+    result = run_by_ledger(reset_migrations, {**asked, "confirm": "dev"})
+    assert [moved.revision for moved in result.moved] == ["r1"]
+    kept = "SELECT revision, row_count FROM headway.archive ORDER BY id"
+    assert project.rows("dev", kept) == [("reset", 2), ("r1", 2)]
+    run_by_ledger(apply_migrations, asked)
+    assert project.rows("dev", "SELECT id FROM t ORDER BY id") == [(1,), (2,)]
 
 
 def test_protected_environment_needs_its_name(

@@ -71,7 +71,7 @@ def test_a_revision_put_below_an_applied_one_is_spliced_and_not_applied() -> Non
     assert (found.applied, found.spliced) == (frozenset("abc"), frozenset("x"))
     [reason] = found.reasons
     assert reason.code == "spliced-revision"
-    for way_out in ("--reparent x", "--run-spliced x"):
+    for way_out in ("--reparent x", "--run-spliced"):
         assert way_out in reason.message
 
 

@@ -1,0 +1,51 @@
+"""The steps that keep environments in step, and resolve what is in the way."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from tasks.ledger import effect, step
+from tasks.migrations import (
+    environments,
+    resolving,
+    scratch,
+    sync,
+)
+from tasks.migrations.resolving import How, Resolution
+from tasks.migrations.sync import SyncPlan
+
+
+@step(key="{source}")
+def plan_environments(
+    tx: Connection,  # noqa: ARG001 - elsewhere
+    source: str | None = None,
+    targets: tuple[str, ...] = (),
+) -> SyncPlan:
+    """Put environments beside revisions, and say what each lacks that the source has.
+
+    A revision goes on only to where its predecessor has it with the same content.
+    """
+    return sync.plan_sync(source, targets)
+
+
+@step(key="{environment}:{how}")
+def resolve_conflict(
+    tx: Connection, environment: str, how: How, revisions: tuple[str, ...] = ()
+) -> Resolution:
+    """Resolve what is in the way: heads, a late revision, a file that is gone, or drift."""
+    return effect(
+        "resolve",
+        {"environment": environment, "how": how, "revisions": revisions},
+        act=lambda: resolving.resolve(tx, environment, how, revisions),
+        probe=lambda: resolving.find(environment, how, revisions),
+        returns=Resolution,
+    )
+
+
+@step(key="{environment}")
+def sweep_scratch_databases(
+    tx: Connection,  # noqa: ARG001 - elsewhere
+    environment: str,
+) -> tuple[str, ...]:
+    """Drop the scratch databases that dead runs left on the environment's server."""
+    return tuple(scratch.sweep(environments.find(environment).url))
