@@ -27,6 +27,8 @@ def restore(connection: Connection, environment: str, revision: str) -> Restored
     enum that this very transaction has added.
     """
     entries, of_sequences = registry.to_restore(connection, environment, revision)
+    if not entries and not of_sequences:
+        return Restored(environment=environment, revision=revision)
     parts: list[RestoredPart] = []
     with settled(connection, **EXACT):
         problems = surroundings.before_rows(connection, entries)
