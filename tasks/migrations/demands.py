@@ -46,6 +46,8 @@ _INDEX = re.compile(
     r"(?:using \w+ )?\( (?P<keys>.+?) \)(?: include \( .+? \))?(?: nulls (?P<nulls>(?:not )?"
     r"distinct))?(?: with \( .+? \))?(?: tablespace \w+)?(?: where (?P<predicate>.+))?$"
 )
+_ABOUT_ROWS = re.compile(r"alter table|create unique index")
+_DOMAIN = re.compile(rf"alter domain ({NAME}) (?:add|validate|set not null)(?!.* not valid$)")
 _KEY_OPTIONS = re.compile(r" (?:asc|desc|nulls (?:first|last)|\w+_ops)\b")
 
 
@@ -125,7 +127,11 @@ def _of_statement(
     statement: Statement, postponed: dict[tuple[str, str], Demand]
 ) -> Iterator[Demand]:
     table = statement.table
+    if found := _DOMAIN.match(statement.text):
+        yield _unknown(plain_name(found[1]))
     if table is None:
+        if _ABOUT_ROWS.match(statement.text):  # with a name that is not understood
+            yield _unknown("")
         return
     if statement.text.startswith("create unique index "):
         yield _index(table, statement.text)

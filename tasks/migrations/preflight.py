@@ -19,13 +19,17 @@ ViolationCode = Literal[
     "values-do-not-fit",
     "enum-value-in-use",
 ]
-_WHAT = {
-    "null-values": "rows have no value",
-    "duplicate-values": "keys are there more than once",
-    "orphan-rows": "rows point to nothing",
-    "check-violations": "rows break it",
-    "values-do-not-fit": "rows have a value that does not fit",
-    "enum-value-in-use": "rows have a value that the type loses",
+# Of which rows there are how many, and what else to do but to mend them.
+_ROWS: dict[ViolationCode, tuple[str, str]] = {
+    "null-values": ("have no value", "let the column be nullable"),
+    "duplicate-values": ("", "take more columns into the key, or leave them out with WHERE"),
+    "orphan-rows": ("point to nothing", "add the key NOT VALID, which binds new rows only"),
+    "check-violations": ("break it", "add it NOT VALID, which binds new rows only"),
+    "values-do-not-fit": (
+        "have a value that does not fit",
+        "say in USING what becomes of those values",
+    ),
+    "enum-value-in-use": ("have a value that the type loses", "keep the value in the type"),
 }
 
 
@@ -187,14 +191,18 @@ def _of_extension(extension: Extension, evidence: PreflightEvidence) -> tuple[Re
 
 
 def _of_rows(violation: Violation) -> Reason:
-    named = ", ".join(violation.columns)
+    named, count = ", ".join(violation.columns), violation.found.count
     place = f"{violation.table} ({named})" if named else violation.table
     shown = f", for example {', '.join(violation.found.keys)}" if violation.found.keys else ""
+    what, otherwise = _ROWS[violation.code]
+    counted = f"{count} {'row' if count == 1 else 'rows'} {what}"
+    if violation.code == "duplicate-values":
+        counted = f"{count} {'key is' if count == 1 else 'keys are'} there more than once"
     return Reason(
         violation.code,
-        f"{violation.revision} would fail: `{violation.statement}`, and in {place} "
-        f"{violation.found.count} {_WHAT[violation.code]}{shown}. Mend those rows first (in a "
-        "revision before this one, or by hand), or change the revision",
+        f"{violation.revision} would fail: `{violation.statement}`, and in {place} {counted}"
+        f"{shown}. Mend those rows first (in a revision before this one, or by hand), or "
+        f"{otherwise}",
     )
 
 

@@ -43,12 +43,12 @@ def shop(project: AlembicProject) -> AlembicProject:
 def test_s32_not_null_is_refused_with_count_and_keys(shop: AlembicProject) -> None:
     found = refused(preflight(shop, "ALTER TABLE item ALTER qty SET NOT NULL"))
     assert list(found) == ["null-values"]
-    assert "item (qty) 1 rows have no value, for example (3)" in found["null-values"]
+    assert "item (qty) 1 row have no value, for example (3)" in found["null-values"]
 
 
 BREAKING = [
-    ("ALTER TABLE item ADD UNIQUE (name)", "duplicate-values", "1 keys", "(x)"),
-    ("CREATE UNIQUE INDEX i ON item (lower(name))", "duplicate-values", "1 keys", "(x)"),
+    ("ALTER TABLE item ADD UNIQUE (name)", "duplicate-values", "1 key", "(x)"),
+    ("CREATE UNIQUE INDEX i ON item (lower(name))", "duplicate-values", "1 key", "(x)"),
     (
         "ALTER TABLE item ADD FOREIGN KEY (parent_id) REFERENCES parent (id)",
         "orphan-rows",
@@ -56,10 +56,10 @@ BREAKING = [
         "(2)",
     ),
     ("ALTER TABLE item ADD FOREIGN KEY (parent_id) REFERENCES parent", "orphan-rows", "1 ", "(2)"),
-    ("ALTER TABLE item ADD CONSTRAINT c CHECK (price > 0)", "check-violations", "1 rows", "(3)"),
-    ("ALTER TABLE item ALTER qty TYPE smallint", "values-do-not-fit", "1 rows", "(2)"),
-    ("ALTER TABLE item ALTER name TYPE varchar(4)", "values-do-not-fit", "1 rows", "(3)"),
-    ("ALTER TABLE item ALTER price TYPE numeric(5, 2)", "values-do-not-fit", "1 rows", "(2)"),
+    ("ALTER TABLE item ADD CONSTRAINT c CHECK (price > 0)", "check-violations", "1 row", "(3)"),
+    ("ALTER TABLE item ALTER qty TYPE smallint", "values-do-not-fit", "1 row", "(2)"),
+    ("ALTER TABLE item ALTER name TYPE varchar(4)", "values-do-not-fit", "1 row", "(3)"),
+    ("ALTER TABLE item ALTER price TYPE numeric(5, 2)", "values-do-not-fit", "1 row", "(2)"),
     ("ALTER TABLE item ADD note text NOT NULL", "null-values", "3 rows", "(1)"),
 ]
 

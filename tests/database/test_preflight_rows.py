@@ -11,7 +11,6 @@ from tasks.migrations import assertions
 from tasks.migrations.demands import demands
 from tasks.migrations.hazards.model import RevisionSql
 from tasks.migrations.hazards.scripts import read_script
-from tasks.migrations.plan import Direction
 from tests.conftest import created_database
 
 TABLES = """
@@ -22,12 +21,17 @@ CREATE TABLE item (
     price numeric, weight double precision, day text, feeling mood, status text, flag text
 );
 CREATE TABLE bare (a text, b int);
+CREATE TABLE kid (id int PRIMARY KEY, parent_id int REFERENCES parent ON DELETE CASCADE);
+CREATE DOMAIN positive AS int;
+CREATE TABLE "Odd : %s name" ("a:b %s" int);
+INSERT INTO "Odd : %s name" VALUES (1), (1), (NULL);
 INSERT INTO parent VALUES (1, 'a', 1);
 INSERT INTO item VALUES
     (1, 1, 1, 5, 'x', 'it''s', 1.25, 1.5, '2026-01-31', 'ok', 'new', 'yes'),
     (2, 9, 1, 70000, 'x', 'b', 12345, 40000, '2026-02-30', 'sad', 'done', 'maybe'),
     (3, 1, NULL, 6, 'long name', '1', 'NaN', 'NaN', '2026-03-01', 'sad', 'lost', 'no'),
     (4, NULL, NULL, NULL, 'ab    ', NULL, -1, 3, '2026-04-01', NULL, 'new', 'f');
+INSERT INTO kid VALUES (1, NULL);
 INSERT INTO bare VALUES (NULL, 1), ('one', 1), (repeat('z', 500), 2), (repeat('z', 500), 2);
 """
 
@@ -40,16 +44,25 @@ def rows(server_url: str) -> Iterator[Connection]:
         yield connection
 
 
-def look(connection: Connection, sql: str, direction: Direction = "upgrade") -> str:
-    """`code count keys` of every violation, and what was left to the rehearsal."""
+def revision_of(sql: str) -> RevisionSql:
     statements = read_script(sql, in_transaction=True)
-    revision = RevisionSql(revision="r1", file="r1.py", statements=statements, direction=direction)
-    violations, unchecked = assertions.check(connection, demands([revision]))
+    return RevisionSql(revision="r1", file="r1.py", statements=statements)
+
+
+def look(connection: Connection, sql: str) -> str:
+    """`code count keys` of every violation, and what was left to the rehearsal."""
+    violations, unchecked = assertions.check(connection, demands([revision_of(sql)]))
     connection.rollback()
     found = [f"{v.code} {v.found.count} {' '.join(v.found.keys)}".strip() for v in violations]
     return "; ".join([*found, *("left to the rehearsal" for _ in unchecked)]) or "fine"
 
 
+NOT_VALID = """
+ALTER TABLE item ADD CONSTRAINT c CHECK (status IN ('new', 'done')) NO INHERIT NOT VALID;
+ALTER TABLE item ADD CONSTRAINT f FOREIGN KEY (parent_id, country) REFERENCES parent (id, country)
+    MATCH FULL NOT VALID;
+ALTER TABLE item ADD CONSTRAINT "K x" CHECK ((price > 0) OR (price < -5)) NOT VALID;
+"""
 # After each statement: the violations with their counts and keys (`…` for any more).
 CASES = """
 ALTER TABLE item ALTER COLUMN name SET NOT NULL
@@ -255,6 +268,30 @@ ALTER TABLE item ADD EXCLUDE USING btree (name WITH =)
 ALTER TABLE item ALTER nothing SET NOT NULL
 => left to the rehearsal
 
+DELETE FROM parent WHERE id = 1; ALTER TABLE kid ALTER parent_id SET NOT NULL
+=> left to the rehearsal
+
+DELETE FROM bare; ALTER TABLE kid ALTER parent_id SET NOT NULL
+=> null-values 1 (1)
+
+ALTER DOMAIN positive ADD CHECK (VALUE < 5)
+=> left to the rehearsal
+
+ALTER TABLE item ADD CONSTRAINT c CHECK (note <> 'a:b' AND note NOT LIKE '%s%%')
+=> check-violations 1 (1)
+
+ALTER TABLE "Odd : %s name" ADD UNIQUE ("a:b %s")
+=> duplicate-values 1 (1)
+
+ALTER TABLE "Odd : %s name" ALTER "a:b %s" TYPE smallint, ALTER "a:b %s" SET NOT NULL
+=> null-values 1 (None)
+
+ALTER TABLE item ADD CHECK (1 / (id - 2) > -5)
+=> left to the rehearsal
+
+ALTER TABLE "with "" in it" ALTER a SET NOT NULL
+=> left to the rehearsal
+
 ALTER TABLE gone ALTER a SET NOT NULL
 => left to the rehearsal
 
@@ -266,3 +303,34 @@ def test_rows_that_a_statement_would_fail_on(rows: Connection, case: str) -> Non
     sql, _, expected = case.partition("\n=> ")
     found = look(rows, sql)
     assert found.startswith(expected[:-1]) if expected.endswith("…") else found == expected
+
+
+def test_values_of_rows_are_in_no_message(rows: Connection) -> None:
+    sql = "ALTER TABLE item ADD CHECK (status::int > 0)"
+    (unchecked,) = assertions.check(rows, demands([revision_of(sql)]))[1]
+    assert unchecked.why == "the database could not say: an expression fails on a row (22P02)"
+
+
+def test_what_takes_too_long_is_unknown_not_fine(rows: Connection) -> None:
+    sql = "ALTER TABLE item ADD CHECK (pg_sleep(0.5) IS NOT NULL)"
+    violations, (unchecked,) = assertions.check(rows, demands([revision_of(sql)]), look_ms=50)
+    assert violations == ()
+    assert "statement timeout" in unchecked.why
+
+
+def test_what_only_a_database_can_write_down_leaves_the_rest_to_the_rehearsal(
+    rows: Connection,
+) -> None:
+    hidden = RevisionSql(revision="r0", file="r0.py", is_readable=False)
+    later = revision_of("ALTER TABLE item ALTER note SET NOT NULL")
+    violations, (unchecked,) = assertions.check(rows, demands([hidden, later]))
+    assert violations == ()
+    assert unchecked.why.startswith("r0 does what")
+
+
+def test_constraints_of_the_catalogue_are_validated_as_they_are(rows: Connection) -> None:
+    rows.execute(text(NOT_VALID))
+    sql = "; ".join(f"ALTER TABLE item VALIDATE CONSTRAINT {name}" for name in ("c", "f", '"K x"'))
+    assert look(rows, sql) == (
+        "check-violations 1 (3); orphan-rows 2 (2) (3); check-violations 1 (4)"
+    )
