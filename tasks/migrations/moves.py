@@ -108,7 +108,8 @@ def upgrade(
     _record(environment, revision, "upgrade", locks, predicted_lock_ms or {})
     _logger.info("%s: applied %s", environment, revision)
     done = done or _moved(environment, revision, "upgrade", "done")
-    return done.model_copy(update={"restored": keeper.restored})
+    has_parts = keeper.restored is not None and keeper.restored.parts
+    return done.model_copy(update={"restored": keeper.restored if has_parts else None})
 
 
 def _run(
@@ -191,7 +192,8 @@ def downgrade(
     _record(environment, revision, "downgrade", locks, predicted_lock_ms or {})
     _logger.info("%s: rolled back %s", environment, revision)
     done = done or _moved(environment, revision, "downgrade", "done")
-    return done.model_copy(update={"archived": keeper.archived})
+    has_parts = keeper.archived is not None and keeper.archived.parts
+    return done.model_copy(update={"archived": keeper.archived if has_parts else None})
 
 
 def _is_applied(connection: Connection, environment: str, revision: str) -> bool:
