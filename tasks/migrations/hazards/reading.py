@@ -23,6 +23,10 @@ _CREATED = re.compile(
     r"type|domain|view|materialized view|sequence|schema|foreign table) "
     rf"(?:if not exists )?({NAME})"
 )
+_DROPPED = re.compile(
+    r"drop (?:table|view|materialized view|schema|type|domain|sequence|function|procedure|"
+    r"routine|extension|aggregate|foreign table|server|owned by) (?:if exists )?(.*)"
+)
 _CREATED_TYPE = re.compile(rf"create type ({NAME}) as ")
 
 
@@ -93,7 +97,8 @@ class Context(Frozen):
 class Before:
     """What a plan's statements have brought so far.
 
-    Tables, those of them with rows, constraints, types, and objects of any kind. ``checks`` say
+    Tables, those of them with rows, constraints, types, and objects of any kind; and what is
+    ``gone`` by then. ``checks`` say
     that a column is not null (table, constraint, column), ``proven`` are those validated.
     """
 
@@ -104,6 +109,7 @@ class Before:
     objects: frozenset[str] = frozenset()
     checks: frozenset[tuple[str, str, str]] = frozenset()
     proven: frozenset[tuple[str, str]] = frozenset()
+    gone: frozenset[str] = frozenset()
 
     def after(self, statement: Statement) -> Before:
         """The same with what one more statement brings."""
@@ -129,6 +135,7 @@ class Before:
             objects=self.objects | objects | tables,
             checks=self.checks | set(_not_null_checks(statement)),
             proven=self.proven | set(self._validated(statement)),
+            gone=self.gone | _dropped(statement),
         )
 
     def _validated(self, statement: Statement) -> Iterator[tuple[str, str]]:
@@ -136,6 +143,12 @@ class Before:
             if found := _VALIDATED.match(action):
                 name = plain_name(found[1])
                 yield from ((t, c) for t, n, c in self.checks if (t, n) == (statement.table, name))
+
+
+def _dropped(statement: Statement) -> frozenset[str]:
+    found = _DROPPED.match(statement.text)
+    names = found[1].split(" , ") if found else ()
+    return frozenset(plain_name(name.split(" ")[0]) for name in names)
 
 
 def _not_null_checks(statement: Statement) -> Iterator[tuple[str, str, str]]:

@@ -10,10 +10,6 @@ from tasks.migrations.hazards.sql import NAME, plain_name
 from tasks.migrations.hazards.statements import Statement, actions_matching, matching
 
 _DROP_COLUMN = rf"drop (?!constraint\b|expression\b)(?:column )?(?:if exists )?(?P<column>{NAME})"
-_DROPPABLE = (
-    r"drop (?:table|view|materialized view|schema|type|domain|sequence|function|procedure|"
-    r"routine|extension|aggregate|foreign table|server|owned by) "
-)
 
 
 @hazard(
@@ -78,6 +74,7 @@ def drop_column(reading: Reading) -> Iterator[Finding]:
     unsafe="ALTER TABLE orders DROP COLUMN note",
     safe="DROP VIEW notes; ALTER TABLE orders DROP COLUMN note",
     is_about_rows=False,
+    decided_by="success",
 )
 def drop_has_dependents(reading: Reading) -> Iterator[Finding]:
     """The catalogue knows of views or others that use what goes."""
@@ -112,14 +109,17 @@ def _dependents(context: Context, table: str | None, column: str) -> tuple[Depen
 def _remaining(
     reading: Reading, statement: Statement, dependents: tuple[Dependent, ...]
 ) -> tuple[Dependent, ...]:
-    """Those that the revision has not dropped itself before."""
-    dropped: set[str] = set()
-    for before, found in matching(reading.statements, rf"{_DROPPABLE}(?:if exists )?(.*)"):
-        if before.position < statement.position:
-            dropped |= {plain_name(name.split(" ")[0]) for name in found[1].split(" , ")}
-    going = {*dropped, *statement.tables} if statement.text.startswith("drop table ") else dropped
-    unique = {(d.kind, d.name): d for d in dependents if d.name not in going}
+    """Those that the plan has not dropped before, by themselves or with their table."""
+    going = set(reading.before[statement.position].gone)
+    if statement.text.startswith("drop table "):
+        going |= set(statement.tables)
+    unique = {(d.kind, d.name): d for d in dependents if not going & set(_with_owner(d.name))}
     return tuple(unique.values())
+
+
+def _with_owner(name: str) -> tuple[str, str, str]:
+    """The name, a function's without its arguments, and the table's whose constraint it is."""
+    return name, name.partition("(")[0], name.rpartition(".")[0]
 
 
 @hazard(
