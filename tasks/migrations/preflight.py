@@ -171,7 +171,8 @@ def _of_right(missing: MissingRight, role: str) -> Reason:
         return Reason("no-privilege", f"{where}{message}; {ways_out} {granted}")
     if missing.kind == "database":
         message = f"{role} may not create schema {name}"
-        return Reason("no-create", f"{where}{message}; {ways_out} CREATE ON DATABASE to {role}")
+        granted = f"CREATE on the database to {role}"
+        return Reason("no-create", f"{where}{message}; {ways_out} {granted}")
     right = "CREATE" if missing.kind == "create" else "USAGE"
     message = f"{role} may not {'create anything in' if right == 'CREATE' else 'use'} schema {name}"
     return Reason("no-create", f"{where}{message}; {ways_out} {right} ON SCHEMA {name} TO {role}")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Connection, text
+from sqlalchemy.pool import NullPool
 
-from tasks.migrations import assertions
+from tasks.migrations import assertions, granted
 from tasks.migrations.demands import demands
 from tasks.migrations.hazards.model import RevisionSql
 from tasks.migrations.hazards.scripts import read_script
+from tasks.migrations.project import Project
 from tests.conftest import created_database
+from tests.database import older_postgres
 
 TABLES = """
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'glad');
@@ -50,9 +55,14 @@ def revision_of(sql: str) -> RevisionSql:
 
 
 def look(connection: Connection, sql: str) -> str:
+    found = look_at(connection, sql)
+    connection.rollback()
+    return found
+
+
+def look_at(connection: Connection, sql: str) -> str:
     """`code count keys` of every violation, and what was left to the rehearsal."""
     violations, unchecked = assertions.check(connection, demands([revision_of(sql)]))
-    connection.rollback()
     found = [f"{v.code} {v.found.count} {' '.join(v.found.keys)}".strip() for v in violations]
     return "; ".join([*found, *("left to the rehearsal" for _ in unchecked)]) or "fine"
 
@@ -301,8 +311,26 @@ ALTER TABLE gone ALTER a SET NOT NULL
 @pytest.mark.parametrize("case", CASES.strip().split("\n\n"))
 def test_rows_that_a_statement_would_fail_on(rows: Connection, case: str) -> None:
     sql, _, expected = case.partition("\n=> ")
-    found = look(rows, sql)
-    assert found.startswith(expected[:-1]) if expected.endswith("…") else found == expected
+    assert is_as_expected(look(rows, sql), expected)
+
+
+def is_as_expected(found: str, expected: str) -> bool:
+    return found.startswith(expected[:-1]) if expected.endswith("…") else found == expected
+
+
+def test_postgres_15_cannot_tell_what_a_text_becomes_and_says_so() -> None:
+    with older_postgres.running() as url:
+        engine = sa.create_engine(url, poolclass=NullPool)
+        with engine.connect() as connection:
+            connection.execute(text(TABLES.replace(":", "\\:")))
+            for case in CASES.strip().split("\n\n"):
+                sql, _, expected = case.partition("\n=> ")
+                found = look_at(connection, sql)
+                is_unknown = found == "left to the rehearsal" and "USING" in sql
+                assert is_as_expected(found, expected) or is_unknown, sql
+            asked = "CREATE SCHEMA fresh; DROP TABLE item; CREATE TABLE mine.t (a mood)"
+            project, plan = Project(Path()), [revision_of(asked)]
+            assert granted.missing_rights(connection, project, plan) == ()
 
 
 def test_values_of_rows_are_in_no_message(rows: Connection) -> None:
