@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from tasks.migrations.hazards.sql import Token, plain_name, tokens
 
 _OPENING, _CLOSING = {"(", "["}, {")", "]"}
+_OPERAND = re.compile(r"""(?!(?:not|case|row|array)$)\w+|"[^"]+"|'.*'""", re.DOTALL)
 _SAME = {
     "int": "integer",
     "int2": "smallint",
@@ -29,11 +32,14 @@ def cast_of(expression: str) -> tuple[str, str]:
     ('lower ( a )', 'citext')
     """
     expression = _unwrapped(expression)
-    if expression.startswith("cast (") and expression.endswith(")"):
-        value, type_name = _around_last(expression[len("cast (") : -1].strip(), "as")
+    if expression.startswith("cast ("):
+        inside = expression.removeprefix("cast")
+        value, type_name = _around_last(_unwrapped(inside), "as")
+        is_one = _unwrapped(inside) != inside
     else:
         value, type_name = _around_last(expression, "::")
-    return (value, type_name) if type_name else (expression, "")
+        is_one = _is_one_operand(value)
+    return (value, type_name) if type_name and is_one else (expression, "")
 
 
 def type_of(name: str) -> str:
@@ -45,6 +51,22 @@ def type_of(name: str) -> str:
 def words(*normal: str | None) -> set[str]:
     """Every token of the expressions, names as `plain_name` writes them."""
     return {plain_name(token.text) for each in normal if each for token in tokens(each)}
+
+
+def _is_one_operand(normal: str) -> bool:
+    """True if a cast behind it casts all of it: a name, a call, a bracket, or another cast."""
+    depth, before = 0, "::"
+    for token in tokens(normal):
+        is_outer = depth == 0
+        depth += _step(token)
+        if not is_outer or token.text in _CLOSING:
+            continue
+        if token.text not in {".", "::", *_OPENING} and (
+            before not in {".", "::"} or not _OPERAND.fullmatch(token.text)
+        ):
+            return False
+        before = token.text
+    return True
 
 
 def _around_last(normal: str, word: str) -> tuple[str, str]:
