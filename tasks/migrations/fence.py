@@ -103,7 +103,7 @@ def look(connection: Connection, fence: Fence) -> Look:
     Raises:
         FenceLost: it is not.
     """
-    row: Any = connection.execute(QUERIES["look"], {"key": LOCK_KEY}).one()
+    row: Any = connection.execute(QUERIES["look_at_lock"], {"key": LOCK_KEY}).one()
     token = connection.scalar(QUERIES["read_token"]) if fence.token is not None else None
     if not row.is_held or token != fence.token:
         raise FenceLost(

@@ -28,7 +28,7 @@ UPDATE headway.migration_fence SET token = token + 1 RETURNING token;
 -- The number of the last one who took the migration lock.
 SELECT token FROM headway.migration_fence;
 
--- name: look
+-- name: look_at_lock
 -- Does this backend hold the migration lock? And which locks does it hold that keep others from
 -- writing to a table, or from reading it?
 SELECT

@@ -99,7 +99,7 @@ def _runs(connection: Connection, limit: int) -> Iterator[HistoryRow]:
     version = connection.scalar(_VERSION)
     if not version:
         return
-    name = "runs" if version == 2 else "runs_before_contents"
+    name = "newest_runs" if version == 2 else "runs_before_contents"
     for row in connection.execute(QUERIES[name], {"limit": limit}).mappings():
         yield HistoryRow(**{key: value for key, value in row.items() if key != "id"})
 

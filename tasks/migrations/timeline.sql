@@ -1,4 +1,4 @@
--- name: runs
+-- name: newest_runs
 -- The newest rows of the history.
 SELECT id, revision, direction, outcome, actor, reason, run_id::text AS run_id, finished_at AS at,
        extract(epoch FROM finished_at - started_at)::float AS seconds,
