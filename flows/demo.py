@@ -112,12 +112,14 @@ def roll_back_bad_version() -> None:
 
 
 def move_schema_back_and_forth() -> None:
-    """Roll the newest revision back and apply it again."""
-    _heading("5. Roll a migration back, and forward again")
-    back = migrate.roll_back_migrations(steps=1, actor=ACTOR, reason="to show it")
-    say(f"{back.summary}.")
+    """Roll the rollouts' own tables back, with all that is in them, and apply them again."""
+    _heading("5. Roll migrations back, and forward again")
+    back = migrate.roll_back_migrations(to="002", actor=ACTOR, reason="to show it")
+    archived = sum(moved.archived.rows for moved in back.moved if moved.archived)
+    say(f"{back.summary}. {archived} rows went to the archive.")
     forth = migrate.apply_migrations(actor=ACTOR, reason="and forward again")
-    say(f"{forth.summary}. No row was lost: a downgrade that would drop rows is refused.\n")
+    restored = sum(moved.restored.rows for moved in forth.moved if moved.restored)
+    say(f"{forth.summary}. {restored} rows came back.\n")
 
 
 def check_decisions() -> None:

@@ -33,6 +33,10 @@ class SyncResult(BaseModel):
         lines = [result.summary for result in self.migrated]
         return "\n".join(lines) or f"every environment is where {self.plan.source} is"
 
+    def as_markdown(self) -> str:
+        """Environments beside revisions, as they were found."""
+        return sync_markdown(self.plan)
+
 
 @pipeline(name="sync-environments")
 def sync_environments(

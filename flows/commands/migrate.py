@@ -81,7 +81,7 @@ def status(as_json: bool) -> None:
 @json_option
 def plan(remote: bool, as_json: bool, **parameters: Any) -> None:
     """Find out what `run` would do, rehearse it on a copy, and keep the plan. Changes nothing."""
-    act("flows.migrate:plan_migrations", parameters, remote=remote, as_json=as_json)
+    act("flows.migrate:plan_migrations", parameters, remote=remote, as_json=as_json, in_full=True)
 
 
 @migrate.command()
@@ -233,4 +233,10 @@ def drift(
 @json_option
 def sync(remote: bool, as_json: bool, **parameters: Any) -> None:
     """Bring environments to the source's revision, each after the one before it."""
-    act("flows.environments:sync_environments", parameters, remote=remote, as_json=as_json)
+    act(
+        "flows.environments:sync_environments",
+        parameters,
+        remote=remote,
+        as_json=as_json,
+        in_full=True,
+    )

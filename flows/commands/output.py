@@ -49,15 +49,36 @@ def table(headers: list[str], rows: list[list[Any]], title: str | None = None) -
     return capture.get().rstrip("\n")
 
 
-def act(flow: str, parameters: dict[str, Any], *, remote: bool, as_json: bool) -> None:
-    """Run a flow, named `module:function`, and print how it ended."""
+def rendered(markdown: str) -> str:
+    """Markdown as text for a terminal."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    with console.capture() as capture:
+        console.print(Markdown(markdown))
+    return capture.get().rstrip("\n")
+
+
+def act(
+    flow: str,
+    parameters: dict[str, Any],
+    *,
+    remote: bool,
+    as_json: bool,
+    in_full: bool = False,
+) -> None:
+    """Run a flow, named `module:function`, and print how it ended; its whole report if asked."""
     from importlib import import_module
 
     from flows.execute import execute
 
     module, _, name = flow.partition(":")
     execution = execute(getattr(import_module(module), name), parameters, remote=remote)
-    emit(execution, as_json, _in_words(execution.result, execution.run_id))
+    result = execution.result
+    if in_full and hasattr(result, "as_markdown") and not as_json:
+        click.echo(rendered(result.as_markdown()))
+    emit(execution, as_json, _in_words(result, execution.run_id))
 
 
 def _in_words(result: Any, run_id: str) -> str:
