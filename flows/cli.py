@@ -74,15 +74,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _show_headway_error(error: HeadwayError, words: Sequence[str]) -> None:
     if isinstance(error, Refused):
         extra: dict[str, Any] = {"subject": error.subject, "reasons": error.reasons}
-        _show_error(str(error), "refused", words, extra)
+        _show_error(str(error), "refused", words, extra, _in_lines(error))
     else:
         _show_error(str(error), type(error).__name__, words, {"retryable": error.retryable})
 
 
-def _show_error(message: str, kind: str, words: Sequence[str], extra: dict[str, Any]) -> None:
+def _in_lines(refusal: Refused) -> str:
+    """Each reason in a line of its own, where there are several."""
+    if len(refusal.reasons) < 2:
+        return str(refusal)
+    listed = [f"  [{reason.code}] {reason.message}" for reason in refusal.reasons]
+    return "\n".join([f"{refusal.subject} refused:", *listed])
+
+
+def _show_error(
+    message: str, kind: str, words: Sequence[str], extra: dict[str, Any], text: str | None = None
+) -> None:
     if "--json" in words:
         emit({"error": kind, "message": message, **extra}, as_json=True, text="")
-    click.echo(f"headway: {message}", err=True)
+    click.echo(f"headway: {text or message}", err=True)
 
 
 def _short(error: Exception) -> str:

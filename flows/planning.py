@@ -62,7 +62,7 @@ def _judge(planned: Planned, wishes: Wishes, parts: list[Part]) -> Rehearsed | N
     rehearsed: Rehearsed | None
     if planned.direction == "downgrade":
         # Every rollback has to know what goes, so it is rehearsed, if only without rows.
-        rehearsed = _rehearse(planned, is_quick=not wishes.rehearse)
+        rehearsed = _rehearse(planned, is_quick=not wishes.rehearse, mapped=wishes.mapped)
         parts += [rehearsed, _preconditions(planned, wishes, rehearsed)]
     else:
         parts.append(_preconditions(planned, wishes, None))
@@ -78,12 +78,19 @@ def _judge(planned: Planned, wishes: Wishes, parts: list[Part]) -> Rehearsed | N
         approve=wishes.approve,
         rehearsal=rehearsed.rehearsal if rehearsed else None,
         stored_only=planned.stored_only,
+        mapped=wishes.mapped,
     )
     parts.append(hazards)
     return rehearsed
 
 
-def _rehearse(planned: Planned, *, is_quick: bool = False, is_promotion: bool = False) -> Rehearsed:
+def _rehearse(
+    planned: Planned,
+    *,
+    is_quick: bool = False,
+    is_promotion: bool = False,
+    mapped: dict[str, str] | None = None,
+) -> Rehearsed:
     return steps.rehearse_migrations(
         environment=planned.environment,
         revisions=planned.ids,
@@ -91,6 +98,7 @@ def _rehearse(planned: Planned, *, is_quick: bool = False, is_promotion: bool = 
         is_quick=is_quick,
         is_promotion=is_promotion,
         stored_only=planned.stored_only,
+        mapped=mapped or {},
     )
 
 

@@ -87,13 +87,19 @@ def is_schema_behind(error: DBAPIError) -> bool:
     return getattr(error.orig, "sqlstate", None) in _MISSING
 
 
+_DEPENDENTS_EXIST = "2BP01"
+
+
 def explain(error: DBAPIError) -> str:
     """What the database said, and what it or we advise: no statement, no values."""
     said = getattr(error.orig, "diag", None)
     message = (said and said.message_primary) or str(error.orig).partition("\n")[0]
     advice = "`headway migrate status` shows whether a migration is pending"
     hint = advice if is_schema_behind(error) else said and said.message_hint
-    return f"{message}; {hint}" if hint else message
+    if said and said.sqlstate == _DEPENDENTS_EXIST:
+        # Postgres would advise CASCADE; its details name what depends, and show no values.
+        hint = "; ".join((said.message_detail or "").splitlines())
+    return f"{message}; {hint.rstrip('.')}" if hint else message
 
 
 def _place(url: URL) -> str:

@@ -45,6 +45,8 @@ def _one_of(chosen: dict[str, bool], options: str) -> str:
 
 
 def _why(row: HistoryRow) -> str:
+    if len(row.reasons) > 1:  # the messages of many are in --json
+        return ", ".join(dict.fromkeys(reason.code for reason in row.reasons))
     if row.reasons:
         return "; ".join(f"[{reason.code}] {reason.message}" for reason in row.reasons)
     return row.message or row.reason or ""

@@ -36,12 +36,13 @@ def table(headers: list[str], rows: list[list[Any]], title: str | None = None) -
     """A table as text, as wide as the terminal allows; the first column is never cut."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     drawn = Table(title=title, title_justify="left")
     for position, header in enumerate(headers):
         drawn.add_column(header, no_wrap=position == 0, overflow="fold")
     for row in rows:
-        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
+        drawn.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     # Where nobody watches, the reader is a file or a program: lines need not fit a screen.
     console = Console(width=None if sys.stdout.isatty() else 200)
     with console.capture() as capture:

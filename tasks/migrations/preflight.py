@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.decisions import Verdict, rule
 from tasks.errors import Reason
 from tasks.migrations.archive.model import EnumUse
+from tasks.migrations.mapped_values import is_mapped
 from tasks.migrations.sample import Sample
 
 ViolationCode = Literal[
@@ -211,14 +212,14 @@ def _of_enums(evidence: PreflightEvidence) -> tuple[Reason, ...]:
     open_ones = [
         use
         for use in evidence.used_enum_values
-        if f"{use.type_name}.{use.value}" not in evidence.mapped_enum_values
+        if not is_mapped(evidence.mapped_enum_values, (use.type_schema, use.type_name, use.value))
     ]
     return tuple(
         Reason(
             "enum-value-in-use",
             f"value {use.value!r} of {use.type_name} goes, and {use.rows} rows of "
             f"{use.schema_name}.{use.table}.{use.column} have it; say what they get instead "
-            f"(map_values: {use.type_name}.{use.value}=…), or change those rows first",
+            f"(--map {use.type_name}.{use.value}=…), or change those rows first",
         )
         for use in open_ones
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
 from tasks import markdown
+from tasks.migrations.archive.words import archived_lines, in_brief, restored_lines
 from tasks.migrations.check import SchemaCheck
 from tasks.migrations.moves import Moved
 from tasks.migrations.plan import Direction
@@ -42,7 +43,7 @@ class MigrationResult(BaseModel):
         if not self.moved:
             at = ", ".join(self.check.current) or "the empty schema"
             return f"{self.environment}: nothing to do; the database is at {at}"
-        listed = ", ".join(f"{m.revision} {_outcome(m)}" for m in self.moved)
+        listed = ", ".join(_in_brief(moved) for moved in self.moved)
         return f"{self.environment}: {listed}"
 
     def as_markdown(self, *sections: Section) -> str:
@@ -53,7 +54,7 @@ class MigrationResult(BaseModel):
         parts = [f"## Schema of {markdown.plain(self.environment)}"]
         parts.append(markdown.plain(self.summary) + ".")
         if self.moved:
-            parts.append(_table(self.moved))
+            parts += [_table(self.moved), *_kept(self.moved)]
         parts.append(_validation(self.check))
         parts += [f"### {markdown.plain(each.title)}\n\n{each.body}" for each in sections]
         parts.append(f"Plan: decision {self.decision_id} ({self.verdict}).")
@@ -62,6 +63,21 @@ class MigrationResult(BaseModel):
 
 def _outcome(moved: Moved) -> str:
     return _WORDS.get(moved.outcome, _DONE[moved.direction])
+
+
+def _in_brief(moved: Moved) -> str:
+    rows = in_brief(moved.archived, moved.restored)
+    return f"{moved.revision} {_outcome(moved)}" + (f" ({rows})" if rows else "")
+
+
+def _kept(moved: Sequence[Moved]) -> Iterator[str]:
+    """What is in the archive now, and what came back from it, each in a list of its own."""
+    went = [line for m in moved if m.archived for line in archived_lines(m.archived)]
+    came = [line for m in moved if m.restored for line in restored_lines(m.restored)]
+    for title, lines in (("Archived", went), ("Brought back from the archive", came)):
+        if lines:
+            listed = "\n".join(f"- {markdown.plain(line)}" for line in lines)
+            yield f"### {title}\n\n{listed}"
 
 
 def _table(moved: Sequence[Moved]) -> str:
@@ -81,6 +97,8 @@ def _table(moved: Sequence[Moved]) -> str:
 
 
 def _validation(check: SchemaCheck) -> str:
+    if check.is_sound and check.drift is None and check.is_as_rehearsed:
+        return "Validation: the schema is exactly as rehearsed."
     if check.is_sound and check.drift is None:
         return "Validation: not at the newest revision, so not compared with the description."
     if check.is_sound:
@@ -91,4 +109,6 @@ def _validation(check: SchemaCheck) -> str:
         f"- constraint never validated: {markdown.plain(name)}"
         for name in check.unvalidated_constraints
     ]
+    found += [f"- suite failed: {markdown.plain(name)}" for name in check.failed_suites]
+    found += ["- the schema is not as rehearsed"] if check.is_as_rehearsed is False else []
     return "Validation found:\n\n" + "\n".join(found)

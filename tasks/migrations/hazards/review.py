@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import Connection
 
@@ -13,6 +13,7 @@ from tasks.migrations.hazards.emitted import from_measured, render
 from tasks.migrations.hazards.find import find_hazards
 from tasks.migrations.hazards.judge import HazardEvidence
 from tasks.migrations.hazards.model import Measured, RevisionSql
+from tasks.migrations.hazards.reading import Context
 from tasks.migrations.plan import Direction
 from tasks.migrations.project import Project
 
@@ -27,11 +28,13 @@ def review(
     data: Data | None = None,
     approvals: Iterable[str] = (),
     actor: str | None = None,
+    mapped: Collection[str] = (),
 ) -> HazardEvidence:
     """The hazards of the revisions on the target, weighed by what a rehearsal measured.
 
     ``data`` is what the rehearsed copy held; None without a rehearsal. What the project itself
-    approves counts beside ``approvals``, as far as the plan has it.
+    approves counts beside ``approvals``, as far as the plan has it. ``mapped`` names values of
+    enums that no row will have any more, because a rollback gives them others.
 
     Raises:
         LookupError: no file defines a revision.
@@ -39,7 +42,8 @@ def review(
     """
     project = target.project
     plan = [_sql(project, revision, direction, measured) for revision in revisions]
-    found = find_hazards(plan, gather(connection, plan, version_table=project.version_table))
+    context = gather(connection, plan, version_table=project.version_table)
+    found = find_hazards(plan, _without(context, mapped))
     if data is not None:
         budget = target.max_lock_seconds
         budget_ms = None if budget is None else budget * 1000
@@ -54,6 +58,15 @@ def review(
         actor=actor or ("the project" if shipped and not given else None),
         rehearsed=data,
     )
+
+
+def _without(context: Context, mapped: Collection[str]) -> Context:
+    uses = tuple(
+        use
+        for use in context.enum_uses
+        if not any(f"{name}.{use.label}" in mapped for name in (use.enum, f"public.{use.enum}"))
+    )
+    return context.model_copy(update={"enum_uses": uses})
 
 
 def _sql(

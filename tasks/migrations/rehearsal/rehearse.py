@@ -47,12 +47,13 @@ def rehearse(
     *,
     upgrade: Move = plain_upgrade,
     downgrade: Downgrade | None = None,
+    undo: Move = plain_downgrade,
 ) -> Rehearsal:
     """Try the revisions, in the order given, on copies of the target; that is only read.
 
     They run once to be measured, once more on another copy to see whether the same comes of them,
     and back (and forth again) with ``upgrade`` and ``downgrade``, which may keep what the plain
-    ones lose. A statement that fails is a finding, not an error.
+    ones lose; ``undo`` is the plain way back. A statement that fails is a finding, not an error.
 
     Raises:
         Refused: no copy can be made; the reasons say what is missing.
@@ -60,7 +61,7 @@ def rehearse(
         CopyFailed: the target cannot be read, or not be made anew.
     """
     started = time.monotonic()
-    plan = _Plan(target.project, tuple(revisions), direction, upgrade, downgrade)
+    plan = _Plan(target.project, tuple(revisions), direction, upgrade, downgrade, undo)
     with _copied(target, target.rehearsal.data) as (pristine, copied):
         name = make_url(pristine).database
         with scratch_database(_server(target), template=name) as clone:
@@ -118,6 +119,7 @@ class _Plan:
     direction: Direction
     upgrade: Move = plain_upgrade
     downgrade: Downgrade | None = None
+    undo: Move = plain_downgrade
 
     @property
     def reversed(self) -> tuple[str, ...]:
@@ -128,7 +130,7 @@ class _Plan:
     ) -> Pass:
         """Go one way as the revisions themselves do."""
         revisions = self.revisions if direction == self.direction else self.reversed
-        move = plain_upgrade if direction == "upgrade" else plain_downgrade
+        move = plain_upgrade if direction == "upgrade" else self.undo
         return run_pass(connection, self.project, revisions, direction, move, first=first)
 
     def up(self, connection: Connection, revisions: Sequence[str], name: str, first: Stage) -> Pass:

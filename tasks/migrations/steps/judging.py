@@ -13,6 +13,7 @@ from tasks.migrations import (
     environments,
     evidence,
     probing,
+    rehearsing,
     saved_plans,
     stored,
     sync,
@@ -34,9 +35,7 @@ from tasks.migrations.prepared import (
 )
 from tasks.migrations.promotion import judge_promotion
 from tasks.migrations.rehearsal.judge import RehearsalEvidence, judge_rehearsal
-from tasks.migrations.rehearsal.keeping import Keeping
 from tasks.migrations.rehearsal.model import Rehearsal, RevisionEffect
-from tasks.migrations.rehearsal.rehearse import find_effects, rehearse
 
 
 @step(key="{environment}:{target}")
@@ -133,23 +132,19 @@ def rehearse_migrations(
     is_quick: bool = False,
     is_promotion: bool = False,
     stored_only: tuple[str, ...] = (),
+    mapped: dict[str, str] | None = None,
 ) -> Rehearsed:
     """Try the revisions out on a copy of the database: there, back, and there again.
 
     The copy is a scratch database, dropped afterwards. Every statement is measured: how long it
     takes, what it locks, scans and writes anew. Refused if a statement fails, a table would be
     blocked for longer than the environment allows, or the way back loses schema or rows. Quickly:
-    only once, on a copy without rows, to see what the revisions take away.
+    only once, on a copy without rows, to see what the revisions take away. `mapped` says what
+    rows get in place of an enum value that goes.
     """
     with stored.used(environment, stored_only):
         target = environments.find(environment)
-        if is_quick:
-            found = find_effects(target, revisions, direction)
-        else:
-            ways = Keeping(environment, current_run().id)
-            found = rehearse(
-                target, revisions, direction, upgrade=ways.upgrade, downgrade=ways.downgrade
-            )
+        found = rehearsing.try_out(target, revisions, direction, mapped or {}, is_quick=is_quick)
     judged = RehearsalEvidence(rehearsal=found, max_lock_seconds=target.max_lock_seconds)
     part = _part(tx, "rehearsal", judge_rehearsal, judged, environment)
     promotion = (_promotion(tx, environment, found),) if is_promotion else ()
@@ -165,6 +160,7 @@ def review_hazards(
     approve: tuple[str, ...] = (),
     rehearsal: Rehearsal | None = None,
     stored_only: tuple[str, ...] = (),
+    mapped: dict[str, str] | None = None,
 ) -> HazardsFound:
     """Look for what the statements would do to a database in use, and who approved it.
 
@@ -184,6 +180,7 @@ def review_hazards(
             data=rehearsal.data if rehearsal else None,
             approvals=approve,
             actor=current_run().actor,
+            mapped=tuple(mapped or ()),
         )
     part = _part(tx, "hazards", judge_hazards, found, environment)
     return HazardsFound(**part.model_dump(), hazards=found.hazards, approvals=found.approvals)

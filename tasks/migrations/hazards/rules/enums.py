@@ -78,7 +78,8 @@ def enum_catalogue_changed(reading: Reading) -> Iterator[Finding]:
 @hazard(
     "enum-value-removed",
     "critical",
-    instead="leave the value unused; to remove it, first move every row that has it",
+    instead="leave the value unused; to remove it, first move every row that has it (a rollback "
+    "does, with --map)",
     unsafe="ALTER TYPE mood RENAME TO mood_old; CREATE TYPE mood AS ENUM ('ok'); "
     "ALTER TABLE people ALTER COLUMN mood TYPE mood USING mood::text::mood",
     safe="CREATE TYPE mood AS ENUM ('ok', 'calm')",
