@@ -7,7 +7,7 @@ import io
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 import alembic
 import sqlalchemy as sa
@@ -76,17 +76,18 @@ def content_at(path: Path) -> Content:
 def _render(source: str, path: Path, direction: str) -> str | None:
     try:
         with ONE_AT_A_TIME:
-            first, second = (_render_once(_module(source, path), direction) for _ in range(2))
+            code = compile(source, str(path), "exec")
+            first, second = (_render_once(_module(code, path), direction) for _ in range(2))
     except Exception:  # the revision's own code: whatever it raises, it cannot be written down
         return None
     return first if first == second else None
 
 
-def _module(source: str, path: Path) -> ModuleType:
+def _module(code: CodeType, path: Path) -> ModuleType:
     # Not by Python's import: it may take a compiled file that is older than the source.
     module = ModuleType(path.stem)
     module.__file__ = str(path)
-    exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102 - it is to be run
+    exec(code, module.__dict__)  # noqa: S102 - it is to be run
     return module
 
 

@@ -16,6 +16,8 @@ from tasks.migrations import checksums
 from tasks.migrations.project import Project
 from tasks.migrations.script import Script, UnreadableScript
 
+State = tuple[tuple[str, int, int], ...]
+
 
 def read_scripts(project: Project) -> tuple[tuple[Script, ...], tuple[UnreadableScript, ...]]:
     """The revision files of a project, and what is unreadable among them."""
@@ -43,16 +45,38 @@ def read_source(path: Path) -> str:
     return path.read_text("utf-8-sig")
 
 
-def _files(project: Project) -> Iterator[tuple[Path, Script | UnreadableScript]]:
-    folders = project.version_locations
-    common = Path(os.path.commonpath(folders))
-    for folder in dict.fromkeys(folders):
-        for path in sorted(folder.glob("*.py")):
-            if path.name != "__init__.py":
-                found = path.stat()
-                read = _read_once(path, found.st_mtime_ns, found.st_size)
-                # A name alone could stand for two files in two folders.
-                yield path, read.model_copy(update={"file": str(path.relative_to(common))})
+def state(project: Project) -> State:
+    """The files in the project's folders, by which is seen that one has come, gone or changed."""
+    return tuple(
+        (found.path, found.stat().st_mtime_ns, found.stat().st_size)
+        for folder in dict.fromkeys(project.version_locations)
+        for found in sorted(_entries(folder), key=lambda each: each.name)
+        if found.name.endswith(".py") and found.name != "__init__.py"
+    )
+
+
+def _entries(folder: Path) -> tuple[os.DirEntry[str], ...]:
+    if not folder.is_dir():
+        return ()
+    with os.scandir(folder) as entries:
+        return tuple(entries)
+
+
+def _files(project: Project) -> tuple[tuple[Path, Script | UnreadableScript], ...]:
+    return _read_all(project.version_locations, state(project))
+
+
+@lru_cache(maxsize=8)
+def _read_all(
+    folders: tuple[Path, ...], files: State
+) -> tuple[tuple[Path, Script | UnreadableScript], ...]:
+    common = os.path.commonpath(folders)
+    return tuple(
+        # A name alone could stand for two files in two folders.
+        (Path(file), read.model_copy(update={"file": os.path.relpath(file, common)}))
+        for file, changed_at, size in files
+        for read in (_read_once(Path(file), changed_at, size),)
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 from alembic.script import ScriptDirectory
 
+from tasks.migrations import revisions
 from tasks.migrations.project import Project
-
-State = tuple[tuple[Path, int, int], ...]
+from tasks.migrations.revisions import State
 
 
 def script_directory(project: Project) -> ScriptDirectory:
     """The revisions of a project; whoever gets it must not change it."""
-    files = [path for folder in project.version_locations for path in folder.glob("*.py")]
-    found = ((path, path.stat()) for path in sorted(files))
-    return _read(project, tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in found))
+    return _read(project, revisions.state(project))
 
 
 @lru_cache(maxsize=8)
