@@ -84,3 +84,9 @@ class Restorer:
         if self.restored is not None and self.restored.is_pending:
             with self._connection.begin():
                 self.restored = archive.restore_pending(self._connection, self.restored)
+
+    def after_crash(self) -> None:
+        """Where it is applied already: what a run that died after its commit left to bring back."""
+        self._connection.rollback()
+        with self._connection.begin():
+            self.after()

@@ -98,18 +98,37 @@ def upgrade(
             if not is_done:
                 _require_below(connection, environment, revision)
             connection.rollback()
-            if is_done:
-                return _moved(environment, revision, "upgrade", "already")
-            followed = Statements(connection, held, _place(environment, revision, "upgrade"))
             keeper = Restorer(connection, environment, revision)
+            if is_done:
+                keeper.after_crash()
+                already = _moved(environment, revision, "upgrade", "already")
+                return _with_restored(already, keeper)
+            followed = Statements(connection, held, _place(environment, revision, "upgrade"))
             locks = _run(connection, environment, revision, "upgrade", followed, keeper)
             keeper.after_commit()
             done = _found(connection, environment, revision, "upgrade")
     _record(environment, revision, "upgrade", locks, predicted_lock_ms or {})
     _logger.info("%s: applied %s", environment, revision)
-    done = done or _moved(environment, revision, "upgrade", "done")
+    return _with_restored(done or _moved(environment, revision, "upgrade", "done"), keeper)
+
+
+def find_upgrade(environment: str, revision: str) -> Moved | None:
+    """What this run has already applied; rows that waited for its commit are brought back now."""
+    found = find(environment, revision, "upgrade")
+    if found is None:
+        return None
+    with (
+        opening.connected(environment) as connection,
+        opening.locked(connection, revision, terminate_orphans=False),
+    ):
+        keeper = Restorer(connection, environment, revision)
+        keeper.after_crash()
+    return _with_restored(found, keeper)
+
+
+def _with_restored(moved: Moved, keeper: Restorer) -> Moved:
     has_parts = keeper.restored is not None and keeper.restored.parts
-    return done.model_copy(update={"restored": keeper.restored if has_parts else None})
+    return moved.model_copy(update={"restored": keeper.restored if has_parts else None})
 
 
 def _run(

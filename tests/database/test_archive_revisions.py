@@ -118,6 +118,16 @@ def test_a_removed_enum_value_is_counted_mapped_and_comes_back(project: AlembicP
     assert checksums(engine, "t") == before
     assert moved.restored is not None
     assert [part.rows for part in moved.restored.parts] == [2]
+    with in_a_run():
+        moves.downgrade(
+            "dev", "b2", Effect(removed_enum_values=(LOST,)), mapped_values={LOST: "open"}
+        )
+    assert upgrade(project, "b2").is_pending  # and there the client dies
+    with in_a_run():
+        moved = moves.upgrade("dev", "b2")
+        assert moves.find_upgrade("dev", "b2") is None  # another run's
+    assert (moved.outcome, moved.restored is not None) == ("already", True)
+    assert checksums(engine, "t") == before
 
 
 def _used(connection: Connection) -> list[tuple[str, str, int]]:

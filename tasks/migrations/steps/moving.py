@@ -49,7 +49,7 @@ def apply_revision(
             predicted_lock_ms=predicted_lock_ms,
             terminate_orphans=terminate_orphans,
         ),
-        probe=lambda: moves.find(environment, revision, "upgrade"),
+        probe=lambda: moves.find_upgrade(environment, revision),
         returns=Moved,
     )
 
