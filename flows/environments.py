@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flows.artifacts import publish_report, publish_table
 from flows.migrate import apply_migrations
-from flows.pipeline import Text, pipeline
+from flows.pipeline import Text, pipeline, run_within
 from tasks.errors import Refused
 from tasks.migrations import environments as declared
 from tasks.migrations import steps
@@ -69,17 +69,16 @@ def sync_environments(
             continue
         if target.verdict != "allowed":
             break
-        migrated.append(
-            apply_migrations(
-                actor=actor,
-                reason=reason,
-                environment=target.environment,
-                target=",".join(plan.goals),
-                approve=approve,
-                rehearse=rehearse,
-                is_promotion=True,
-            )
-        )
+        asked = {
+            "actor": actor,
+            "reason": reason,
+            "environment": target.environment,
+            "target": ",".join(plan.goals),
+            "approve": approve,
+            "rehearse": rehearse,
+            "is_promotion": True,
+        }
+        migrated.append(run_within(apply_migrations, asked))
     reasons = (*plan.reasons, *(each for target in plan.targets for each in target.reasons))
     if plan.verdict == "refused":
         raise Refused(f"synchronisation with {plan.source}", reasons)
@@ -159,5 +158,6 @@ def resolve_conflicts(
         revisions: The heads to merge (by default all), or the one revision.
     """
     resolution = steps.resolve_conflict(environment=environment, how=how, revisions=revisions)
+    resolution.require_not_refused()
     publish_report(f"resolution-{environment}", resolution.as_markdown(), resolution.summary)
     return resolution

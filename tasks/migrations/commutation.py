@@ -79,7 +79,7 @@ def _message(proof: MergeProof, contended: Sequence[str]) -> str:
     if failed:
         first = failed[0]
         evidence = (
-            f"in the order {', '.join(first.order)}, {first.failed_at} fails: {first.problem}"
+            f"run as {' and then '.join(first.order)}, {first.failed_at} fails: {first.problem}"
         )
         about = about if contended else ""
     else:

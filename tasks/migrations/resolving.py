@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from tasks import markdown
 from tasks.decisions import decide
-from tasks.errors import InputError, Refused
+from tasks.errors import InputError, Reason, Refused
 from tasks.ledger import current_run
 from tasks.migrations import conflicts, environments, evidence, graph, merging, splices, stored
 from tasks.migrations.commutation import judge_merge
@@ -25,7 +25,10 @@ How = Literal["merge", "reparent", "restore", "adopt", "revert", "accept"]
 
 
 class Resolution(BaseModel):
-    """What was done: the files that were written, and the differences that were dealt with."""
+    """What was done: the files that were written, and the differences that were dealt with.
+
+    With ``reasons``, nothing was done: the heads do not commute.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,6 +37,12 @@ class Resolution(BaseModel):
     files: tuple[str, ...] = ()
     statements: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+
+    def require_not_refused(self) -> None:
+        """Raise Refused with the reasons if nothing was done because of them."""
+        if self.reasons:
+            raise Refused(f"{self.how} on {self.environment}", self.reasons)
 
     @property
     def summary(self) -> str:
@@ -50,11 +59,11 @@ class Resolution(BaseModel):
 
 
 def resolve(tx: Connection, environment: str, how: How, revisions: Sequence[str]) -> Resolution:
-    """Do it, or refuse with the proof that it cannot be done.
+    """Do it, or say why it cannot be done; a proof of that stays in `headway.decision`.
 
     Raises:
         InputError: the revisions that are named do not fit.
-        Refused: the heads do not commute, or the drift cannot be dealt with like this.
+        Refused: the drift cannot be dealt with like this.
     """
     target = environments.find(environment)
     if how == "merge":
@@ -87,7 +96,7 @@ def _merge(tx: Connection, target: Target, heads: Sequence[str]) -> Resolution:
     proof = merging.prove_commutes(target.project, target.url, found)
     verdict = decide(tx, judge_merge, proof, subject=f"migration:{target.name}").verdict
     if verdict.verdict == "refused":
-        raise Refused(f"merge of {', '.join(found)}", verdict.reasons)
+        return Resolution(environment=target.name, how="merge", reasons=verdict.reasons)
     path = merging.write_merge(target.project, found)
     return Resolution(environment=target.name, how="merge", files=(path.name,))
 

@@ -286,4 +286,4 @@ def test_branches_that_differ_name_what_they_contend_for_or_leave_different() ->
     assert verdict.details["objects"] == ["view public.v"]
     failed = OrderRun(order=("y", "x"), failed_at="x", problem="it exists")
     message = judge_merge(proof(one, failed)).reasons[0].message
-    assert "in the order y, x, x fails: it exists" in message
+    assert "run as y and then x, x fails: it exists" in message
