@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from tasks.database import load_queries
 from tasks.migrations import environments
@@ -16,6 +16,12 @@ from tasks.migrations.rehearsal.model import BLOCKING, LockTime
 
 QUERIES = load_queries(__package__)
 _LOOK_EVERY_SECONDS = 0.002
+
+
+def tables_to_wait_for(connection: Connection) -> frozenset[int]:
+    """The tables that there are, whose locks others may wait for; in its own transaction."""
+    with connection.begin():
+        return frozenset(connection.scalars(QUERIES["tables_to_wait_for"]))
 
 
 class LockClock:

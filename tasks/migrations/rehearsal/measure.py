@@ -11,11 +11,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Dialect
 
 from tasks.database import load_queries
 from tasks.migrations.plan import Direction
@@ -47,15 +48,23 @@ class Trace:
     """The statements of one revision in one direction, while it runs."""
 
     def __init__(
-        self, connection: Connection, revision: str, direction: Direction, version_table: str
+        self,
+        connection: Connection,
+        revision: str,
+        direction: Direction,
+        version_table: str,
+        waited_for: frozenset[int] | None = None,
     ) -> None:
         self.statements: list[MeasuredStatement] = []
         self.milliseconds = 0.0
         self._connection, self._version_table = connection, version_table
         self._revision, self.direction = revision, direction
         self._driver: Any = connection.connection.driver_connection
+        self._waited_for = waited_for
         self._clock = LockClock()
+        self._last: _State | None = None
         self._before: _State | None = None
+        self._unseen_since: float | None = None
         self._watch: Watch | None = None
         self._names: dict[int, str] = {}
         self._started = 0.0
@@ -63,21 +72,24 @@ class Trace:
     @property
     def lock_times(self) -> tuple[LockTime, ...]:
         """How long each lock that others wait for was held."""
-        return self._clock.times(self._names)
+        waited_for = self._names.keys() if self._waited_for is None else self._waited_for
+        return self._clock.times({o: n for o, n in self._names.items() if o in waited_for})
 
-    def before(self, *_: Any) -> None:
+    def before(self, _connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
         """A statement is about to be sent."""
-        with self._clock.stopped():
-            # A revision that has caught an error goes back to its savepoint first.
-            is_broken = self._driver.info.transaction_status == TransactionStatus.INERROR
-            self._before = None if is_broken else self._look()
-            if self._driver.autocommit:
-                self._watch = Watch(self._connection.engine, self._driver.info.backend_pid)
+        self._before = None
+        if self._is_revisions_own(statement):
+            with self._clock.stopped():
+                self._look_before()
+        elif self._unseen_since is None:
+            self._unseen_since = self._clock.now()
         self._started = self._clock.now()
 
     def after(self, _connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
         """A statement has been answered."""
         took = self._clock.now() - self._started
+        if not self._is_revisions_own(statement):
+            return
         with self._clock.stopped():
             watched = self.stop_watching()
             if self._before is None:
@@ -87,12 +99,13 @@ class Trace:
             self._clock.took(new, self._started)
             if watched:
                 self._clock.let_go()
-            if self._is_revisions_own(statement):
-                self._report(statement, took, before, after, new)
+            self._last = after
+            self._report(statement, took, before, after, new)
 
     def failed(self, context: Any) -> None:
         """A statement has failed: what it did cannot be asked any more."""
         self.stop_watching()
+        self._last = self._before = None
         self.statements.append(
             MeasuredStatement(
                 revision=self._revision,
@@ -111,7 +124,34 @@ class Trace:
 
     def ended(self, *_: Any) -> None:
         """The transaction is about to end, and with it its locks."""
+        is_open = self._driver.info.transaction_status == TransactionStatus.INTRANS
+        if self._unseen_since is not None and is_open:
+            with self._clock.stopped():
+                self._look_at_unseen()
+        self._last = self._unseen_since = None
         self._clock.let_go()
+
+    def _look_before(self) -> None:
+        # A revision that has caught an error goes back to its savepoint first.
+        if self._driver.info.transaction_status == TransactionStatus.INERROR:
+            self._last = None
+            return
+        if self._driver.autocommit:
+            self._before = self._look()
+            self._watch = Watch(self._connection.engine, self._driver.info.backend_pid)
+            return
+        if self._last is None or self._unseen_since is not None:
+            self._last = self._look_at_unseen()
+        self._before = self._last
+
+    def _look_at_unseen(self) -> _State:
+        """The state now; what statements of Headway have locked counts since the first of them."""
+        found = self._look()
+        if self._unseen_since is not None:
+            known = self._last.locks if self._last else frozenset()
+            self._clock.took(found.locks - known, self._unseen_since)
+            self._unseen_since = None
+        return found
 
     def _report(
         self,
@@ -166,19 +206,21 @@ class Trace:
         if is_autocommit:
             self._ask("flush_statistics")
         rows = self._ask("surroundings", version_table=self._version_table)
+        known = [row for row in rows if row[1] is not None]  # the others are of dropped tables
         counted = (
             {oid: (read, written) for oid, read, written in self._ask("counted")}
             if is_autocommit
-            else {row[0]: (row[3], row[4]) for row in rows}
+            else {row[0]: (row[3], row[4]) for row in known}
         )
-        self._names.update({row[0]: row[1] for row in rows})
-        tables = {row[0]: _Table(row[1], row[2], *counted.get(row[0], (0, 0))) for row in rows}
-        locks = frozenset((oid, mode) for oid, mode in self._ask("own_locks"))
+        self._names.update({row[0]: row[1] for row in known})
+        tables = {row[0]: _Table(row[1], row[2], *counted.get(row[0], (0, 0))) for row in known}
+        locks = frozenset((row[0], mode) for row in rows for mode in row[5])
         return _State(tables, frozenset(each for each in locks if each[0] in self._names))
 
     def _ask(self, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        query = str(QUERIES[name].compile(dialect=self._connection.dialect))
-        return list(self._driver.execute(query, parameters).fetchall())
+        return list(
+            self._driver.execute(_compiled(name, self._connection.dialect), parameters).fetchall()
+        )
 
 
 @contextmanager
@@ -188,9 +230,13 @@ def measuring(
     direction: Direction,
     *,
     version_table: str = "alembic_version",
+    waited_for: frozenset[int] | None = None,
 ) -> Iterator[Trace]:
-    """Trace what is executed on the connection; statements of Alembic and Headway are left out."""
-    trace = Trace(connection, revision, direction, version_table)
+    """Trace what is executed on the connection; statements of Alembic and Headway are left out.
+
+    ``waited_for`` are the tables whose locks somebody may wait for (default: all).
+    """
+    trace = Trace(connection, revision, direction, version_table, waited_for)
     handlers = {
         "before_cursor_execute": trace.before,
         "after_cursor_execute": trace.after,
@@ -209,6 +255,11 @@ def measuring(
         for name, handler in handlers.items():
             sa.event.remove(connection, name, handler)
         sa.event.remove(connection.engine, "handle_error", trace.failed)
+
+
+@lru_cache
+def _compiled(name: str, dialect: Dialect) -> str:
+    return str(QUERIES[name].compile(dialect=dialect))
 
 
 def _rewritten(before: _State, after: _State) -> Iterator[str]:

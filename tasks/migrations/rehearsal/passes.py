@@ -15,6 +15,7 @@ from tasks.migrations.plan import Direction
 from tasks.migrations.project import Project
 from tasks.migrations.rehearsal import effects
 from tasks.migrations.rehearsal.checksums import differing, take_checksums
+from tasks.migrations.rehearsal.locks import tables_to_wait_for
 from tasks.migrations.rehearsal.measure import Trace, measuring
 from tasks.migrations.rehearsal.model import (
     Failure,
@@ -71,13 +72,16 @@ def run_pass(
 ) -> Pass:
     """Run the revisions until one fails; the connection is in no transaction.
 
-    ``first`` is the database before that, where it is known.
+    ``first`` is the database before that, where it is known. Nobody waits for tables that the
+    revisions make: their locks do not count.
     """
     found = Pass(direction, [first or stage(connection, project)])
+    before = effects.look(connection, project.version_table)
+    table = project.version_table
+    waited_for = tables_to_wait_for(connection)
     for revision in revisions:
-        before = effects.look(connection, project.version_table)
         with measuring(
-            connection, revision, direction, version_table=project.version_table
+            connection, revision, direction, version_table=table, waited_for=waited_for
         ) as trace:
             found.failure = _try(connection, project, revision, move, trace, name or direction)
         found.statements += trace.statements
@@ -87,6 +91,7 @@ def run_pass(
         found.done.append(revision)
         found.effects.append(effects.effect(before, after, trace, revision, direction))
         found.stages.append(stage(connection, project))
+        before = after
     return found
 
 

@@ -25,31 +25,34 @@ ORDER BY 1;
 
 -- name: surroundings
 -- What a statement may have changed about each table: its file, rows read and written, our locks.
+-- Locks on what has no row among the tables come without a name: it was dropped, or is no table.
 WITH own_lock AS (
     SELECT relation, array_agg(mode) AS modes
     FROM pg_locks
     WHERE pid = pg_backend_pid() AND locktype = 'relation' AND granted
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    GROUP BY relation)
-SELECT c.oid::bigint AS oid,
-       format('%I.%I', n.nspname, c.relname) AS name,
-       pg_relation_filenode(c.oid)::bigint AS file,
-       pg_stat_get_xact_tuples_returned(c.oid) AS scanned,
-       pg_stat_get_xact_tuples_inserted(c.oid) + pg_stat_get_xact_tuples_updated(c.oid)
-           + pg_stat_get_xact_tuples_deleted(c.oid) AS written,
+    GROUP BY relation),
+one_table AS (
+    SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name
+    FROM pg_class AS c
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
+      AND n.nspname NOT IN ('information_schema', 'headway', 'headway_archive')
+      AND c.relname <> :version_table)
+SELECT coalesce(one_table.oid, own_lock.relation)::bigint AS oid,
+       one_table.name,
+       pg_relation_filenode(one_table.oid)::bigint AS file,
+       pg_stat_get_xact_tuples_returned(one_table.oid) AS scanned,
+       pg_stat_get_xact_tuples_inserted(one_table.oid)
+           + pg_stat_get_xact_tuples_updated(one_table.oid)
+           + pg_stat_get_xact_tuples_deleted(one_table.oid) AS written,
        coalesce(own_lock.modes, '{}') AS modes
-FROM pg_class AS c
-JOIN pg_namespace AS n ON n.oid = c.relnamespace
-LEFT JOIN own_lock ON own_lock.relation = c.oid
-WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't'
-  AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'headway', 'headway_archive')
-  AND c.relname <> :version_table;
+FROM one_table
+FULL JOIN own_lock ON own_lock.relation = one_table.oid;
 
--- name: own_locks
--- Locks of this session, also on tables that it has dropped.
-SELECT relation::bigint, mode
-FROM pg_locks
-WHERE pid = pg_backend_pid() AND locktype = 'relation' AND granted;
+-- name: tables_to_wait_for
+-- Tables that others may use already, by identity.
+SELECT oid::bigint FROM pg_class WHERE relkind IN ('r', 'p', 'm');
 
 -- name: locks_of_session
 -- Locks of another session on tables, as far as their names are known here.

@@ -125,6 +125,12 @@ class _Plan:
     def reversed(self) -> tuple[str, ...]:
         return tuple(reversed(self.revisions))
 
+    def first(self, connection: Connection) -> Pass:
+        """Upgrade as it is really done, so that a second time is like it; go down as it is."""
+        if self.direction == "downgrade":
+            return self.plain(connection, "downgrade")
+        return run_pass(connection, self.project, self.revisions, "upgrade", self.upgrade)
+
     def plain(
         self, connection: Connection, direction: Direction, first: Stage | None = None
     ) -> Pass:
@@ -158,7 +164,7 @@ class _Plan:
 
 def _on_copies(plan: _Plan, pristine: str, clone: str) -> dict[str, Any]:
     with _session(pristine) as connection:
-        plain = plan.plain(connection, plan.direction)
+        plain = plan.first(connection)
         if plain.failure:
             return {**_measured(plain), "failure": plain.failure}
         is_kept = plan.direction == "upgrade" and plan.downgrade is not None
