@@ -68,8 +68,8 @@ def version(connection: Connection) -> int:
     # Not to_regclass: it would remember, across the wait for the lock, that there was none.
     exists = connection.scalar(
         text(
-            "SELECT true FROM pg_catalog.pg_tables "
-            "WHERE schemaname = 'headway' AND tablename = 'bootstrap_version'"
+            "SELECT true FROM pg_catalog.pg_class WHERE relname = 'bootstrap_version' AND "
+            "relnamespace = (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'headway')"
         )
     )
     if exists is None:

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql
 
 from tasks.database import load_queries
 from tasks.errors import HeadwayError, LockNotAcquired
@@ -20,6 +22,12 @@ from tasks.migrations import blockers
 from tasks.migrations.blockers import LOCK_KEY
 
 QUERIES = load_queries(__package__, "session.sql")
+_LOOK_AT_LOCK = (
+    QUERIES["look_at_lock"].columns(is_held=sa.Boolean, locks=postgresql.JSONB).subquery("looked")
+)
+_TOKEN = QUERIES["read_token"].columns(token=sa.BigInteger).scalar_subquery()
+_LOOK = sa.select(_LOOK_AT_LOCK, sa.null().label("token"))
+_LOOK_AND_READ_TOKEN = sa.select(_LOOK_AT_LOCK, _TOKEN.label("token"))
 _POLL_SECONDS = (0.05, 0.2)
 _AFTER_AN_END_SECONDS = 10.0
 
@@ -103,9 +111,9 @@ def look(connection: Connection, fence: Fence) -> Look:
     Raises:
         FenceLost: it is not.
     """
-    row: Any = connection.execute(QUERIES["look_at_lock"], {"key": LOCK_KEY}).one()
-    token = connection.scalar(QUERIES["read_token"]) if fence.token is not None else None
-    if not row.is_held or token != fence.token:
+    query = _LOOK if fence.token is None else _LOOK_AND_READ_TOKEN
+    row: Any = connection.execute(query, {"key": LOCK_KEY}).one()
+    if not row.is_held or row.token != fence.token:
         raise FenceLost(
             "the migration lock was lost while a revision ran (a failover, a restart, a pooler, or "
             "something that released it), so the next statement was not sent; run this again: "

@@ -36,6 +36,10 @@ class Stopwatch:
         self._longest: dict[tuple[str, str], float] = {}
         self._sent = time.monotonic()
 
+    def sends(self) -> None:
+        """From now on a statement is under way."""
+        self._sent = time.monotonic()
+
     def saw(self, locks: frozenset[tuple[str, str]]) -> None:
         """These are held now, after one statement and before the next."""
         now = time.monotonic()
@@ -71,8 +75,8 @@ def record(
     run_id: str | None,
 ) -> None:
     """Write what was measured beside what a rehearsal predicted, into the control database."""
-    for each in measured:
-        row = {
+    rows = [
+        {
             "run_id": run_id,
             "environment": environment,
             "revision": revision,
@@ -82,4 +86,7 @@ def record(
             "predicted_ms": predicted_ms.get(each.relation),
             "actual_ms": each.milliseconds,
         }
-        tx.execute(QUERIES["record_lock_time"], row)
+        for each in measured
+    ]
+    if rows:
+        tx.execute(QUERIES["record_lock_time"], rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -28,8 +29,9 @@ def end_with_client(connection: Connection) -> bool:
 
     False where the platform of the server cannot tell (then an orphan runs to its end).
     """
+    is_callers = connection.in_transaction()
     try:
-        with connection.begin_nested():
+        with connection.begin_nested() if is_callers else nullcontext():
             connection.execute(
                 text("SELECT set_config('client_connection_check_interval', :every, false)"),
                 {"every": CHECK_CLIENT},
@@ -37,6 +39,8 @@ def end_with_client(connection: Connection) -> bool:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
+        if not is_callers:
+            connection.rollback()
         return False
     return True
 

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Any, NoReturn
 
+import sqlalchemy as sa
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, MigrationInfo, MigrationStep
 from alembic.script import ScriptDirectory
@@ -112,6 +113,7 @@ def _follow(
 
     @wraps(change)
     def change_followed(**options: Any) -> None:
+        followed.locks.sends()
         before()
         with followed.following():
             change(**options)
@@ -149,9 +151,9 @@ def _refuse_to_commit() -> AbstractContextManager[NoReturn]:
 
 def current_heads(connection: Connection, project: Project) -> tuple[str, ...]:
     """The rows of the version table: one normally, none before the first revision."""
-    options = {
-        "version_table": project.version_table,
-        "version_table_schema": project.version_table_schema,
-    }
-    context = MigrationContext.configure(connection, opts=options)
-    return tuple(sorted(context.get_current_heads()))
+    version = sa.column("version_num", sa.Text)
+    table = sa.table(project.version_table, version, schema=project.version_table_schema)
+    name = connection.dialect.identifier_preparer.format_table(table)
+    if connection.scalar(sa.select(sa.func.to_regclass(name).is_(None))):
+        return ()
+    return tuple(sorted(connection.scalars(sa.select(version).select_from(table))))

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from tasks.database import load_queries
@@ -17,6 +17,10 @@ from tasks.migrations.fence import Fence
 
 QUERIES = load_queries(__package__, "session.sql")
 WAIT_SECONDS = 60.0  # for the migration lock: as long as a usual migration of somebody else's
+_GIVE_BACK = (  # at once: it is sent after every revision
+    f"SELECT pg_advisory_unlock({LOCK_KEY}); RESET lock_timeout; RESET statement_timeout; "
+    "RESET client_connection_check_interval"
+)
 _SHORTEST, _LONGEST, _JITTER = 0.5, 2.0, 0.2
 _LOCK_NOT_AVAILABLE = "55P03"
 _OTHERS_DEPEND_ON_IT = "2BP01"
@@ -115,7 +119,5 @@ def _give_back(connection: Connection) -> None:
     if connection.closed or connection.invalidated:
         return
     connection.rollback()
-    connection.execute(QUERIES["unlock_session"], {"key": LOCK_KEY})
-    for setting in ("lock_timeout", "statement_timeout", "client_connection_check_interval"):
-        connection.execute(text(f"RESET {setting}"))
+    connection.exec_driver_sql(_GIVE_BACK)
     connection.commit()

@@ -12,10 +12,6 @@ SELECT pg_try_advisory_lock(:key);
 -- The same lock, until the end of the transaction.
 SELECT pg_try_advisory_xact_lock(:key);
 
--- name: unlock_session
--- Let the next session migrate.
-SELECT pg_advisory_unlock(:key);
-
 -- name: may_count_up
 -- Is schema `headway` here, new enough, and may this role write the history?
 SELECT coalesce(has_table_privilege(to_regclass('headway.migration_fence'), 'UPDATE'), false);

@@ -49,12 +49,14 @@ class Statements:
         self._known: list[Row[Any]] = []
         self._next = 0
         self._unwritten: list[tuple[int, str, str]] = []
+        self._is_first = True
         self._is_ours = False
 
     @contextmanager
     def following(self) -> Iterator[None]:
         """Everything that the connection sends inside is the revision's."""
         self._known = statement_journal.read(self._connection, self._place)
+        self._is_first = True
         engine = self._connection.engine
         listeners: dict[str, Callable[..., Any]] = {
             "do_execute": self._on_one,
@@ -69,7 +71,6 @@ class Statements:
             for name, listener in listeners.items():
                 event.remove(engine, name, listener)
         self._require_end()
-        self.look()
 
     def is_resumed(self) -> bool:
         """True if an earlier try has committed a part of the revision."""
@@ -84,6 +85,7 @@ class Statements:
 
     def before_commit(self) -> None:
         """What was sent so far is about to be committed: write it down in that transaction."""
+        self.look()
         with self._ours():
             commit = statement_kinds.hash_of("COMMIT")
             if self._take(commit, "COMMIT") is not None:
@@ -124,8 +126,8 @@ class Statements:
             return False
         if statement_kinds.is_of_session(statement):
             return False
-        self.look()
         is_committed = bool(driver.autocommit)
+        self._look_before_sending(is_committed)
         if statement_kinds.is_commit(statement):
             if not is_committed:
                 self.before_commit()
@@ -134,6 +136,12 @@ class Statements:
             if statement_kinds.is_read(statement):
                 return self._read(cursor, statement, parameters, send, is_committed)
             return self._change(cursor, statement, parameters, send, is_committed)
+
+    def _look_before_sending(self, is_committed: bool) -> None:
+        # There is a look before each commit; so before what opens a transaction nothing is gained.
+        if is_committed or not self._is_first:
+            self.look()
+        self._is_first = False
 
     def _read(
         self, cursor: Any, statement: str, parameters: Any, send: Send, is_committed: bool
