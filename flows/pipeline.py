@@ -110,6 +110,14 @@ def run_by_ledger(
         return function(**checked)
 
 
+def run_within(flow: prefect.Flow[P, R], parameters: dict[str, Any]) -> R:
+    """Run a pipeline as a part of the active run: a subflow under Prefect, else by the ledger."""
+    if FlowRunContext.get() is not None:
+        return cast("R", cast("Any", flow)(**parameters))
+    function: Callable[..., R] = inspect.unwrap(flow.fn)
+    return function(**validate(flow, parameters))
+
+
 def validate(flow: prefect.Flow[..., Any], parameters: dict[str, Any]) -> dict[str, Any]:
     """Parameters as the flow's types; InputError for unknown, missing or impossible ones."""
     known = inspect.signature(flow.fn).parameters
