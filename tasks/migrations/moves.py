@@ -91,22 +91,24 @@ def upgrade(
             done and committed by an earlier try are not those of the revision.
         EffectUnknown: nothing shows whether a statement of an earlier try happened.
     """
-    with opening.connected(environment) as connection:
-        opening.put_history_in_place(connection)
-        with opening.locked(connection, revision, terminate_orphans) as held:
-            is_done = _is_applied(connection, environment, revision)
-            if not is_done:
-                _require_below(connection, environment, revision)
-            connection.rollback()
-            keeper = Restorer(connection, environment, revision)
-            if is_done:
-                keeper.after_crash()
-                already = _moved(environment, revision, "upgrade", "already")
-                return _with_restored(already, keeper)
-            followed = Statements(connection, held, _place(environment, revision, "upgrade"))
-            locks = _run(connection, environment, revision, "upgrade", followed, keeper)
-            keeper.after_commit()
-            done = _found(connection, environment, revision, "upgrade")
+    with (
+        opening.connected(environment) as connection,
+        opening.locked(connection, revision, terminate_orphans) as held,
+    ):
+        applied = _applied(connection, environment)
+        connection.rollback()
+        is_done = revision in applied
+        if not is_done:
+            _require_below(environment, revision, applied)
+        keeper = Restorer(connection, environment, revision)
+        if is_done:
+            keeper.after_crash()
+            already = _moved(environment, revision, "upgrade", "already")
+            return _with_restored(already, keeper)
+        followed = Statements(connection, held, _place(environment, revision, "upgrade"))
+        locks = _run(connection, environment, revision, "upgrade", followed, keeper)
+        keeper.after_commit()
+        done = _found(connection, environment, revision, "upgrade")
     _record(environment, revision, "upgrade", locks, predicted_lock_ms or {})
     _logger.info("%s: applied %s", environment, revision)
     return _with_restored(done or _moved(environment, revision, "upgrade", "done"), keeper)
@@ -195,19 +197,20 @@ def downgrade(
         Refused: something of others (a view, a foreign key) builds on what would go.
         EffectUnknown: nothing shows whether a statement of an earlier try happened.
     """
-    with opening.connected(environment) as connection:
-        opening.put_history_in_place(connection)
-        with opening.locked(connection, revision, terminate_orphans) as held:
-            is_applied = _is_applied(connection, environment, revision)
-            connection.rollback()
-            if not is_applied:
-                return _moved(environment, revision, "downgrade", "already")
-            keeper = Keeper(connection, environment, revision, effect, mapped_values or {})
-            place = _place(environment, revision, "downgrade")
-            followed = Statements(connection, held, place, at_commit=keeper.before_block)
-            keeper.copy(is_resumed=followed.is_resumed())
-            locks = _run(connection, environment, revision, "downgrade", followed, keeper)
-            done = _found(connection, environment, revision, "downgrade")
+    with (
+        opening.connected(environment) as connection,
+        opening.locked(connection, revision, terminate_orphans) as held,
+    ):
+        is_applied = revision in _applied(connection, environment)
+        connection.rollback()
+        if not is_applied:
+            return _moved(environment, revision, "downgrade", "already")
+        keeper = Keeper(connection, environment, revision, effect, mapped_values or {})
+        place = _place(environment, revision, "downgrade")
+        followed = Statements(connection, held, place, at_commit=keeper.before_block)
+        keeper.copy(is_resumed=followed.is_resumed())
+        locks = _run(connection, environment, revision, "downgrade", followed, keeper)
+        done = _found(connection, environment, revision, "downgrade")
     _record(environment, revision, "downgrade", locks, predicted_lock_ms or {})
     _logger.info("%s: rolled back %s", environment, revision)
     done = done or _moved(environment, revision, "downgrade", "done")
@@ -215,16 +218,13 @@ def downgrade(
     return done.model_copy(update={"archived": keeper.archived if has_parts else None})
 
 
-def _is_applied(connection: Connection, environment: str, revision: str) -> bool:
-    project = environments.find(environment).project
-    return revision in applied_revisions(connection, project)
+def _applied(connection: Connection, environment: str) -> frozenset[str]:
+    return applied_revisions(connection, environments.find(environment).project)
 
 
-def _require_below(connection: Connection, environment: str, revision: str) -> None:
-    # Under the lock: somebody may have rolled back since the plan was made.
-    project = environments.find(environment).project
-    scripts, _ = read_scripts(project)
-    applied = applied_revisions(connection, project)
+def _require_below(environment: str, revision: str, applied: frozenset[str]) -> None:
+    # What is applied was read under the lock: somebody may have rolled back since the plan.
+    scripts, _ = read_scripts(environments.find(environment).project)
     missing = graph.with_ancestors(scripts, [revision]) - applied - {revision}
     if missing:
         reason = Reason(

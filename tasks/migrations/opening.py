@@ -23,22 +23,19 @@ def connected(environment: str) -> Iterator[Connection]:
         yield connection
 
 
-def put_history_in_place(connection: Connection) -> None:
-    """Make schema `headway`, or bring it up to date, and commit."""
-    bootstrap(connection)
-    connection.commit()
-
-
 @contextmanager
 def locked(connection: Connection, revision: str, terminate_orphans: bool) -> Iterator[Fence]:
     """Hold the migration lock, with the timeouts that the settings say for this try.
+
+    Before that schema `headway` is made, or brought up to date.
 
     Raises:
         LockNotAcquired: another session migrates for longer than it is waited for.
     """
     settings = load_settings()
+    bootstrap(connection)
     tries = session.failed_tries(connection, runs.current_run().id, revision)
-    connection.rollback()
+    connection.commit()
     with session.migrating(
         connection,
         lock_timeout_seconds=session.lock_timeout(settings.lock_timeout_seconds, tries),
