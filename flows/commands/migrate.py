@@ -155,7 +155,8 @@ def history(environment: str, limit: int, verify: bool, as_json: bool) -> None:
         for r in found
     ]
     text = table(["at", "direction", "revision", "outcome", "actor", "why"], rows)
-    emit(found, as_json, text if rows else "nothing ran yet")
+    verified = "\nno row was changed or removed" if verify else ""
+    emit(found, as_json, (text if rows else "nothing ran yet") + verified)
 
 
 @migrate.command()

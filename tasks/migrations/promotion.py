@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -74,6 +75,24 @@ class PromotionEvidence(BaseModel):
     applied: tuple[Passed, ...] = ()
     predecessors: tuple[Predecessor, ...] = ()
     is_rehearsed: bool = False
+
+
+class SyncEvidence(BaseModel):
+    """What speaks against bringing an environment to where the source stands."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    environment: str
+    source: str
+    direction: Literal["upgrade"] = "upgrade"
+    reasons: tuple[Reason, ...] = ()
+
+
+@rule("migration-sync", version=1)
+def judge_sync(evidence: SyncEvidence) -> Verdict:
+    """Refused for any reason, else allowed."""
+    verdict = REFUSED if evidence.reasons else ALLOWED
+    return Verdict(verdict=verdict, reasons=evidence.reasons)
 
 
 @rule("promotion", version=1)

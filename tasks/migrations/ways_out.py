@@ -122,11 +122,14 @@ def spliced(evidence: DatabaseEvidence, revisions: Sequence[Script]) -> Iterator
 def unconfirmed(environment: str, *, is_reset: bool) -> Reason:
     """A protected environment is rolled back, and any is reset, only by name."""
     if is_reset:
-        message = f"a reset of {environment!r} undoes everything: give its name as `confirm`"
+        message = (
+            f"a reset of {environment!r} undoes everything: give its name (--confirm {environment})"
+        )
         return Reason("unconfirmed-reset", f"{message}, or roll back fewer revisions")
     return Reason(
         "protected-environment",
-        f"{environment!r} is protected: to roll it back, give its name as `confirm`",
+        f"{environment!r} is protected: to roll it back, give its name (--confirm {environment}), "
+        "or undo it with a new revision",
     )
 
 

@@ -12,6 +12,7 @@ from tasks.ledger import current_run, step
 from tasks.migrations import (
     environments,
     evidence,
+    predecessors,
     probing,
     rehearsing,
     saved_plans,
@@ -46,10 +47,14 @@ def plan_migrations(
 
     Nothing is changed. Refused, with the files named, if there are several heads, missing or
     duplicate revisions, a file that was edited after it was applied, one that came late below the
-    head, or a database at a revision that no file defines.
+    head, or a database at a revision that no file defines. What the environments before it have
+    not passed is a warning in the log.
     """
     asked = {"target": target, "run_spliced": run_spliced}
-    return _planned(tx, evidence.gather(environment).model_copy(update=asked))
+    planned = _planned(tx, evidence.gather(environment).model_copy(update=asked))
+    if planned.revisions:
+        predecessors.warn(environment, target)
+    return planned
 
 
 @step(key="{environment}:{steps}:{to}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from tasks.decisions import decide
 from tasks.ledger import effect, step
 from tasks.migrations import (
     environments,
@@ -11,21 +12,30 @@ from tasks.migrations import (
     scratch,
     sync,
 )
+from tasks.migrations.promotion import SyncEvidence, judge_sync
 from tasks.migrations.resolving import How, Resolution
 from tasks.migrations.sync import SyncPlan
 
 
 @step(key="{source}")
 def plan_environments(
-    tx: Connection,  # noqa: ARG001 - elsewhere
+    tx: Connection,
     source: str | None = None,
     targets: tuple[str, ...] = (),
 ) -> SyncPlan:
     """Put environments beside revisions, and say what each lacks that the source has.
 
-    A revision goes on only to where its predecessor has it with the same content.
+    A revision goes on only to where its predecessor has it with the same content. Each refusal is
+    a decision.
     """
-    return sync.plan_sync(source, targets)
+    plan = sync.plan_sync(source, targets)
+    refused = {each.environment: each.reasons for each in plan.targets if each.verdict == "refused"}
+    if plan.reasons:
+        refused[plan.source] = plan.reasons
+    for name, reasons in refused.items():
+        against = SyncEvidence(environment=name, source=plan.source, reasons=reasons)
+        decide(tx, judge_sync, against, subject=f"migration:{name}")
+    return plan
 
 
 @step(key="{environment}:{how}")
