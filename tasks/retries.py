@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import httpx
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -45,10 +45,17 @@ def is_transient(error: BaseException) -> bool:
         return error.connection_invalidated or _is_transient_sqlstate(error)
     if isinstance(error, PoolTimeout):  # every connection of this process is in use
         return True
+    return _is_transient_answer(error)
+
+
+def _is_transient_answer(error: BaseException) -> bool:
+    # Every command would wait for httpx's import; where nobody did, no error is one of its.
+    httpx: Any = sys.modules.get("httpx")
+    if httpx is None:
+        return False
     if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code == httpx.codes.TOO_MANY_REQUESTS or (
-            error.response.is_server_error
-        )
+        is_busy = error.response.status_code == httpx.codes.TOO_MANY_REQUESTS
+        return bool(is_busy or error.response.is_server_error)
     return isinstance(error, httpx.TransportError)
 
 
