@@ -12,6 +12,7 @@ from tasks.migrations.archive.model import EnumLabel
 from tasks.migrations.archive.sql import quoted
 from tasks.migrations.mapped_values import of_labels
 from tasks.migrations.project import Project
+from tasks.migrations.rehearsal.measure import aside
 from tasks.migrations.rehearsal.model import RevisionEffect
 from tasks.migrations.runner import CommitsByItself
 
@@ -30,18 +31,20 @@ class Keeping:
 
     def upgrade(self, connection: Connection, project: Project, revision: str) -> None:
         """Apply the revision and bring back what its last downgrade archived."""
-        _keep_history(connection)
+        if not _has_archive(connection):
+            runner.move(connection, project, revision, "upgrade")
+            return
         try:
             with connection.begin():
                 runner.move(connection, project, revision, "upgrade")
-                restored = archive.restore(connection, self._environment, revision)
+                restored = self._restore(connection, revision)
         except CommitsByItself:
             runner.move(connection, project, revision, "upgrade")
             with connection.begin():
-                restored = archive.restore(connection, self._environment, revision)
+                restored = self._restore(connection, revision)
         if restored.is_pending:
             with connection.begin():
-                archive.restore(connection, self._environment, revision)
+                self._restore(connection, revision)
 
     def downgrade(
         self, connection: Connection, project: Project, revision: str, effect: RevisionEffect
@@ -52,26 +55,39 @@ class Keeping:
             with connection.begin():
                 archived = self._archive(connection, revision, effect)
                 runner.move(connection, project, revision, "downgrade")
-                archive.finish(connection, archived)
+                _finish(connection, archived)
         except CommitsByItself:
             with connection.begin():
                 archived = self._archive(connection, revision, effect)
-                archive.finish(connection, archived, before_ddl=True)
+                _finish(connection, archived, before_ddl=True)
             runner.move(connection, project, revision, "downgrade")
             with connection.begin():
-                archive.finish(connection, archived)
+                _finish(connection, archived)
 
     def _archive(
         self, connection: Connection, revision: str, effect: RevisionEffect
     ) -> archive.Archived:
-        kept = archive.archive(connection, self._environment, revision, effect, self._run_id)
         removed = effect.removed_enum_values
-        is_given = self._mapped is not None
-        labels = (
-            of_labels(self._mapped or {}, removed) if is_given else _others(connection, removed)
-        )
-        archive.map_enum_values(connection, labels)
+        with aside():
+            kept = archive.archive(connection, self._environment, revision, effect, self._run_id)
+            labels = (
+                _others(connection, removed)
+                if self._mapped is None
+                else of_labels(self._mapped, removed)
+            )
+            archive.map_enum_values(connection, labels)
         return kept
+
+    def _restore(self, connection: Connection, revision: str) -> archive.Restored:
+        with aside():
+            return archive.restore(connection, self._environment, revision)
+
+
+def _finish(
+    connection: Connection, archived: archive.Archived, *, before_ddl: bool = False
+) -> None:
+    with aside():
+        archive.finish(connection, archived, before_ddl=before_ddl)
 
 
 def _others(connection: Connection, removed: Iterable[EnumLabel]) -> dict[EnumLabel, str]:
@@ -85,7 +101,12 @@ def _others(connection: Connection, removed: Iterable[EnumLabel]) -> dict[EnumLa
     return found
 
 
+def _has_archive(connection: Connection) -> bool:
+    with aside(), connection.begin():
+        return bool(connection.scalar(text("SELECT to_regclass('headway.archive') IS NOT NULL")))
+
+
 def _keep_history(connection: Connection) -> None:
     """The copied database may never have been migrated by Headway."""
-    with connection.begin():
+    with aside(), connection.begin():
         bootstrap(connection)

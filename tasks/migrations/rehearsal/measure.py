@@ -1,47 +1,44 @@
 """Measure what each statement of a revision does: time, locks, rewrites, rows read and written.
 
-The measuring itself asks the catalogue on the same connection, past SQLAlchemy, so it sees what the
-transaction did and is itself neither traced nor counted.
+What follows from two looks at the tables (`surroundings`), the second of which is the first of the
+next statement, unless something else was sent in between.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from contextvars import ContextVar
 from typing import Any
 
 import sqlalchemy as sa
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, Dialect
+from sqlalchemy import Connection
 
-from tasks.database import load_queries
 from tasks.migrations.plan import Direction
 from tasks.migrations.rehearsal.locks import LockClock, Watch
 from tasks.migrations.rehearsal.model import STRENGTH, LockTime, MeasuredStatement
+from tasks.migrations.rehearsal.surroundings import State, grown, look, rewritten
 
-QUERIES = load_queries(__package__)
 _OURS = re.compile(
     r"\bheadway(?:_archive)?\.|\bpg_catalog\.pg_|\bset_config\b|pg_advisory_|\bsa_savepoint_"
 )
 _TRUNCATES = re.compile(r"\btruncate\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    name: str
-    file: int | None
-    scanned: int
-    written: int
+_is_aside: ContextVar[bool] = ContextVar("headway_aside", default=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    tables: Mapping[int, _Table]
-    locks: frozenset[tuple[int, str]]
+@contextmanager
+def aside() -> Iterator[None]:
+    """What is sent until the end is Headway's, not the revision's: only its locks count."""
+    token = _is_aside.set(True)
+    try:
+        yield
+    finally:
+        _is_aside.reset(token)
 
 
 class Trace:
@@ -62,8 +59,8 @@ class Trace:
         self._driver: Any = connection.connection.driver_connection
         self._waited_for = waited_for
         self._clock = LockClock()
-        self._last: _State | None = None
-        self._before: _State | None = None
+        self._last: State | None = None
+        self._before: State | None = None
         self._unseen_since: float | None = None
         self._watch: Watch | None = None
         self._names: dict[int, str] = {}
@@ -144,7 +141,7 @@ class Trace:
             self._last = self._look_at_unseen()
         self._before = self._last
 
-    def _look_at_unseen(self) -> _State:
+    def _look_at_unseen(self) -> State:
         """The state now; what statements of Headway have locked counts since the first of them."""
         found = self._look()
         if self._unseen_since is not None:
@@ -157,11 +154,11 @@ class Trace:
         self,
         statement: str,
         took: float,
-        before: _State,
-        after: _State,
+        before: State,
+        after: State,
         new: frozenset[tuple[int, str]],
     ) -> None:
-        rewritten = tuple(sorted(_rewritten(before, after)))
+        anew = rewritten(before, after)
         is_truncate = bool(_TRUNCATES.search(statement))
         self.statements.append(
             MeasuredStatement(
@@ -172,14 +169,16 @@ class Trace:
                 milliseconds=took * 1000,
                 locks=self._stronger(new, before.locks),
                 all_locks=self._all(new),
-                rewrites=() if is_truncate else rewritten,
-                truncated=rewritten if is_truncate else (),
-                rows_scanned=_grown(before, after, "scanned"),
-                rows_written=_grown(before, after, "written"),
+                rewrites=() if is_truncate else anew,
+                truncated=anew if is_truncate else (),
+                rows_scanned=grown(before, after, "scanned"),
+                rows_written=grown(before, after, "written"),
             )
         )
 
     def _is_revisions_own(self, statement: str) -> bool:
+        if _is_aside.get():
+            return False
         return self._version_table not in statement and not _OURS.search(statement)
 
     def _stronger(
@@ -201,26 +200,11 @@ class Trace:
                 found.setdefault(self._names[oid], []).append(mode)
         return {name: tuple(sorted(found[name], key=STRENGTH.index)) for name in sorted(found)}
 
-    def _look(self) -> _State:
-        is_autocommit = self._driver.autocommit
-        if is_autocommit:
-            self._ask("flush_statistics")
-        rows = self._ask("surroundings", version_table=self._version_table)
-        known = [row for row in rows if row[1] is not None]  # the others are of dropped tables
-        counted = (
-            {oid: (read, written) for oid, read, written in self._ask("counted")}
-            if is_autocommit
-            else {row[0]: (row[3], row[4]) for row in known}
-        )
-        self._names.update({row[0]: row[1] for row in known})
-        tables = {row[0]: _Table(row[1], row[2], *counted.get(row[0], (0, 0))) for row in known}
-        locks = frozenset((row[0], mode) for row in rows for mode in row[5])
-        return _State(tables, frozenset(each for each in locks if each[0] in self._names))
-
-    def _ask(self, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        return list(
-            self._driver.execute(_compiled(name, self._connection.dialect), parameters).fetchall()
-        )
+    def _look(self) -> State:
+        found = look(self._driver, self._connection.dialect, self._version_table)
+        self._names.update({oid: table.name for oid, table in found.tables.items()})
+        known = frozenset(lock for lock in found.locks if lock[0] in self._names)
+        return State(found.tables, known)
 
 
 @contextmanager
@@ -255,23 +239,3 @@ def measuring(
         for name, handler in handlers.items():
             sa.event.remove(connection, name, handler)
         sa.event.remove(connection.engine, "handle_error", trace.failed)
-
-
-@lru_cache
-def _compiled(name: str, dialect: Dialect) -> str:
-    return str(QUERIES[name].compile(dialect=dialect))
-
-
-def _rewritten(before: _State, after: _State) -> Iterator[str]:
-    for oid, table in after.tables.items():
-        known = before.tables.get(oid)
-        if known is not None and known.file is not None and known.file != table.file:
-            yield table.name
-
-
-def _grown(before: _State, after: _State, count: str) -> dict[str, int]:
-    grown = {
-        table.name: getattr(table, count) - getattr(before.tables.get(oid), count, 0)
-        for oid, table in after.tables.items()
-    }
-    return {name: more for name, more in sorted(grown.items()) if more > 0}
