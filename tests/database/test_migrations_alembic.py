@@ -37,13 +37,12 @@ def plain_url(engine: Engine) -> str:
     return engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-@pytest.mark.parametrize("variable", ["DATABASE_URL", "HEADWAY_DATABASE_URL"])
 def test_upgrade_downgrade_upgrade_and_check_work_on_the_named_database(
-    empty_database: Engine, variable: str
+    empty_database: Engine,
 ) -> None:
     url = plain_url(empty_database)
     for arguments in (("upgrade", "head"), ("downgrade", "-1"), ("upgrade", "head"), ("check",)):
-        done = alembic(*arguments, url=url, variable=variable)
+        done = alembic(*arguments, url=url)
         assert done.returncode == 0, done.stderr
     assert "No new upgrade operations detected" in done.stdout
     ups = [("upgrade", revision) for revision in ALL]
@@ -53,7 +52,8 @@ def test_upgrade_downgrade_upgrade_and_check_work_on_the_named_database(
 def test_command_line_leaves_complete_history_rows(empty_database: Engine) -> None:
     url = plain_url(empty_database)
     said = ("-x", "actor=ada", "-x", "reason=first set-up")
-    assert alembic(*said, "upgrade", "002", url=url).returncode == 0
+    named = alembic(*said, "upgrade", "002", url=url, variable="HEADWAY_DATABASE_URL")
+    assert named.returncode == 0, named.stderr
     with empty_database.connect() as connection:
         rows = connection.execute(
             text("SELECT *, finished_at >= started_at AS ordered FROM headway.migration_run")
@@ -69,7 +69,7 @@ def test_command_line_leaves_complete_history_rows(empty_database: Engine) -> No
 
 
 def test_stamp_is_in_the_history_with_where_it_came_from(empty_database: Engine) -> None:
-    for revision in ("002", "001", "base", "001"):
+    for revision in ("002", "001", "base"):
         assert alembic("stamp", revision, url=plain_url(empty_database)).returncode == 0
     with empty_database.connect() as connection:
         rows = connection.execute(
@@ -82,7 +82,6 @@ def test_stamp_is_in_the_history_with_where_it_came_from(empty_database: Engine)
             ("stamp", "002", None, True),
             ("stamp", "001", "002", True),
             ("stamp", "base", "001", False),
-            ("stamp", "001", None, True),
         ]
 
 
