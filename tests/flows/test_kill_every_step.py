@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from tasks import ledger
 from tests.faults import harness, under_prefect
-from tests.faults.cases import KILL_CASES, STEPS_THAT_JUDGE, STEPS_WITH_EFFECT
+from tests.faults.cases import KILL_CASES, STEPS_ALIKE, STEPS_WITH_EFFECT
 
 NewDatabase = Callable[[], AbstractContextManager[Engine]]
 _uninterrupted: dict[str, dict[str, Any]] = {}
@@ -25,10 +25,11 @@ def test_every_step_has_a_kill_case() -> None:
 
 def _points() -> Iterator[tuple[str, str, str]]:
     for step in sorted(KILL_CASES):
-        if step in STEPS_THAT_JUDGE:
-            yield from ((step, "before-commit", "kill"), (step, "after-commit", "cut"))
-            continue
         effect_points = ("after-act",) if step in STEPS_WITH_EFFECT else ()
+        if step in STEPS_ALIKE:
+            yield from ((step, point, "kill") for point in ("before-commit", *effect_points))
+            yield step, "after-commit", "cut"
+            continue
         for point in (*harness.POINTS, *effect_points):
             for fault in ("kill", "cut"):
                 yield step, point, fault
@@ -49,7 +50,7 @@ def test_step_cut_anywhere_ends_as_if_uninterrupted(
         assert harness.observe(engine) == expected
 
 
-@pytest.mark.parametrize("step", sorted(set(KILL_CASES) - STEPS_THAT_JUDGE))
+@pytest.mark.parametrize("step", sorted(set(KILL_CASES) - STEPS_ALIKE))
 def test_step_killed_before_prefect_hears_of_its_commit_is_not_done_twice(
     step: str, new_database: NewDatabase
 ) -> None:
