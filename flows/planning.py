@@ -30,12 +30,16 @@ def prepare(planned: Planned, wishes: Wishes) -> MigrationPlan:
     parts: list[Part] = [planned]
     rehearsed = None
     fingerprint = ""
-    if planned.revisions:
+    if planned.revisions or planned.unverified:
         drift = steps.check_drift(environment=planned.environment)
         fingerprint = drift.fingerprint
         parts.append(drift)
-        if wishes.saved is None:  # a saved one was rehearsed and approved when it was made
-            rehearsed = _judge(planned, wishes, parts)
+        # A saved plan was rehearsed and approved when it was made.
+        if planned.revisions and wishes.saved is None:
+            # What is half done cannot be tried from its beginning; it goes on by its journal.
+            can_rehearse = not set(drift.half_done) & set(planned.ids)
+            wished = wishes.model_copy(update={"rehearse": wishes.rehearse and can_rehearse})
+            rehearsed = _judge(planned, wished, parts)
     gate = steps.gate_plan(
         facts=_facts(planned, fingerprint), parts=_plain(parts), saved=wishes.saved
     )

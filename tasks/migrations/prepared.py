@@ -30,12 +30,16 @@ class PlannedRevision(BaseModel):
 
 
 class Planned(Part):
-    """Which revisions are to run, in order, and the heads of the database before."""
+    """Which revisions are to run, in order, and the heads of the database before.
+
+    ``unverified`` are revisions that the version table names, but no run of Headway's has applied.
+    """
 
     environment: str
     direction: Direction
     revisions: tuple[PlannedRevision, ...] = ()
     current: tuple[str, ...] = ()
+    unverified: tuple[str, ...] = ()
     cosmetic: tuple[str, ...] = ()
     stored_only: tuple[str, ...] = ()
 
@@ -51,9 +55,13 @@ class Planned(Part):
 
 
 class DriftFound(Part):
-    """Whether the schema is as its revisions made it, and the hash of how it is."""
+    """Whether the schema is as its revisions made it, and the hash of how it is.
+
+    ``half_done`` are revisions that commit on their way and stopped there.
+    """
 
     fingerprint: str
+    half_done: tuple[str, ...] = ()
     information: tuple[str, ...] = ()
 
 

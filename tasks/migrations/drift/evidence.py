@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from tasks.migrations import environments, runner
-from tasks.migrations.drift import accepted, rebuild
+from tasks.migrations.drift import accepted, half_done, rebuild
 from tasks.migrations.drift.expected import Expected, expect
 from tasks.migrations.drift.judge import DriftEvidence
 from tasks.migrations.drift.running import said
@@ -40,6 +40,8 @@ def look(connection: Connection, target: Target) -> DriftEvidence:
 def _compared(connection: Connection, target: Target, actual: Fingerprint) -> DriftEvidence:
     expected = expect(connection, target)
     open_ones, agreed = accepted.split(differences(expected, actual), accepted.read(connection))
+    sent = half_done.read(connection)
+    open_ones, left_behind = half_done.split(open_ones, sent)
     return DriftEvidence(
         environment=target.name,
         heads=expected.heads,
@@ -47,6 +49,8 @@ def _compared(connection: Connection, target: Target, actual: Fingerprint) -> Dr
         problem=expected.problem,
         differences=open_ones,
         accepted=agreed,
+        left_behind=left_behind,
+        half_done=tuple(dict.fromkeys(each.revision for each in sent)),
         stands_at=stands_at(target, expected, open_ones, actual),
         fingerprint_hash=actual.hash,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,8 +19,9 @@ class DriftEvidence(BaseModel):
 
     ``origin`` says where that is known from: recorded after a run, or rebuilt by running the
     revisions elsewhere; ``problem`` why it is not known. ``accepted`` differences are agreed to,
-    and not among the ``differences``. ``stands_at`` are the heads at which the schema really is,
-    where that is not what the version table says.
+    and not among the ``differences``; nor are those ``left_behind`` by revisions that are half done
+    and go on where they stopped. ``stands_at`` are the heads at which the schema really is, where
+    that is not what the version table says.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +32,8 @@ class DriftEvidence(BaseModel):
     problem: str | None = None
     differences: tuple[Difference, ...] = ()
     accepted: tuple[Difference, ...] = ()
+    left_behind: tuple[Difference, ...] = ()
+    half_done: tuple[str, ...] = ()
     stands_at: tuple[str, ...] | None = None
     fingerprint_hash: str | None = None
 
@@ -38,12 +41,17 @@ class DriftEvidence(BaseModel):
 @rule("schema-drift", version=1)
 def judge_drift(evidence: DriftEvidence) -> Verdict:
     """None, drift with a reason for each difference, information only, or unknown."""
-    details = {
+    details: dict[str, Any] = {
         "origin": evidence.origin,
         "fingerprint": evidence.fingerprint_hash,
         "accepted": [difference.text for difference in evidence.accepted],
-        "information": [each.text for each in evidence.differences if each.is_information],
+        "information": [
+            *(each.text for each in evidence.differences if each.is_information),
+            *(f"{each.text} (left by a half-done revision)" for each in evidence.left_behind),
+        ],
     }
+    if evidence.half_done:
+        details["half_done"] = list(evidence.half_done)
     if evidence.origin == "unknown":
         return Verdict(verdict=UNKNOWN, reasons=(_unknown(evidence),), details=details)
     drift = [each for each in evidence.differences if not each.is_information]
@@ -52,7 +60,7 @@ def judge_drift(evidence: DriftEvidence) -> Verdict:
     if drift:
         reasons = tuple(_drifted(evidence.environment, each) for each in drift)
         return Verdict(verdict=DRIFT, reasons=reasons, details=details)
-    return Verdict(verdict=INFORMATION if evidence.differences else NONE, details=details)
+    return Verdict(verdict=INFORMATION if details["information"] else NONE, details=details)
 
 
 def _unknown(evidence: DriftEvidence) -> Reason:

@@ -16,6 +16,16 @@ INSERT INTO headway.schema_fingerprint (heads, hash, document, origin, run_id)
 VALUES (CAST(:heads AS text[]), :hash, CAST(:document AS jsonb), :origin, CAST(:run_id AS uuid))
 RETURNING id;
 
+-- name: half_done_statements
+-- What was sent of revisions that commit on their way and have not come to their end since.
+SELECT s.revision, s.statement
+FROM headway.migration_statement AS s
+WHERE s.started_at > coalesce((
+    SELECT max(r.finished_at) FROM headway.migration_run AS r
+    WHERE r.revision = s.revision AND r.outcome = 'done'
+), '-infinity')
+ORDER BY s.id;
+
 -- name: accepted_drift
 -- Differences that somebody has agreed to.
 SELECT object, change, attribute, expected, actual

@@ -98,6 +98,7 @@ def check_drift(tx: Connection, environment: str) -> DriftFound:
         verdict=decided.verdict.verdict,
         reasons=decided.verdict.reasons,
         fingerprint=found.fingerprint_hash or "",
+        half_done=tuple(decided.verdict.details.get("half_done", ())),
         information=tuple(decided.verdict.details["information"]),
     )
 
@@ -237,6 +238,7 @@ def _planned(tx: Connection, found: PlanEvidence) -> Planned:
         direction=found.direction,
         revisions=tuple(PlannedRevision(**item) for item in details.get("revisions", ())),
         current=found.current,
+        unverified=(*details.get("unverified", ()), *details.get("stamped", ())),
         cosmetic=tuple(details.get("cosmetic", ())),
         stored_only=tuple(details.get("stored_only", ())),
     )

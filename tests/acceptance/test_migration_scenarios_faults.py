@@ -1,0 +1,104 @@
+"""Scenarios S13 to S23 of a migration: what happens while it runs, through the flows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flows.migrate import apply_migrations, plan_migrations
+from flows.pipeline import run_by_ledger
+from tasks.errors import HeadwayError
+from tasks.migrations.prepared import MigrationPlan
+from tests.acceptance.scenarios import history, refused, up
+from tests.database.projects import AlembicProject
+
+TABLE, NO_TABLE = ["CREATE TABLE t (id int PRIMARY KEY)"], ["DROP TABLE t"]
+UNIQUE = "CREATE UNIQUE INDEX CONCURRENTLY idx_v ON t (v)"
+NO_INDEX = ["DROP INDEX idx_v"]
+IN_A_BLOCK = "with op.get_context().autocommit_block():\n    op.execute({0!r})"
+
+
+def column(name: str) -> tuple[list[str], list[str]]:
+    return [f"ALTER TABLE t ADD {name} text"], [f"ALTER TABLE t DROP {name}"]
+
+
+def outcomes() -> list[tuple[str | None, str]]:
+    """The rows of the history in order, without refusals."""
+    return [(row.revision, row.outcome) for row in reversed(history(99)) if row.revision]
+
+
+def planned(**asked: Any) -> MigrationPlan:
+    return run_by_ledger(
+        plan_migrations, {"actor": "ada", "environment": "dev", "rehearse": False, **asked}
+    )
+
+
+def test_third_of_three_fails_and_the_rerun_starts_there(project: AlembicProject) -> None:
+    """S13."""
+    project.revision("r1", None, TABLE, NO_TABLE)
+    project.revision("r2", "r1", *column("c"))
+    project.revision("r3", "r2", ["ALTER TABLE t ADD d text", "SELECT 1 / 0"])
+    with pytest.raises(Exception, match="division by zero"):
+        up()
+    assert project.heads("dev") == ["r2"]
+    failed = history()[0]
+    assert (failed.revision, failed.outcome, failed.statement, failed.sqlstate) == (
+        "r3",
+        "failed",
+        "SELECT 1 / 0",
+        "22012",
+    )
+    project.revision("r3", "r2", *column("d"))
+    assert up() == ["r3"]
+
+
+def test_an_index_that_duplicates_left_invalid_is_built_anew(project: AlembicProject) -> None:
+    """S17: the rows came after the plan."""
+    project.revision("r1", None, ["CREATE TABLE t (v int)"], NO_TABLE)
+    up()
+    project.revision("r2", "r1", IN_A_BLOCK.format(UNIQUE), NO_INDEX)
+    plan = planned()
+    project.execute("dev", "INSERT INTO t VALUES (7), (7), (8)")
+    with pytest.raises(HeadwayError, match=r"1 keys of t are there more than once: \(7\)"):
+        up(plan=plan.short_hash)
+    assert outcomes()[-1] == ("r2", "failed")
+    reason = refused(project, apply_migrations)
+    assert reason.code == "duplicate-values"
+    project.execute("dev", "DELETE FROM t WHERE ctid = (SELECT min(ctid) FROM t)")
+    assert up(rehearse=True) == ["r2"]
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'idx_v'::regclass"
+    assert project.rows("dev", valid) == [(True,)]
+
+
+def test_a_partly_committed_revision_goes_on_where_it_stopped(project: AlembicProject) -> None:
+    """S19."""
+    project.revision("r1", None, ["CREATE TABLE t (v int)"], NO_TABLE)
+    up()
+    body = 'op.execute("ALTER TABLE t ADD w int")\n' + IN_A_BLOCK.format(UNIQUE)
+    project.revision("r2", "r1", body, ["DROP INDEX idx_v", "ALTER TABLE t DROP w"])
+    approve = ("autocommit-after-ddl@r2",)
+    plan = planned(approve=approve)
+    project.execute("dev", "INSERT INTO t VALUES (7), (7), (8)")
+    with pytest.raises(HeadwayError, match="more than once"):
+        up(plan=plan.short_hash)
+    project.execute("dev", "DELETE FROM t WHERE v = 7", "INSERT INTO t VALUES (9, 9)")
+    assert up(approve=approve, rehearse=True) == ["r2"]
+    assert project.rows("dev", "SELECT w FROM t WHERE v = 9") == [(9,)]
+    assert outcomes()[1:] == [("r2", "failed"), ("r2", "done")]
+
+
+def test_a_stamp_is_compared_with_the_schema_and_refused(project: AlembicProject) -> None:
+    """S21: also where nothing would be left to do."""
+    project.revision("r1", None, TABLE, NO_TABLE)
+    project.revision("r2", "r1", *column("c"))
+    project.execute(
+        "dev",
+        "CREATE TABLE alembic_version (version_num text)",
+        "INSERT INTO alembic_version VALUES ('r2')",
+    )
+    reason = refused(project, apply_migrations)
+    assert reason.code == "stamped-not-applied"
+    assert "says r2, but the schema is that of base" in reason.message
+    project.execute("dev", *TABLE, *column("c")[0])  # the second way out
+    assert up() == []
