@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +18,7 @@ from flows.pipeline import run_by_ledger
 from tasks.errors import HeadwayError
 from tasks.migrations.prepared import MigrationPlan
 from tests.acceptance.scenarios import history, refused, up
+from tests.conftest import ROOT
 from tests.database.projects import AlembicProject
 
 TABLE, NO_TABLE = ["CREATE TABLE t (id int PRIMARY KEY)"], ["DROP TABLE t"]
@@ -102,3 +110,82 @@ def test_a_stamp_is_compared_with_the_schema_and_refused(project: AlembicProject
     assert "says r2, but the schema is that of base" in reason.message
     project.execute("dev", *TABLE, *column("c")[0])  # the second way out
     assert up() == []
+
+
+def test_what_a_killed_client_left_running_is_not_applied_twice(project: AlembicProject) -> None:
+    """S14: the command is killed in a statement; a new run waits for what is left of it."""
+    project.revision("r1", None, [*TABLE, "SELECT pg_sleep(2)"], NO_TABLE)
+    killed = command("run", "--env", "dev", "--no-rehearse", "--actor", "ada", "--reason", "why")
+    wait_until(lambda: killed.poll() is not None or sleeping(project))
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert sleeping(project)
+    assert up() == ["r1"]
+    assert outcomes() == [("r1", "done")]
+
+
+def test_a_terminated_backend_is_tried_again(project: AlembicProject) -> None:
+    """S15."""
+    project.revision("r1", None, [*TABLE, "SELECT pg_sleep(0.8)"], NO_TABLE)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(up)
+        wait_until(lambda: running.done() or sleeping(project))
+        project.execute("dev", f"SELECT pg_terminate_backend({sleeping(project)[0]})")
+        assert running.result(30) == ["r1"]
+    assert outcomes() == [("r1", "failed"), ("r1", "done")]
+
+
+def test_of_three_runs_at_once_one_applies_and_the_others_find_it_done(
+    project: AlembicProject,
+) -> None:
+    """S20: none of them fails."""
+    project.revision("r1", None, [*TABLE, "SELECT pg_sleep(0.5)"], NO_TABLE)
+    project.revision("r2", "r1", *column("c"))
+    with ThreadPoolExecutor(3) as pool:
+        found = [running.result(60) for running in [pool.submit(up) for _ in range(3)]]
+    assert sorted(revision for each in found for revision in each) == ["r1", "r2"]
+    assert outcomes() == [("r1", "done"), ("r2", "done")]
+
+
+def test_a_lost_migration_lock_is_noticed_before_the_next_statement(
+    project: AlembicProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S23: nothing of the try stays, and the next one applies it once."""
+    failover = (
+        "import os\n"
+        'op.execute("CREATE TABLE t (id int PRIMARY KEY)")\n'
+        'if not op.get_context().as_sql and os.environ.pop("FAIL_OVER", None):\n'
+        '    op.get_bind().exec_driver_sql("SELECT pg_advisory_unlock_all()")\n'
+        'op.execute("CREATE TABLE x (id int)")'
+    )
+    project.revision("r1", None, failover, ["DROP TABLE x", *NO_TABLE])
+    plan = planned()
+    monkeypatch.setenv("FAIL_OVER", "1")
+    assert up(plan=plan.short_hash) == ["r1"]
+    assert outcomes() == [("r1", "failed"), ("r1", "done")]
+
+
+def command(*words: str) -> subprocess.Popen[bytes]:
+    """`headway migrate …` in a process of its own."""
+    code = "from flows.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "migrate", *words],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def sleeping(project: AlembicProject) -> list[int]:
+    """Backends of a migration that are in a long statement."""
+    query = (
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' "
+        "AND application_name LIKE 'headway-migrate/%' AND query LIKE 'SELECT pg_sleep%'"
+    )
+    return [pid for (pid,) in project.rows("dev", query)]
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
