@@ -44,8 +44,8 @@ STEPS_WITH_EFFECT = {
     "resolve-conflict",
     "roll-back-revision",
 }
-# Steps that only look and write a verdict, or do what may be done again, are all alike: dying around
-# the commit (and after the effect, if they have one) is enough there.
+# Steps that only look and write a verdict, or do what may be done again, are all alike: dying
+# around the commit (and after the effect, if they have one) is enough there.
 STEPS_ALIKE = {
     "archive-database",
     "resolve-conflict",
