@@ -149,6 +149,12 @@ def _problem(look: Look, findings: Findings, state: str, reasons: Sequence[Reaso
     if findings.stamped:
         stamped = ", ".join(sorted(findings.stamped))
         parts.append(f"stamped, and not compared with the schema since: {stamped}")
+    if findings.unverified and look.drift is None and not findings.reasons:
+        parts.append(
+            f"not run by Headway, and never compared with the schema: "
+            f"{', '.join(sorted(findings.unverified))} (headway migrate drift --env "
+            f"{look.environment} compares)"
+        )
     if look.is_read_only:
         parts.append("it is read-only (a standby, or default_transaction_read_only)")
     if look.problem:

@@ -92,7 +92,8 @@ def missing(evidence: DatabaseEvidence, revisions: Sequence[AppliedRevision]) ->
         built_on = f"; {', '.join(children)} builds on it" if children else ""
         restore = f"headway migrate resolve --env {evidence.environment} --restore {item.revision}"
         otherwise = (
-            f"write it from the stored copy ({restore}), or go through it with `--use-stored`"
+            f"write it from the stored copy ({restore}), or go back through it (headway migrate "
+            f"rollback --env {evidence.environment} --use-stored)"
             if item.is_stored
             else "or from a release that still has it: the history has no copy of it"
         )

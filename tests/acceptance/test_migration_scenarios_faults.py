@@ -17,6 +17,7 @@ from flows.migrate import apply_migrations, plan_migrations
 from flows.pipeline import run_by_ledger
 from tasks.errors import HeadwayError
 from tasks.migrations.prepared import MigrationPlan
+from tasks.migrations.status import migration_status
 from tests.acceptance.scenarios import history, refused, up
 from tests.conftest import ROOT
 from tests.database.projects import AlembicProject
@@ -105,6 +106,8 @@ def test_a_stamp_is_compared_with_the_schema_and_refused(project: AlembicProject
         "CREATE TABLE alembic_version (version_num text)",
         "INSERT INTO alembic_version VALUES ('r2')",
     )
+    [status] = migration_status(["dev"])
+    assert "never compared with the schema: r1, r2" in (status.problem or "")
     reason = refused(project, apply_migrations)
     assert reason.code == "stamped-not-applied"
     assert "says r2, but the schema is that of base" in reason.message
