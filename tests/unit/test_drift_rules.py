@@ -8,6 +8,8 @@ import pytest
 
 from tasks.migrations.drift.accepted import split, taken_back
 from tasks.migrations.drift.ddl import write
+from tasks.migrations.drift.half_done import HalfDone
+from tasks.migrations.drift.half_done import split as without_left_behind
 from tasks.migrations.drift.judge import DriftEvidence, judge_drift
 from tasks.migrations.drift.running import executable
 from tasks.migrations.fingerprint.compare import compare
@@ -41,6 +43,7 @@ def of(**objects: Attributes) -> Fingerprint:
         ({"differences": (ORDER,)}, "information", []),
         ({"differences": (INDEX, ORDER)}, "drift", ["schema-drift"]),
         ({"accepted": (INDEX,)}, "none", []),
+        ({"left_behind": (INDEX,), "half_done": ("r2",)}, "information", []),
         ({"origin": "nothing-promised", "heads": ()}, "none", []),
         ({"origin": "unknown", "problem": "no file"}, "unknown", ["drift-unknown"]),
         (
@@ -133,3 +136,11 @@ def test_what_depends_on_others_is_dropped_first_and_made_last() -> None:
         "b",
         "a1",
     ]
+
+
+def test_only_what_a_half_done_revision_names_is_its_own() -> None:
+    sent = (HalfDone("r2", "CREATE UNIQUE INDEX CONCURRENTLY ix_hot ON u (a)"),)
+    other = Difference(object="column public.t.ix", change="added", actual={"type": "text"})
+    part = Difference(object="column public.u.b", change="added", actual={"type": "text"})
+    assert without_left_behind((INDEX, other, part), sent) == ((other,), (INDEX, part))
+    assert without_left_behind((INDEX,), ()) == ((INDEX,), ())
