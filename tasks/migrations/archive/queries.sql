@@ -1,10 +1,10 @@
--- name: current_setting
--- A setting of the session; nothing if it is not set.
-SELECT current_setting(:name, true);
-
--- name: set_setting
--- A setting, until the transaction ends.
-SELECT set_config(:name, :value, true);
+-- name: swap_settings
+-- Set these until the transaction ends; what they were before, nothing for what was not set.
+WITH asked AS MATERIALIZED (
+    SELECT key AS name, value, current_setting(key, true) AS before
+    FROM jsonb_each_text(CAST(:settings AS jsonb))
+)
+SELECT name, before, set_config(name, value, true) FROM asked;
 
 -- name: tables
 -- Tables that hold rows, with their columns and with what identifies a row.

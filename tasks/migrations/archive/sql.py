@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, CursorResult
 
+from tasks import jsonb
 from tasks.database import load_queries
 
 QUERIES = load_queries(__package__)
@@ -44,10 +45,7 @@ def run(connection: Connection, sql: str) -> CursorResult[Any]:
 @contextmanager
 def settled(connection: Connection, **settings: str) -> Iterator[None]:
     """Settings for the statements inside, put back after them (on an error by the rollback)."""
-    before = {}
-    for name, value in settings.items():
-        before[name] = connection.scalar(QUERIES["current_setting"], {"name": name})
-        connection.execute(QUERIES["set_setting"], {"name": name, "value": value})
+    rows = connection.execute(QUERIES["swap_settings"], {"settings": jsonb.dump(settings)})
+    before = {row.name: row.before or "" for row in rows}
     yield
-    for name, value in before.items():
-        connection.execute(QUERIES["set_setting"], {"name": name, "value": value or ""})
+    connection.execute(QUERIES["swap_settings"], {"settings": jsonb.dump(before)})
