@@ -155,6 +155,11 @@ def _named(catalogue: Catalogue, names: Iterable[str]) -> set[int]:
     return {oid for oid, row in catalogue.tables.items() if row.name in wanted}
 
 
+def added_values(before: Catalogue, after: Catalogue) -> tuple[tuple[str, str, str], ...]:
+    """The values that enums got which were there before."""
+    return tuple(_removed_values(after, before))
+
+
 def _removed_values(before: Catalogue, after: Catalogue) -> Iterator[tuple[str, str, str]]:
     for name, labels in before.enums.items():
         if name in after.enums:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DataError
 
 from tasks.bootstrap import bootstrap
 from tasks.migrations import archive, runner
@@ -14,6 +15,7 @@ from tasks.migrations.mapped_values import of_labels
 from tasks.migrations.project import Project
 from tasks.migrations.rehearsal.measure import aside
 from tasks.migrations.rehearsal.model import RevisionEffect
+from tasks.migrations.rehearsal.passes import Move
 from tasks.migrations.runner import CommitsByItself
 
 
@@ -88,6 +90,26 @@ def _finish(
 ) -> None:
     with aside():
         archive.finish(connection, archived, before_ddl=before_ddl)
+
+
+def undoing(added: Iterable[EnumLabel]) -> Move:
+    """The plain way back of an upgrade that brought rows back with values of an enum it added.
+
+    Such rows are in the way of it. They get another value, as ``Keeping`` gives them.
+    """
+
+    def undo(connection: Connection, project: Project, revision: str) -> None:
+        try:
+            runner.move(connection, project, revision, "downgrade")
+        except DataError:
+            connection.rollback()
+            with aside(), connection.begin():
+                mapped = archive.map_enum_values(connection, _others(connection, added))
+            if not mapped:
+                raise
+            runner.move(connection, project, revision, "downgrade")
+
+    return undo
 
 
 def _others(connection: Connection, removed: Iterable[EnumLabel]) -> dict[EnumLabel, str]:

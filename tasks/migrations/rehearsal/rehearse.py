@@ -16,6 +16,8 @@ from tasks.migrations.copying import Copied, copy_database
 from tasks.migrations.environments import Target
 from tasks.migrations.plan import Direction
 from tasks.migrations.project import Project
+from tasks.migrations.rehearsal import effects
+from tasks.migrations.rehearsal.keeping import undoing
 from tasks.migrations.rehearsal.model import Rehearsal, RevisionEffect
 from tasks.migrations.rehearsal.passes import Move, Pass, Stage, fingerprint_of, run_pass
 from tasks.migrations.rehearsal.round_trips import failure_of, round_trips, varying
@@ -139,6 +141,12 @@ class _Plan:
         move = plain_upgrade if direction == "upgrade" else self.undo
         return run_pass(connection, self.project, revisions, direction, move, first=first)
 
+    def back(self, connection: Connection, before: effects.Catalogue, first: Stage) -> Pass:
+        """Undo an upgrade as the revisions themselves do, whatever was brought back."""
+        now = effects.look(connection, self.project.version_table)
+        undo = undoing(effects.added_values(before, now))
+        return run_pass(connection, self.project, self.reversed, "downgrade", undo, first=first)
+
     def up(self, connection: Connection, revisions: Sequence[str], name: str, first: Stage) -> Pass:
         """Go up the given way."""
         move = self.upgrade
@@ -151,24 +159,25 @@ class _Plan:
         downgrade, move = self.downgrade, plain_downgrade
         if downgrade is None or known is None:
             return run_pass(connection, self.project, revisions, "downgrade", move, first=first)
-        effects = {each.revision: each for each in known.effects}
+        taken = {each.revision: each for each in known.effects}
 
         def keeping(tx: Connection, project: Project, revision: str) -> None:
-            if revision not in effects:  # the plain one failed there: so does this
+            if revision not in taken:  # the plain one failed there: so does this
                 plain_downgrade(tx, project, revision)
             else:
-                downgrade(tx, project, revision, effects[revision])
+                downgrade(tx, project, revision, taken[revision])
 
         return run_pass(connection, self.project, revisions, "downgrade", keeping, first=first)
 
 
 def _on_copies(plan: _Plan, pristine: str, clone: str) -> dict[str, Any]:
     with _session(pristine) as connection:
+        before = effects.look(connection, plan.project.version_table)
         plain = plan.first(connection)
         if plain.failure:
             return {**_measured(plain), "failure": plain.failure}
         is_kept = plan.direction == "upgrade" and plan.downgrade is not None
-        back = plan.plain(connection, "downgrade", plain.stages[-1]) if is_kept else None
+        back = plan.back(connection, before, plain.stages[-1]) if is_kept else None
     with _session(clone) as connection:
         if plan.direction == "upgrade":
             return _up_down_up(plan, connection, plain, back)
