@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -32,6 +32,8 @@ class RunInfo:
 
 
 _run: ContextVar[RunInfo | None] = ContextVar("headway_run", default=None)
+at_end: list[Callable[[RunInfo], None]] = []
+"""Called when a run leaves this process, however it ended: what was kept for it may go."""
 
 
 def current_run() -> RunInfo:
@@ -86,6 +88,8 @@ def in_run(run: RunInfo, parameters: dict[str, Any] | None = None) -> Iterator[R
         _write_surely("finish_run", id=run.id, state="completed", message=None)
     finally:
         _run.reset(token)
+        for leave in at_end:
+            leave(run)
 
 
 def _finish_failed(run: RunInfo, error: BaseException) -> None:

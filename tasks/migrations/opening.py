@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from tasks import runs
 from tasks.bootstrap import bootstrap
@@ -14,13 +17,53 @@ from tasks.migrations.fence import Fence
 from tasks.migrations.history import Occasion
 from tasks.settings import load_settings
 
+# A new session pays for a cold catalogue cache, which costs more than a small revision: a run keeps
+# its own from one revision to the next. In between it is idle, and holds nothing.
+_idle: dict[tuple[str, str], Connection] = {}
+_taking = Lock()
+
 
 @contextmanager
 def connected(environment: str) -> Iterator[Connection]:
     """A connection to the environment's database; on the server it is known by the run's id."""
-    name = orphans.application_name(runs.current_run().id)
-    with environments.engine(environments.find(environment).url, name).connect() as connection:
+    run_id, url = runs.current_run().id, environments.find(environment).url
+    connection = _idle_one(run_id, url)
+    if connection is None:
+        connection = environments.engine(url, orphans.application_name(run_id)).connect()
+    try:
         yield connection
+        connection.rollback()
+    except BaseException:
+        connection.close()
+        raise
+    with _taking:
+        second = _idle.setdefault((run_id, url), connection)
+    if second is not connection:
+        connection.close()
+
+
+def _idle_one(run_id: str, url: str) -> Connection | None:
+    with _taking:
+        connection = _idle.pop((run_id, url), None)
+    if connection is None:
+        return None
+    try:
+        connection.scalar(sa.text("SELECT 1"))
+        connection.rollback()
+    except DBAPIError:  # it was cut while nobody used it
+        connection.close()
+        return None
+    return connection
+
+
+def _close_idle(run: runs.RunInfo) -> None:
+    with _taking:
+        left = [_idle.pop(key) for key in list(_idle) if key[0] == run.id]
+    for connection in left:
+        connection.close()
+
+
+runs.at_end.append(_close_idle)
 
 
 @contextmanager
