@@ -18,9 +18,11 @@ from flows.migrate import (
     roll_back_migrations,
 )
 from flows.pipeline import run_by_ledger
+from tasks import retries
 from tasks.errors import InputError, LockNotAcquired, Refused
 from tasks.migrations.report import MigrationResult
 from tasks.migrations.timeline import read_history
+from tasks.settings import load_settings
 from tests.database.projects import AlembicProject
 
 DEV: dict[str, Any] = {"actor": "ada", "reason": "a test", "environment": "dev"}
@@ -53,6 +55,8 @@ def test_held_table_fails_soon_and_names_who_holds_it(
 ) -> None:
     """S25: given up within the lock timeout, tried again a few times, the blocker named."""
     monkeypatch.setenv("HEADWAY_LOCK_TIMEOUT_SECONDS", "0.1")
+    monkeypatch.setattr(retries, "FIRST_DELAY_SECONDS", 0.05)
+    load_settings.cache_clear()
     project.revision("r1", None, *TABLE)
     upgrade(**QUICK)
     project.revision("r2", "r1", ["ALTER TABLE t ADD x int"], ["ALTER TABLE t DROP x"])
