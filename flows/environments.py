@@ -12,11 +12,11 @@ from flows.pipeline import Text, pipeline, run_within
 from tasks.errors import Refused
 from tasks.migrations import environments as declared
 from tasks.migrations import steps
-from tasks.migrations.matrix_report import sync_markdown
-from tasks.migrations.prepared import DriftFound
+from tasks.migrations.plans.prepared import DriftFound
 from tasks.migrations.report import MigrationResult
 from tasks.migrations.resolving import Resolution
-from tasks.migrations.sync import SyncPlan
+from tasks.migrations.sync.matrix_report import sync_markdown
+from tasks.migrations.sync.plan import SyncPlan
 
 
 class SyncResult(BaseModel):

@@ -9,12 +9,12 @@ from pydantic import Field
 from flows.artifacts import publish_report
 from flows.pipeline import Text, pipeline
 from flows.planning import Wishes, prepare
-from tasks.migrations import mapped_values
 from tasks.migrations import steps as migrations
-from tasks.migrations.moves import Moved
-from tasks.migrations.prepared import MigrationPlan, Planned
+from tasks.migrations.applying.moves import Moved
+from tasks.migrations.archive import mapped_values
+from tasks.migrations.plans.prepared import MigrationPlan, Planned
 from tasks.migrations.report import MigrationResult
-from tasks.migrations.validating import Validated
+from tasks.migrations.validation.validating import Validated
 
 
 @pipeline(name="plan-migrations", run_name="plan-migrations/{environment}")

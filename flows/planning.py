@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flows.artifacts import publish_report
 from tasks.migrations import steps
-from tasks.migrations.gate import Part, PlanFacts
-from tasks.migrations.prepared import HazardsFound, MigrationPlan, Planned, Rehearsed
+from tasks.migrations.plans.gate import Part, PlanFacts
+from tasks.migrations.plans.prepared import HazardsFound, MigrationPlan, Planned, Rehearsed
 
 
 class Wishes(BaseModel):

@@ -30,14 +30,10 @@ from sqlalchemy import Connection
 from tasks import database
 from tasks.bootstrap import bootstrap
 from tasks.errors import HeadwayError
-from tasks.migrations import (
-    alembic_config,
-    content,
-    environments,
-    history,
-    invalid_indexes,
-    session,
-)
+from tasks.migrations import environments
+from tasks.migrations.applying import invalid_indexes, session
+from tasks.migrations.revision_graph import content, history
+from tasks.migrations.validation import alembic_config
 from tasks.settings import load_settings
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 
 _MODULES = (
-    "tasks.migrations.plan",
-    "tasks.migrations.preflight",
-    "tasks.migrations.after_apply",
-    "tasks.migrations.promotion",
-    "tasks.migrations.gate",
+    "tasks.migrations.revision_graph.plan",
+    "tasks.migrations.preflight.judge",
+    "tasks.migrations.validation.after_apply",
+    "tasks.migrations.sync.promotion",
+    "tasks.migrations.plans.gate",
     "tasks.migrations.hazards.judge",
-    "tasks.migrations.commutation",
+    "tasks.migrations.merging.commutation",
     "tasks.migrations.drift.judge",
     "tasks.migrations.rehearsal.judge",
     "tasks.experiments.decision",

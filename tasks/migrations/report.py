@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from tasks import markdown
+from tasks.migrations.applying.moves import Moved
 from tasks.migrations.archive.words import archived_lines, in_brief, restored_lines
-from tasks.migrations.check import SchemaCheck
-from tasks.migrations.moves import Moved
-from tasks.migrations.plan import Direction
+from tasks.migrations.revision_graph.plan import Direction
+from tasks.migrations.validation.check import SchemaCheck
 
 _DONE = {"upgrade": "applied", "downgrade": "rolled back"}
 _WORDS = {"already": "found done by another run", "refused": "refused"}

@@ -13,13 +13,15 @@ from tasks import markdown
 from tasks.decisions import decide
 from tasks.errors import InputError, Reason, Refused
 from tasks.ledger import current_run
-from tasks.migrations import conflicts, environments, evidence, graph, merging, splices, stored
-from tasks.migrations.commutation import judge_merge
+from tasks.migrations import environments
 from tasks.migrations.drift import resolve as drift
 from tasks.migrations.drift.evidence import gather as gather_drift
 from tasks.migrations.drift.judge import judge_drift
 from tasks.migrations.environments import Target
-from tasks.migrations.revisions import read_scripts
+from tasks.migrations.merging import proving as merging
+from tasks.migrations.merging.commutation import judge_merge
+from tasks.migrations.revision_graph import conflicts, evidence, graph, splices, stored
+from tasks.migrations.revision_graph.reading import read_scripts
 
 How = Literal["merge", "reparent", "restore", "adopt", "revert", "accept"]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict
 
 from tasks.errors import Reason
-from tasks.migrations import graph, ways_out
-from tasks.migrations.conflicts import Findings
-from tasks.migrations.facts import DatabaseEvidence
+from tasks.migrations.revision_graph import graph, ways_out
+from tasks.migrations.revision_graph.conflicts import Findings
+from tasks.migrations.revision_graph.facts import DatabaseEvidence
 from tasks.migrations.survey import LastRun, Look, survey
 
 # States in which nothing can be migrated until somebody has decided something.

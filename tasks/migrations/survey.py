@@ -18,18 +18,20 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from tasks.database import explain, load_queries
 from tasks.errors import ConfigurationError, HeadwayError
-from tasks.migrations import check, conflicts, environments
-from tasks.migrations.conflicts import Findings
+from tasks.migrations import environments
 from tasks.migrations.drift import accepted, rebuild
 from tasks.migrations.drift.expected import recorded
 from tasks.migrations.environments import Target
-from tasks.migrations.evidence import read_evidence
-from tasks.migrations.facts import DatabaseEvidence
 from tasks.migrations.fingerprint import compare
 from tasks.migrations.project import own
+from tasks.migrations.revision_graph import conflicts
+from tasks.migrations.revision_graph.conflicts import Findings
+from tasks.migrations.revision_graph.evidence import read_evidence
+from tasks.migrations.revision_graph.facts import DatabaseEvidence
+from tasks.migrations.validation import check
 
 QUERIES = load_queries(__package__, "survey.sql")
-_VERSION = load_queries(__package__, "graph.sql")["history_version"]
+_VERSION = load_queries("tasks.migrations.revision_graph", "graph.sql")["history_version"]
 _AT_ONCE = 8
 _CONNECT_SECONDS = 3
 # The comparison with the description changes the process's filter of warnings while it runs.

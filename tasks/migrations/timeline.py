@@ -14,7 +14,7 @@ from tasks.errors import Reason
 from tasks.migrations import environments
 
 QUERIES = load_queries(__package__, "timeline.sql")
-_VERSION = load_queries(__package__, "graph.sql")["history_version"]
+_VERSION = load_queries("tasks.migrations.revision_graph", "graph.sql")["history_version"]
 
 
 class HistoryRow(BaseModel):

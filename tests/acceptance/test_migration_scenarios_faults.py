@@ -16,7 +16,7 @@ import pytest
 from flows.migrate import apply_migrations, plan_migrations
 from flows.pipeline import run_by_ledger
 from tasks.errors import HeadwayError
-from tasks.migrations.prepared import MigrationPlan
+from tasks.migrations.plans.prepared import MigrationPlan
 from tasks.migrations.status import migration_status
 from tests.acceptance.scenarios import history, refused, up
 from tests.conftest import ROOT

@@ -10,11 +10,12 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from tasks import runs
-from tasks.migrations import environments, graph, steps
-from tasks.migrations.moves import Moved
+from tasks.migrations import environments, steps
+from tasks.migrations.applying.moves import Moved
 from tasks.migrations.project import own
 from tasks.migrations.rehearsal.rehearse import find_effects
-from tasks.migrations.revisions import read_scripts
+from tasks.migrations.revision_graph import graph
+from tasks.migrations.revision_graph.reading import read_scripts
 
 ROOT = Path(__file__).parents[2]
 _SCRIPTS = read_scripts(own())[0]

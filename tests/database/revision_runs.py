@@ -7,10 +7,12 @@ from typing import Any
 from tasks.bootstrap import bootstrap
 from tasks.decisions import Verdict
 from tasks.errors import Reason
-from tasks.migrations import conflicts, environments, runner, stored
-from tasks.migrations.evidence import gather
-from tasks.migrations.history import Occasion
-from tasks.migrations.plan import judge_plan
+from tasks.migrations import environments
+from tasks.migrations.applying import runner
+from tasks.migrations.revision_graph import conflicts, stored
+from tasks.migrations.revision_graph.evidence import gather
+from tasks.migrations.revision_graph.history import Occasion
+from tasks.migrations.revision_graph.plan import judge_plan
 from tests.database.projects import AlembicProject
 
 OCCASION = Occasion("dev", actor="ada", reason="a test")

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from tasks.bootstrap import bootstrap
-from tasks.migrations import moves, runner
+from tasks.migrations.applying import moves, runner
 from tasks.migrations.archive import (
     Archived,
     Effect,

@@ -11,7 +11,8 @@ from sqlalchemy import Engine
 from tasks.bootstrap import bootstrap
 from tasks.decisions import Verdict
 from tasks.errors import Refused
-from tasks.migrations import environments, runner
+from tasks.migrations import environments
+from tasks.migrations.applying import runner
 from tasks.migrations.drift import evidence, rebuild, resolve
 from tasks.migrations.drift.expected import expect, record, recorded
 from tasks.migrations.drift.judge import DriftEvidence, judge_drift

@@ -10,7 +10,8 @@ from sqlalchemy import text
 
 from tasks.bootstrap import bootstrap
 from tasks.errors import InputError, NotFound, Refused
-from tasks.migrations import environments, runner
+from tasks.migrations import environments
+from tasks.migrations.applying import runner
 from tasks.migrations.drift import evidence, rebuild, resolve
 from tasks.migrations.drift.expected import record
 from tasks.migrations.fingerprint import Fingerprint, compare

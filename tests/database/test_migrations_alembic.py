@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from tasks.migrations.checksums import checksum
 from tasks.migrations.project import Project, own
-from tasks.migrations.revisions import read_scripts
+from tasks.migrations.revision_graph.checksums import checksum
+from tasks.migrations.revision_graph.reading import read_scripts
 from tests.database.migrations import AFTER_NEXT, ALL, HEAD, NEXT, ROOT, copy_scripts, history
 
 

@@ -21,18 +21,20 @@ from sqlalchemy import event, text
 from tasks import retries
 from tasks.database import control_engine
 from tasks.errors import EffectUnknown, LockNotAcquired, Refused
-from tasks.migrations import check, environments, fence, moves, steps
+from tasks.migrations import environments, steps
+from tasks.migrations.applying import fence, moves
+from tasks.migrations.applying.invalid_indexes import IndexLeftInvalid
+from tasks.migrations.applying.moves import Moved
 from tasks.migrations.archive import Effect
 from tasks.migrations.drift import rebuild
-from tasks.migrations.invalid_indexes import IndexLeftInvalid
-from tasks.migrations.moves import Moved
+from tasks.migrations.validation import check
 from tasks.settings import load_settings
 from tests.database.projects import AlembicProject, in_a_run
 
 ROOT = Path(__file__).parents[2]
 IN_A_BLOCK = "with op.get_context().autocommit_block():\n    op.execute({0!r})"
 CLIENT = """
-from tasks.migrations import moves
+from tasks.migrations.applying import moves
 from tests.database.projects import in_a_run
 
 with in_a_run():

@@ -8,8 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from tasks.decisions import Verdict
-from tasks.migrations import conflicts, environments, records
-from tasks.migrations.evidence import gather
+from tasks.migrations import environments
+from tasks.migrations.revision_graph import conflicts, records
+from tasks.migrations.revision_graph.evidence import gather
 from tasks.migrations.status import migration_status
 from tests.database.projects import AlembicProject
 from tests.database.revision_runs import OCCASION, judged, planned, refusal, run_down, run_up

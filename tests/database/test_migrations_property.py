@@ -19,12 +19,13 @@ from sqlalchemy.exc import DBAPIError
 
 from tasks import journal, retries
 from tasks.errors import HeadwayError
-from tasks.migrations import environments, moves, runner, steps
+from tasks.migrations import environments, steps
+from tasks.migrations.applying import moves, runner
 from tasks.migrations.archive import Effect
 from tasks.migrations.drift import rebuild
-from tasks.migrations.evidence import gather
 from tasks.migrations.fingerprint import compare
-from tasks.migrations.plan import judge_plan
+from tasks.migrations.revision_graph.evidence import gather
+from tasks.migrations.revision_graph.plan import judge_plan
 from tasks.migrations.timeline import verify_chain
 from tests.conftest import created_database
 from tests.database.projects import AlembicProject, alembic_project, in_a_run

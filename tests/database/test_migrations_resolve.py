@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import InputError
-from tasks.migrations import conflicts, environments, merging, splices, steps, stored
-from tasks.migrations.commutation import judge_merge
-from tasks.migrations.evidence import gather
-from tasks.migrations.plan import judge_plan
+from tasks.migrations import environments, steps
+from tasks.migrations.merging import proving as merging
+from tasks.migrations.merging.commutation import judge_merge
+from tasks.migrations.revision_graph import conflicts, splices, stored
+from tasks.migrations.revision_graph.evidence import gather
+from tasks.migrations.revision_graph.plan import judge_plan
 from tests.database.projects import AlembicProject, in_a_run
 from tests.database.revision_runs import planned, refusal, run_down, run_up
 

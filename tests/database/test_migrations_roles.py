@@ -11,7 +11,7 @@ from alembic import command
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from tasks.migrations import alembic_config
+from tasks.migrations.validation import alembic_config
 
 EXPERIMENT = """
 WITH e AS (

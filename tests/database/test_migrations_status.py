@@ -7,10 +7,12 @@ import pytest
 from sqlalchemy import text
 
 from tasks.bootstrap import bootstrap
-from tasks.migrations import environments, runner
+from tasks.migrations import environments
+from tasks.migrations.applying import runner
 from tasks.migrations.drift import rebuild
 from tasks.migrations.drift.expected import record
-from tasks.migrations.history import Occasion
+from tasks.migrations.revision_graph.heads import current_heads
+from tasks.migrations.revision_graph.history import Occasion
 from tasks.migrations.status import EnvironmentStatus, migration_status
 from tests.database.projects import AlembicProject
 
@@ -32,7 +34,7 @@ def apply(project: AlembicProject, *revisions: str, environment: str = "dev") ->
                 Occasion(environment, actor="ada", reason="a test"),
             )
             connection.commit()
-            heads = runner.current_heads(connection, target.project)
+            heads = current_heads(connection, target.project)
             fingerprint = rebuild.fingerprint(connection, target.project)
             connection.rollback()
             with connection.begin():

@@ -14,7 +14,8 @@ from sqlalchemy.exc import DBAPIError
 
 from tasks import decisions, retries, rules, runs
 from tasks.errors import LockNotAcquired, NotFound, Refused
-from tasks.migrations import environments, moves, project, steps
+from tasks.migrations import environments, project, steps
+from tasks.migrations.applying import moves
 from tasks.migrations.rehearsal.model import RevisionEffect
 from tasks.migrations.status import migration_status
 from tasks.settings import load_settings
@@ -207,7 +208,7 @@ def test_table_that_is_let_go_in_time_is_migrated_by_a_later_try(
 
 @pytest.mark.usefixtures("quick")
 def test_another_migrating_session_is_waited_for_and_named(database: Engine) -> None:
-    from tasks.migrations.session import migrating
+    from tasks.migrations.applying.session import migrating
 
     roll_back(HEAD)
     with (

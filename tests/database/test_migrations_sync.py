@@ -8,9 +8,9 @@ import pytest
 from tasks.errors import InputError
 from tasks.migrations import environments
 from tasks.migrations.drift import rebuild
-from tasks.migrations.matrix import read_matrix
-from tasks.migrations.promotion import judge_promotion
-from tasks.migrations.sync import SyncPlan, gather_promotion, gather_result, plan_sync
+from tasks.migrations.sync.matrix import read_matrix
+from tasks.migrations.sync.plan import SyncPlan, gather_promotion, gather_result, plan_sync
+from tasks.migrations.sync.promotion import judge_promotion
 from tests.database.projects import AlembicProject, alembic_project
 from tests.database.test_migrations_status import apply
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Engine, text
 
-from tasks.migrations import check, environments, table_checks
+from tasks.migrations import environments
 from tasks.migrations.drift import rebuild
 from tasks.migrations.project import own
+from tasks.migrations.validation import check, table_checks
 
 ROW = "INSERT INTO ab_experiments (experiment_name, status) VALUES ('e', 'draft')"
 CHANGE = "ALTER TABLE ab_experiments ADD note text"

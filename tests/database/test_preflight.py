@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from tasks import embedded
 from tasks.embedded import isolation
-from tasks.migrations import probing
-from tasks.migrations.preflight import PreflightEvidence, judge_preflight
+from tasks.migrations.preflight import probing
+from tasks.migrations.preflight.judge import PreflightEvidence, judge_preflight
 from tests.database.projects import AlembicProject
 
 

@@ -15,7 +15,8 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy.engine import make_url
 
-from tasks.migrations import environments, probing
+from tasks.migrations import environments
+from tasks.migrations.preflight import probing
 
 SETTINGS = """
 [databases]

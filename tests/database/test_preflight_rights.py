@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
-from tasks.migrations import granted
 from tasks.migrations.hazards.model import RevisionSql
 from tasks.migrations.hazards.scripts import read_script
-from tasks.migrations.preflight import PreflightEvidence, judge_preflight
+from tasks.migrations.preflight import granted
+from tasks.migrations.preflight.judge import PreflightEvidence, judge_preflight
 from tasks.migrations.project import Project
 from tests.conftest import created_database
 

@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, text
 from sqlalchemy.pool import NullPool
 
-from tasks.migrations import assertions, granted
-from tasks.migrations.demands import demands
 from tasks.migrations.hazards.model import RevisionSql
 from tasks.migrations.hazards.scripts import read_script
+from tasks.migrations.preflight import assertions, granted
+from tasks.migrations.preflight.demands import demands
 from tasks.migrations.project import Project
 from tests.conftest import created_database
 from tests.database import older_postgres

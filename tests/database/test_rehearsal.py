@@ -10,7 +10,8 @@ from sqlalchemy.exc import DBAPIError
 
 from tasks.bootstrap import bootstrap
 from tasks.decisions import Verdict
-from tasks.migrations import environments, runner
+from tasks.migrations import environments
+from tasks.migrations.applying import runner
 from tasks.migrations.archive import Effect, archive, finish, restore
 from tasks.migrations.environments import Target
 from tasks.migrations.fingerprint import take

@@ -11,7 +11,7 @@ from alembic import command
 from sqlalchemy import Engine, text
 
 from tasks import schema
-from tasks.migrations import alembic_config, check
+from tasks.migrations.validation import alembic_config, check
 from tests.database.migrations import ALL
 
 COLUMNS = {

@@ -23,7 +23,7 @@ from tasks.experiments.evidence import Quality
 from tasks.experiments.files import scan_file
 from tasks.experiments.plan import ExperimentPlan, MetricPlan, VariantPlan
 from tasks.migrations import steps as migrations
-from tasks.migrations.gate import Part, PlanFacts
+from tasks.migrations.plans.gate import Part, PlanFacts
 from tasks.migrations.rehearsal.model import RevisionEffect
 from tasks.rollouts import steps as rollouts
 from tasks.rollouts.manual import ManualOutcome, RolloutPlan

@@ -17,7 +17,7 @@ from flows.pipeline import run_by_ledger
 from tasks.errors import Refused
 from tasks.migrations import environments
 from tasks.migrations.scratch import sweep
-from tasks.migrations.validating import ValidationFailed
+from tasks.migrations.validation.validating import ValidationFailed
 from tests.database.projects import AlembicProject, alembic_project
 
 PERSON: dict[str, Any] = {"actor": "ada", "reason": "a test"}

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.migrations import conflicts, graph
-from tasks.migrations.applied import Event, add_up
-from tasks.migrations.commutation import BranchHead, MergeProof, OrderRun, judge_merge
-from tasks.migrations.conflicts import Findings
-from tasks.migrations.facts import DatabaseEvidence, VersionTable
-from tasks.migrations.integrity import AppliedRevision
-from tasks.migrations.script import Script
+from tasks.migrations.merging.commutation import BranchHead, MergeProof, OrderRun, judge_merge
+from tasks.migrations.revision_graph import conflicts, graph
+from tasks.migrations.revision_graph.applied import Event, add_up
+from tasks.migrations.revision_graph.conflicts import Findings
+from tasks.migrations.revision_graph.facts import DatabaseEvidence, VersionTable
+from tasks.migrations.revision_graph.integrity import AppliedRevision
+from tasks.migrations.revision_graph.script import Script
 
 
 def script(revision: str, *down: str, **given: Any) -> Script:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import InputError
-from tasks.migrations import checksums, content, integrity, splices
-from tasks.migrations.integrity import AppliedRevision, ChangedContent, WrittenSql
 from tasks.migrations.project import Project
-from tasks.migrations.revisions import find_file, read_scripts
-from tasks.migrations.script import Script
+from tasks.migrations.revision_graph import checksums, content, integrity, splices
+from tasks.migrations.revision_graph.integrity import AppliedRevision, ChangedContent, WrittenSql
+from tasks.migrations.revision_graph.reading import find_file, read_scripts
+from tasks.migrations.revision_graph.script import Script
 
 SOURCE = '''"""Add t.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.migrations.clauses import cast_of, type_of, words
-from tasks.migrations.demands import Demand, demands
 from tasks.migrations.hazards.model import RevisionSql
 from tasks.migrations.hazards.scripts import read_script
 from tasks.migrations.hazards.sql import normalise
-from tasks.migrations.rights import needs
+from tasks.migrations.preflight.clauses import cast_of, type_of, words
+from tasks.migrations.preflight.demands import Demand, demands
+from tasks.migrations.preflight.rights import needs
 
 
 def revision(sql: str, name: str = "r1") -> RevisionSql:

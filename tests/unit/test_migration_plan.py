@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from tasks.migrations import graph
-from tasks.migrations.integrity import AppliedRevision
-from tasks.migrations.plan import PlanEvidence, judge_plan
 from tasks.migrations.project import Project, own
-from tasks.migrations.revisions import read_scripts
-from tasks.migrations.script import Script
+from tasks.migrations.revision_graph import graph
+from tasks.migrations.revision_graph.integrity import AppliedRevision
+from tasks.migrations.revision_graph.plan import PlanEvidence, judge_plan
+from tasks.migrations.revision_graph.reading import read_scripts
+from tasks.migrations.revision_graph.script import Script
 
 
 def script(revision: str, *down: str, checksum: str = "a") -> Script:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.migrations import statement_kinds
-from tasks.migrations.after_apply import (
+from tasks.migrations.applying import statement_kinds
+from tasks.migrations.preflight.judge import PreflightEvidence, judge_preflight
+from tasks.migrations.validation.after_apply import (
     AfterApplyEvidence,
     AppliedRevisionFacts,
     judge_after_apply,
 )
-from tasks.migrations.preflight import PreflightEvidence, judge_preflight
 
 READY = PreflightEvidence(environment="prod", role="migrator")
 

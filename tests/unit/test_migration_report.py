@@ -3,13 +3,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from tasks.errors import Reason
+from tasks.migrations.applying.moves import Moved
 from tasks.migrations.archive import Archived, ArchivedPart
-from tasks.migrations.check import SchemaCheck
-from tasks.migrations.matrix import Cell, EnvironmentRow, Matrix
-from tasks.migrations.matrix_report import matrix_markdown, sync_markdown
-from tasks.migrations.moves import Moved
 from tasks.migrations.report import MigrationResult, Section
-from tasks.migrations.sync import SyncPlan, TargetPlan
+from tasks.migrations.sync.matrix import Cell, EnvironmentRow, Matrix
+from tasks.migrations.sync.matrix_report import matrix_markdown, sync_markdown
+from tasks.migrations.sync.plan import SyncPlan, TargetPlan
+from tasks.migrations.validation.check import SchemaCheck
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 

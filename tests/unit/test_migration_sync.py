@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tasks.migrations.fingerprint.model import Difference
-from tasks.migrations.promotion import (
+from tasks.migrations.sync.promotion import (
     Passed,
     Predecessor,
     PromotionEvidence,

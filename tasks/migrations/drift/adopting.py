@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from tasks.errors import Reason, Refused
-from tasks.migrations import content, graph, history, merging, runner
+from tasks.migrations.applying import runner
 from tasks.migrations.drift import rebuild
 from tasks.migrations.drift.ddl import Ddl, write
 from tasks.migrations.drift.expected import record
@@ -22,8 +22,10 @@ from tasks.migrations.drift.revision_file import write_revision
 from tasks.migrations.drift.running import said
 from tasks.migrations.fingerprint import compare
 from tasks.migrations.fingerprint.model import Difference, Fingerprint
+from tasks.migrations.merging import proving as merging
 from tasks.migrations.project import Project
-from tasks.migrations.revisions import find_file, read_scripts
+from tasks.migrations.revision_graph import content, graph, history
+from tasks.migrations.revision_graph.reading import find_file, read_scripts
 
 WHAT = "the adoption"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from tasks.migrations import environments, runner
+from tasks.migrations import environments
 from tasks.migrations.drift import accepted, half_done, rebuild
 from tasks.migrations.drift.expected import Expected, expect
 from tasks.migrations.drift.judge import DriftEvidence
@@ -13,6 +13,7 @@ from tasks.migrations.drift.running import said
 from tasks.migrations.environments import Target
 from tasks.migrations.fingerprint import compare
 from tasks.migrations.fingerprint.model import Difference, Fingerprint
+from tasks.migrations.revision_graph.heads import current_heads
 
 
 def gather(environment: str) -> DriftEvidence:
@@ -29,7 +30,7 @@ def look(connection: Connection, target: Target) -> DriftEvidence:
     except DBAPIError as error:
         if connection.invalidated or error.connection_invalidated:
             raise
-        heads = runner.current_heads(connection, target.project)
+        heads = current_heads(connection, target.project)
         problem = f"its schema cannot be read: {said(error)}"
         return DriftEvidence(
             environment=target.name, heads=heads, origin="unknown", problem=problem

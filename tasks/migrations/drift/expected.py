@@ -9,12 +9,12 @@ from sqlalchemy import Connection
 
 from tasks import jsonb
 from tasks.database import load_queries
-from tasks.migrations import runner
 from tasks.migrations.drift import accepted
 from tasks.migrations.drift.judge import Origin
 from tasks.migrations.drift.rebuild import CannotRebuild, rebuild
 from tasks.migrations.environments import Target
 from tasks.migrations.fingerprint.model import FORMAT, Fingerprint
+from tasks.migrations.revision_graph.heads import current_heads
 
 QUERIES = load_queries(__package__)
 
@@ -35,7 +35,7 @@ def expect(connection: Connection, target: Target) -> Expected:
 
     At base nothing is promised. What cannot be known is unknown, with the reason.
     """
-    heads = runner.current_heads(connection, target.project)
+    heads = current_heads(connection, target.project)
     found = recorded(connection, heads)
     if found is not None:
         return Expected(heads=heads, origin="recorded", fingerprint=found)

@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 
 from tasks.bootstrap import bootstrap
 from tasks.errors import Reason, Refused
-from tasks.migrations import environments, session
+from tasks.migrations import environments
+from tasks.migrations.applying import session
 from tasks.migrations.drift import accepted, evidence, rebuild
 from tasks.migrations.drift.expected import Expected, expect
 from tasks.migrations.drift.judge import DriftEvidence, judge_drift

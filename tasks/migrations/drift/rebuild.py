@@ -11,15 +11,17 @@ from sqlalchemy.exc import DBAPIError
 
 from tasks.bootstrap import bootstrap
 from tasks.errors import HeadwayError
-from tasks.migrations import environments, graph, runner
+from tasks.migrations import environments
+from tasks.migrations.applying import runner
 from tasks.migrations.drift.running import said
 from tasks.migrations.environments import Target
 from tasks.migrations.fingerprint import compare, take
 from tasks.migrations.fingerprint.model import Attributes, Fingerprint
 from tasks.migrations.project import Project
-from tasks.migrations.revisions import read_scripts
+from tasks.migrations.revision_graph import graph
+from tasks.migrations.revision_graph.reading import read_scripts
+from tasks.migrations.revision_graph.script import Script
 from tasks.migrations.scratch import scratch_database
-from tasks.migrations.script import Script
 
 
 class CannotRebuild(HeadwayError):

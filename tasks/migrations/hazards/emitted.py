@@ -13,13 +13,13 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script as AlembicScript
 
-from tasks.migrations import content
 from tasks.migrations.hazards.model import EmittedStatement, Measured, RevisionSql
 from tasks.migrations.hazards.scripts import downgrade_of, imports
 from tasks.migrations.hazards.sql import normalise, split, split_sent
-from tasks.migrations.plan import Direction
 from tasks.migrations.project import Project
-from tasks.migrations.script_directory import script_directory
+from tasks.migrations.revision_graph import content
+from tasks.migrations.revision_graph.plan import Direction
+from tasks.migrations.revision_graph.script_directory import script_directory
 
 _ALONE = re.compile(r"(?:create|drop|alter|reindex)\b.*\bconcurrently\b|vacuum\b")
 _LIBRARIES = {"alembic", "sqlalchemy", *sys.stdlib_module_names}

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.migrations.plan import Direction
+from tasks.migrations.revision_graph.plan import Direction
 
 Severity = Literal["critical", "high", "warning", "advice"]
 Outcome = Literal["open", "confirmed", "dismissed"]

@@ -14,8 +14,8 @@ from tasks.migrations.hazards.find import find_hazards
 from tasks.migrations.hazards.judge import HazardEvidence
 from tasks.migrations.hazards.model import Measured, RevisionSql
 from tasks.migrations.hazards.reading import Context
-from tasks.migrations.plan import Direction
 from tasks.migrations.project import Project
+from tasks.migrations.revision_graph.plan import Direction
 
 
 def review(

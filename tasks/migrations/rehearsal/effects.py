@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 
 from tasks.database import load_queries
 from tasks.migrations.archive.model import ColumnName, TableName
-from tasks.migrations.plan import Direction
 from tasks.migrations.rehearsal.measure import Trace
 from tasks.migrations.rehearsal.model import RevisionEffect
+from tasks.migrations.revision_graph.plan import Direction
 
 QUERIES = load_queries(__package__)
 _INTEGERS = ("smallint", "integer", "bigint", "numeric")

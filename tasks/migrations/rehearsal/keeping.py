@@ -8,15 +8,16 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DataError
 
 from tasks.bootstrap import bootstrap
-from tasks.migrations import archive, runner
+from tasks.migrations import archive
+from tasks.migrations.applying import runner
+from tasks.migrations.applying.runner import CommitsByItself
+from tasks.migrations.archive.mapped_values import of_labels
 from tasks.migrations.archive.model import EnumLabel
 from tasks.migrations.archive.sql import quoted
-from tasks.migrations.mapped_values import of_labels
 from tasks.migrations.project import Project
 from tasks.migrations.rehearsal.measure import aside
 from tasks.migrations.rehearsal.model import RevisionEffect
 from tasks.migrations.rehearsal.passes import Move
-from tasks.migrations.runner import CommitsByItself
 
 
 class Keeping:

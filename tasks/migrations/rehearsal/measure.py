@@ -17,10 +17,10 @@ import sqlalchemy as sa
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 
-from tasks.migrations.plan import Direction
 from tasks.migrations.rehearsal.locks import LockClock, Watch
 from tasks.migrations.rehearsal.model import STRENGTH, LockTime, MeasuredStatement
 from tasks.migrations.rehearsal.surroundings import State, grown, look, rewritten
+from tasks.migrations.revision_graph.plan import Direction
 
 _OURS = re.compile(
     r"\bheadway(?:_archive)?\.|\bpg_catalog\.pg_|\bset_config\b|pg_advisory_|\bsa_savepoint_"

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.migrations.archive.model import Effect, TableName
 from tasks.migrations.fingerprint.model import Fingerprint
-from tasks.migrations.plan import Direction
+from tasks.migrations.revision_graph.plan import Direction
 
 # Locks that make other sessions wait that only read or write rows, the strongest first.
 BLOCKING = ("AccessExclusiveLock", "ExclusiveLock", "ShareRowExclusiveLock", "ShareLock")

@@ -11,7 +11,6 @@ from sqlalchemy.exc import DBAPIError
 from tasks.database import explain
 from tasks.migrations.fingerprint import compare, take
 from tasks.migrations.fingerprint.model import Fingerprint
-from tasks.migrations.plan import Direction
 from tasks.migrations.project import Project
 from tasks.migrations.rehearsal import effects
 from tasks.migrations.rehearsal.checksums import differing, take_checksums
@@ -23,6 +22,7 @@ from tasks.migrations.rehearsal.model import (
     RevisionEffect,
     TableChecksum,
 )
+from tasks.migrations.revision_graph.plan import Direction
 
 Move = Callable[[Connection, Project, str], None]
 _SHOWN = 2_000

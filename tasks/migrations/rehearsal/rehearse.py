@@ -11,17 +11,18 @@ from typing import Any, Literal
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
-from tasks.migrations import environments, runner
+from tasks.migrations import environments
+from tasks.migrations.applying import runner
 from tasks.migrations.copying import Copied, copy_database
 from tasks.migrations.environments import Target
-from tasks.migrations.plan import Direction
 from tasks.migrations.project import Project
 from tasks.migrations.rehearsal import effects
 from tasks.migrations.rehearsal.keeping import undoing
 from tasks.migrations.rehearsal.model import Rehearsal, RevisionEffect
 from tasks.migrations.rehearsal.passes import Move, Pass, Stage, fingerprint_of, run_pass
 from tasks.migrations.rehearsal.round_trips import failure_of, round_trips, varying
-from tasks.migrations.revisions import read_scripts
+from tasks.migrations.revision_graph.plan import Direction
+from tasks.migrations.revision_graph.reading import read_scripts
 from tasks.migrations.scratch import scratch_database
 
 _NOT_ALIKE = (

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tasks.migrations.rehearsal.model import Failure, RoundTrip
 from tasks.migrations.rehearsal.passes import Pass, lost_values, schema_differences
-from tasks.migrations.script import Script
+from tasks.migrations.revision_graph.script import Script
 
 
 def varying(once: Pass, twice: Pass) -> tuple[str, ...]:

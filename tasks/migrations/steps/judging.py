@@ -9,24 +9,14 @@ from sqlalchemy import Connection
 
 from tasks.decisions import Rule, decide
 from tasks.ledger import current_run, step
-from tasks.migrations import (
-    environments,
-    evidence,
-    predecessors,
-    probing,
-    rehearsing,
-    saved_plans,
-    stored,
-    sync,
-)
+from tasks.migrations import environments
 from tasks.migrations.drift.evidence import gather as gather_drift
 from tasks.migrations.drift.judge import judge_drift
-from tasks.migrations.gate import GateEvidence, Part, PlanFacts, judge_gate
 from tasks.migrations.hazards.judge import judge_hazards
 from tasks.migrations.hazards.review import review
-from tasks.migrations.plan import Direction, PlanEvidence, judge_plan
-from tasks.migrations.preflight import judge_preflight
-from tasks.migrations.prepared import (
+from tasks.migrations.plans import saved_plans
+from tasks.migrations.plans.gate import GateEvidence, Part, PlanFacts, judge_gate
+from tasks.migrations.plans.prepared import (
     DriftFound,
     Gated,
     HazardsFound,
@@ -34,9 +24,16 @@ from tasks.migrations.prepared import (
     PlannedRevision,
     Rehearsed,
 )
-from tasks.migrations.promotion import judge_promotion
+from tasks.migrations.preflight import probing
+from tasks.migrations.preflight.judge import judge_preflight
+from tasks.migrations.rehearsal import rehearsing
 from tasks.migrations.rehearsal.judge import RehearsalEvidence, judge_rehearsal
 from tasks.migrations.rehearsal.model import Rehearsal, RevisionEffect
+from tasks.migrations.revision_graph import evidence, stored
+from tasks.migrations.revision_graph.plan import Direction, PlanEvidence, judge_plan
+from tasks.migrations.sync import plan as sync
+from tasks.migrations.sync import predecessors
+from tasks.migrations.sync.promotion import judge_promotion
 
 
 @step(key="{environment}:{target}")

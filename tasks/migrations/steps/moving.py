@@ -10,20 +10,15 @@ from __future__ import annotations
 from sqlalchemy import Connection, text
 
 from tasks.ledger import current_run, effect, step
-from tasks.migrations import (
-    archive,
-    environments,
-    mapped_values,
-    moves,
-    records,
-    stored,
-    validating,
-)
-from tasks.migrations.archive import Archived
-from tasks.migrations.history import Occasion
-from tasks.migrations.moves import Moved
+from tasks.migrations import archive, environments
+from tasks.migrations.applying import moves
+from tasks.migrations.applying.moves import Moved
+from tasks.migrations.archive import Archived, mapped_values
 from tasks.migrations.rehearsal.model import Rehearsal, RevisionEffect
-from tasks.migrations.validating import Validated
+from tasks.migrations.revision_graph import records, stored
+from tasks.migrations.revision_graph.history import Occasion
+from tasks.migrations.validation import validating
+from tasks.migrations.validation.validating import Validated
 
 
 @step(key="{environment}:{revision}")

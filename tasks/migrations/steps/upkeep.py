@@ -6,15 +6,11 @@ from sqlalchemy import Connection
 
 from tasks.decisions import decide
 from tasks.ledger import effect, step
-from tasks.migrations import (
-    environments,
-    resolving,
-    scratch,
-    sync,
-)
-from tasks.migrations.promotion import SyncEvidence, judge_sync
+from tasks.migrations import environments, resolving, scratch
 from tasks.migrations.resolving import How, Resolution
-from tasks.migrations.sync import SyncPlan
+from tasks.migrations.sync import plan as sync
+from tasks.migrations.sync.plan import SyncPlan
+from tasks.migrations.sync.promotion import SyncEvidence, judge_sync
 
 
 @step(key="{source}")

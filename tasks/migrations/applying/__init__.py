@@ -1,0 +1,1 @@
+"""Move one revision on a live database: locks, fencing, the journal of statements, what is kept."""

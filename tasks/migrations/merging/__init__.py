@@ -1,0 +1,1 @@
+"""Join two heads, if the order of their branches does not matter."""

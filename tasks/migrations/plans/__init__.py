@@ -1,0 +1,1 @@
+"""A plan with all that was judged about it, kept by its hash."""

@@ -1,0 +1,1 @@
+"""The files of a project and what a database's history says of them: read, judged, planned."""

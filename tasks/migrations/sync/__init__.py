@@ -1,0 +1,1 @@
+"""Environments beside revisions, and how one follows the other by proof."""
