@@ -34,8 +34,10 @@ def prepare(planned: Planned, wishes: Wishes) -> MigrationPlan:
         drift = steps.check_drift(environment=planned.environment)
         fingerprint = drift.fingerprint
         parts.append(drift)
-        # A saved plan was rehearsed and approved when it was made.
-        if planned.revisions and wishes.saved is None:
+        if planned.revisions and wishes.saved is not None:
+            # It was rehearsed and approved when it was made; rows may have come since.
+            parts.append(_preconditions(planned, wishes, None))
+        elif planned.revisions:
             # What is half done cannot be tried from its beginning; it goes on by its journal.
             can_rehearse = not set(drift.half_done) & set(planned.ids)
             wished = wishes.model_copy(update={"rehearse": wishes.rehearse and can_rehearse})

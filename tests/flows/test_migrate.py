@@ -125,6 +125,17 @@ def test_a_plan_runs_as_it_was_shown_or_not_at_all(project: AlembicProject) -> N
     assert project.rows("dev", "SELECT count(*) FROM headway.migration_run") == [(1,)]
 
 
+def test_rows_that_came_after_a_plan_was_made_are_looked_at(project: AlembicProject) -> None:
+    project.revision("r1", None, ["CREATE TABLE t (id int PRIMARY KEY, v int)"], ["DROP TABLE t"])
+    run_by_ledger(apply_migrations, {**PERSON, "environment": "dev", "rehearse": False})
+    required = ["ALTER TABLE t ALTER v SET NOT NULL"], ["ALTER TABLE t ALTER v DROP NOT NULL"]
+    project.revision("r2", "r1", *required)
+    plan = run_by_ledger(plan_migrations, {"actor": "ada", "environment": "dev"})
+    project.execute("dev", "INSERT INTO t VALUES (1, NULL)")
+    with pytest.raises(Refused, match="null-values"):
+        run_by_ledger(apply_migrations, {**PERSON, "environment": "dev", "plan": plan.short_hash})
+
+
 def test_reset_archives_everything_and_asks_for_the_name(project: AlembicProject) -> None:
     """S42."""
     project.revision("r1", None, ["CREATE TABLE t (id int PRIMARY KEY)"], ["DROP TABLE t"])
