@@ -189,9 +189,13 @@ def _migrate() -> None:
     if load_settings().environments:
         return
     from flows.migrate import apply_migrations
+    from tasks.migrations.status import migration_status
 
     actor = os.environ.get("USER") or "headway up"
-    run_by_ledger(apply_migrations, {"actor": actor, "reason": "headway up"})
+    # Where nothing is yet, there is nothing to try it out on.
+    is_used = any(found.current_revision for found in migration_status())
+    parameters = {"actor": actor, "reason": "headway up", "rehearse": is_used}
+    run_by_ledger(apply_migrations, parameters)
 
 
 def _worker_environment(home: Path, server: ServerInfo) -> dict[str, str]:

@@ -160,7 +160,7 @@ def test_values_of_a_dropped_column_come_back(project: AlembicProject) -> None:
     back = upgrade()
     assert back.moved[0].restored is not None
     (part,) = back.moved[0].restored.parts
-    assert (part.rows, part.added.keys, part.deleted.keys) == (4, ("9",), ("2",))
+    assert (part.rows, part.added.first_keys, part.deleted.first_keys) == (4, ("9",), ("2",))
     brought = "dev: r2 applied (4 rows brought back, 1 row added since, 1 row deleted since)"
     assert back.summary == brought
     assert "- public.t (note): 4 rows brought back; 1 row added since" in back.as_markdown()

@@ -232,7 +232,7 @@ def test_what_others_forbid_now_stays_in_the_archive(bootstrapped_database: Engi
         (50, None, "new seed"),
     ]
     assert (part.rows, part.conflicts.count) == (1, 8)
-    assert part.conflicts.keys == ("2", "3", "4", "5", "6")
+    assert part.conflicts.first_keys == ("2", "3", "4", "5", "6")
     assert part.problems == ("forbidden by own_boss_fkey", "forbidden by own_parent_fkey")
 
 

@@ -63,7 +63,7 @@ def look(connection: Connection, sql: str) -> str:
 def look_at(connection: Connection, sql: str) -> str:
     """`code count keys` of every violation, and what was left to the rehearsal."""
     violations, unchecked = assertions.check(connection, demands([revision_of(sql)]))
-    found = [f"{v.code} {v.found.count} {' '.join(v.found.keys)}".strip() for v in violations]
+    found = [f"{v.code} {v.found.count} {' '.join(v.found.first_keys)}".strip() for v in violations]
     return "; ".join([*found, *("left to the rehearsal" for _ in unchecked)]) or "fine"
 
 

@@ -53,7 +53,7 @@ def test_flow_brings_an_empty_database_to_head_under_prefect(empty_database: Eng
 
 
 def test_rollback_undoes_in_reverse_and_leaves_the_ledger_alone(database: Engine) -> None:
-    result = roll_back_migrations(actor="ada", reason="a test", steps=len(ALL))
+    result = roll_back_migrations(actor="ada", reason="a test", steps=len(ALL), rehearse=False)
     assert [m.revision for m in result.moved] == ALL[::-1]
     assert history(database)[-len(ALL) :] == [("downgrade", r) for r in reversed(ALL)]
     assert [m.revision for m in apply_migrations(**PERSON).moved] == ALL
@@ -82,11 +82,12 @@ def test_flow_and_command_line_leave_the_same_history(empty_database: Engine) ->
             capture_output=True,
         )
     by_alembic = rows(empty_database)
-    run_by_ledger(roll_back_migrations, {**PERSON, "steps": len(ALL)})
+    quick = {**PERSON, "rehearse": False}
+    run_by_ledger(roll_back_migrations, {**quick, "steps": len(ALL)})
     before = len(rows(empty_database))
-    run_by_ledger(apply_migrations, dict(PERSON))
-    run_by_ledger(roll_back_migrations, PERSON)
-    run_by_ledger(apply_migrations, dict(PERSON))
+    run_by_ledger(apply_migrations, quick)
+    run_by_ledger(roll_back_migrations, quick)
+    run_by_ledger(apply_migrations, quick)
     assert rows(empty_database)[before:] == by_alembic
 
 

@@ -25,7 +25,7 @@ def find(
     counted = connection.scalar(_sql(f"SELECT count(*) FROM ({groups}) AS d"))  # noqa: S608
     shown = connection.execute(_sql(f"{groups} LIMIT {SAMPLE}"))
     found = tuple("(" + ", ".join(map(str, row)) + ")" for row in shown)
-    return Sample(count=int(counted or 0), keys=found)
+    return Sample(count=int(counted or 0), first_keys=found)
 
 
 def _sql(statement: str) -> TextClause:

@@ -94,5 +94,5 @@ def _duplicates(connection: Connection, index: str) -> str:
     if row is None:
         return ""
     found = duplicates.find(connection, row.table_name, row.keys, row.predicate)
-    keys = ", ".join(found.keys)
+    keys = ", ".join(found.first_keys)
     return f"{found.count} keys of {row.table_name} are there more than once: {keys}"

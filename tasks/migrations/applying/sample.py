@@ -13,4 +13,4 @@ class Sample(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     count: int = 0
-    keys: tuple[str, ...] = ()
+    first_keys: tuple[str, ...] = ()

@@ -215,7 +215,7 @@ def _told(
 ) -> Inserted:
     return Inserted(
         rows=wanted - len(failed),
-        conflicts=Sample(count=len(failed), keys=keys_of(connection, insertion, failed)),
+        conflicts=Sample(count=len(failed), first_keys=keys_of(connection, insertion, failed)),
         problems=forbidden_by(failed),
     )
 

@@ -65,7 +65,7 @@ class Sample(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     count: int = 0
-    keys: tuple[str, ...] = ()
+    first_keys: tuple[str, ...] = ()
 
 
 class RestoredPart(BaseModel):

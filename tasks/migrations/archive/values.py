@@ -98,7 +98,9 @@ def put_back(
         filled, failed = _fill(connection, update)
         conflicts = Sample(
             count=part.conflicts.count + len(failed),
-            keys=(*part.conflicts.keys, *keys_of(connection, insertion, failed))[:SHOWN_KEYS],
+            first_keys=(*part.conflicts.first_keys, *keys_of(connection, insertion, failed))[
+                :SHOWN_KEYS
+            ],
         )
         part = part.model_copy(
             update={
@@ -268,4 +270,4 @@ def _count(connection: Connection, piece: Piece, alias: str, rows: str) -> Sampl
         return Sample()
     shown, order = shown_key(piece, alias), key_order(piece, alias)
     keys = run(connection, f"SELECT {shown} {rows} ORDER BY {order} LIMIT {SHOWN_KEYS}").scalars()
-    return Sample(count=count, keys=tuple(keys))
+    return Sample(count=count, first_keys=tuple(keys))

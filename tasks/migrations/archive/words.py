@@ -57,8 +57,8 @@ def _came_back(part: RestoredPart) -> Iterator[str]:
     for name, words in _SINCE.items():
         found: Sample = getattr(part, name)
         if found.count:
-            more = ", …" if found.count > len(found.keys) else ""
-            keys = f" (for example {', '.join(found.keys)}{more})" if found.keys else ""
+            more = ", …" if found.count > len(found.first_keys) else ""
+            keys = f" (for example {', '.join(found.first_keys)}{more})" if found.first_keys else ""
             yield f"{_count(found.count)} {words}{keys}"
     yield from part.problems
     if part.is_pending:

@@ -166,7 +166,7 @@ def _rows(connection: Connection, table: str, where: str) -> Sample:
         return Sample()
     key = _key(connection, table)
     shown = f"SELECT {key} FROM {table} AS t WHERE {where} ORDER BY {key} LIMIT {SAMPLE}"  # noqa: S608
-    return Sample(count=found, keys=tuple(map(_written, connection.execute(_sql(shown)))))
+    return Sample(count=found, first_keys=tuple(map(_written, connection.execute(_sql(shown)))))
 
 
 def _key(connection: Connection, table: str) -> str:
@@ -182,8 +182,10 @@ def _written(row: Sequence[object]) -> str:
 
 
 def _shortened(found: Sample) -> Sample:
-    keys = tuple(k if len(k) <= _LONGEST_KEY else f"{k[: _LONGEST_KEY - 1]}…" for k in found.keys)
-    return Sample(count=found.count, keys=keys)
+    keys = tuple(
+        k if len(k) <= _LONGEST_KEY else f"{k[: _LONGEST_KEY - 1]}…" for k in found.first_keys
+    )
+    return Sample(count=found.count, first_keys=keys)
 
 
 def _column(demand: Demand) -> dict[str, str]:

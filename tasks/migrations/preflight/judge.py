@@ -195,7 +195,11 @@ def _of_extension(extension: Extension, evidence: PreflightEvidence) -> tuple[Re
 def _of_rows(violation: Violation) -> Reason:
     named, count = ", ".join(violation.columns), violation.found.count
     place = f"{violation.table} ({named})" if named else violation.table
-    shown = f", for example {', '.join(violation.found.keys)}" if violation.found.keys else ""
+    shown = (
+        f", for example {', '.join(violation.found.first_keys)}"
+        if violation.found.first_keys
+        else ""
+    )
     what, otherwise = _ROWS[violation.code]
     counted = f"{count} {'row' if count == 1 else 'rows'} {what}"
     if violation.code == "duplicate-values":
