@@ -157,6 +157,7 @@ def reset_migrations(
     confirm: Text,
     environment: Text = "local",
     approve: tuple[Text, ...] = (),
+    rehearse: bool = True,
 ) -> MigrationResult:
     """Undo every revision; the rows of all tables are archived first.
 
@@ -169,11 +170,12 @@ def reset_migrations(
         confirm: The environment's name once more.
         environment: Name of the environment, as declared in headway.toml.
         approve: Hazards that were looked at and may be, as `code@revision`.
+        rehearse: Try it out with the rows of the copy; else only the schema is copied.
     """
     planned = migrations.plan_rollback(
         environment=environment, to="base", confirm=confirm, is_reset=True
     )
-    return _undo(planned, Wishes(approve=approve, rehearse=False), archives_all=True)
+    return _undo(planned, Wishes(approve=approve, rehearse=rehearse), archives_all=True)
 
 
 def _undo(planned: Planned, wishes: Wishes, *, archives_all: bool = False) -> MigrationResult:

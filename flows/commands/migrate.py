@@ -126,6 +126,7 @@ def rollback(remote: bool, as_json: bool, **parameters: Any) -> None:
 @migrate.command()
 @environment_option
 @click.option("--confirm", required=True, help="The environment's name again.")
+@preparing_options
 @person_options
 @remote_option
 @json_option

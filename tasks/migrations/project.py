@@ -50,8 +50,11 @@ class Project:
 
 
 def own() -> Project:
-    """Headway's own revisions: those of the control database. Its grants were reviewed with it."""
-    approved = ("privileges-changed@004", "privileges-changed@005")
+    """Headway's own revisions: those of the control database.
+
+    Its grants, and the indexes that a downgrade drops, were reviewed with the release.
+    """
+    approved = ("index-not-concurrent@002", "privileges-changed@004", "privileges-changed@005")
     return Project(ROOT / "migrations", approved=approved)
 
 
