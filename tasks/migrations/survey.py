@@ -28,7 +28,6 @@ from tasks.migrations.revision_graph import conflicts
 from tasks.migrations.revision_graph.conflicts import Findings
 from tasks.migrations.revision_graph.evidence import read_evidence
 from tasks.migrations.revision_graph.facts import DatabaseEvidence
-from tasks.migrations.validation import check
 
 QUERIES = load_queries(__package__, "survey.sql")
 _VERSION = load_queries("tasks.migrations.revision_graph", "graph.sql")["history_version"]
@@ -160,15 +159,14 @@ def _drift(
     try:
         with _optional(connection):
             expected = recorded(connection, evidence.current)
-            described = _described(connection, target, evidence, findings)
             if expected is None:
-                return described, (), None
+                return _described(connection, target, evidence, findings), (), None
             found = compare(expected, rebuild.fingerprint(connection, target.project))
             found, _ = accepted.split(found, accepted.read(connection))
     except (SQLAlchemyError, ValueError) as error:
         return None, (), f"drift is not known: {_problem(error)}"
     drift = tuple(each.text for each in found if not each.is_information)
-    return drift or described or (), tuple(e.text for e in found if e.is_information), None
+    return drift, tuple(e.text for e in found if e.is_information), None
 
 
 def _described(
@@ -179,6 +177,10 @@ def _described(
     if target.project != own() or not is_at_head or findings.is_broken:
         return None
     with _DESCRIBED_ONE_AT_A_TIME:
+        from tasks.migrations.validation import (
+            check,
+        )  # loads Alembic's comparison: for our own only
+
         return check.drift(connection)
 
 
