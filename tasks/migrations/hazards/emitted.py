@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import io
 import re
 import sys
@@ -19,6 +18,7 @@ from tasks.migrations.hazards.sql import normalise, split, split_sent
 from tasks.migrations.project import Project
 from tasks.migrations.revision_graph import content
 from tasks.migrations.revision_graph.plan import Direction
+from tasks.migrations.revision_graph.reading import read_scripts
 from tasks.migrations.revision_graph.script_directory import script_directory
 
 _ALONE = re.compile(r"(?:create|drop|alter|reindex)\b.*\bconcurrently\b|vacuum\b")
@@ -37,6 +37,7 @@ def render(project: Project, revision: str, direction: Direction = "upgrade") ->
     if script is None:
         raise LookupError(revision)
     source = Path(script.path).read_text("utf-8")
+    said = next(each for each in read_scripts(project)[0] if each.revision == revision)
     try:
         with content.ONE_AT_A_TIME:
             statements, is_readable = _statements(script, direction), True
@@ -50,8 +51,8 @@ def render(project: Project, revision: str, direction: Direction = "upgrade") ->
         is_readable=is_readable,
         imports=imports(source, lambda module: _is_application(project, module)),
         downgrade=downgrade_of(source),
-        irreversible=_constant(source, "irreversible"),
-        lossy=_constant(source, "lossy"),
+        irreversible=said.irreversible,
+        lossy=said.lossy,
     )
 
 
@@ -113,12 +114,3 @@ def _is_application(project: Project, module: str) -> bool:
     beside = project.script_location.parent
     is_beside = (beside / top).is_dir() or (beside / f"{top}.py").is_file()
     return is_beside or "models" in (top, *rest)
-
-
-def _constant(source: str, name: str) -> str | None:
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-            is_it = any(isinstance(t, ast.Name) and t.id == name for t in node.targets)
-            if is_it and isinstance(node.value.value, str):
-                return node.value.value
-    return None
