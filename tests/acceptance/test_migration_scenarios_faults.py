@@ -1,6 +1,6 @@
 """Scenarios S13 to S23 of a migration: what happens while it runs, through the flows.
 
-S15, S16, S18, S22 and S23 need a fault at a known statement:
+S15 and S23 need a fault at a known statement:
 `tests/database/test_migrations_apply.py`.
 """
 
