@@ -12,17 +12,17 @@ from math import log10
 from pathlib import Path
 from typing import Any
 
-from tasks.experiments.statistics.comparison import normal_log10_p
+from tasks.experiments.statistics.comparison import normal_log10_p, normal_p_value
 from tasks.experiments.statistics.means import cohen_d, hedges_g, welch
 from tasks.experiments.statistics.moments import Proportion, SampleMean, sample_mean
 from tasks.experiments.statistics.multiplicity import holm
 from tasks.experiments.statistics.proportions import (
     chi_square,
     cohen_h,
-    compare_proportions,
     newcombe_interval,
-    wilson_interval,
+    pooled_z,
 )
+from tasks.experiments.statistics.rates import wilson_interval
 from tasks.experiments.statistics.sequential import group_sequential_bounds
 from tasks.experiments.statistics.srm import sample_ratio
 
@@ -94,16 +94,15 @@ def welch_t(inputs: Fields, options: Fields) -> Fields:
 @answers("two_prop_z_pooled")
 def two_prop_z_pooled(inputs: Fields, options: Fields) -> Fields:
     """Pooled z test of two proportions."""
-    found = compare_proportions(
-        proportion(inputs["control"]),
-        proportion(inputs["treatment"]),
-        alternative=options.get("alternative", "two-sided"),
-    )
+    z = pooled_z(proportion(inputs["control"]), proportion(inputs["treatment"]))
+    if z is None:
+        return {"z": None, "p_value": None, "significant": False}
+    p_value = normal_p_value(z, options.get("alternative", "two-sided"))
     return {
-        "z": found.z,
-        "p_value": found.p_value,
-        "p_value_log10": None if found.z is None else normal_log10_p(found.z),
-        "significant": found.is_significant(),
+        "z": z,
+        "p_value": p_value,
+        "p_value_log10": normal_log10_p(z),
+        "significant": p_value < options.get("alpha", 0.05),
     }
 
 

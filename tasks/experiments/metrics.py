@@ -15,7 +15,8 @@ from collections.abc import Callable
 from tasks.experiments.statistics.comparison import Comparison
 from tasks.experiments.statistics.means import welch
 from tasks.experiments.statistics.moments import SampleMean, as_proportion, mean_interval
-from tasks.experiments.statistics.proportions import compare_proportions, wilson_interval
+from tasks.experiments.statistics.proportions import compare_proportions
+from tasks.experiments.statistics.rates import wilson_interval
 from tasks.registry import Registry
 
 Compare = Callable[[SampleMean, SampleMean, float], Comparison]

@@ -54,7 +54,13 @@ def own() -> Project:
 
     Its grants, and the indexes that a downgrade drops, were reviewed with the release.
     """
-    approved = ("index-not-concurrent@002", "privileges-changed@004", "privileges-changed@005")
+    approved = (
+        "index-not-concurrent@002",
+        "privileges-changed@004",
+        "privileges-changed@005",
+        "privileges-changed@006",
+        "index-not-concurrent@006",
+    )
     return Project(ROOT / "migrations", approved=approved)
 
 

@@ -7,7 +7,24 @@ server's, so a row written by hand and one written by Headway are alike. Revisio
 
 from __future__ import annotations
 
-from tasks.schema import ab_testing, experiments, rollouts
+from tasks.schema import (
+    ab_testing,
+    experiments,
+    ingestion,
+    notifications,
+    planning,
+    rollouts,
+    statistics,
+)
 from tasks.schema.columns import metadata
 
-__all__ = ["ab_testing", "experiments", "metadata", "rollouts"]
+__all__ = [
+    "ab_testing",
+    "experiments",
+    "ingestion",
+    "metadata",
+    "notifications",
+    "planning",
+    "rollouts",
+    "statistics",
+]

@@ -69,6 +69,7 @@ ab_variants = sa.Table(
     sa.Column("is_control", sa.Boolean, nullable=False, server_default=sa.false()),
     moment("created_at", is_now=True),
     moment("updated_at", is_now=True),
+    sa.Column("model_version", sa.Text),  # revision 006
     sa.UniqueConstraint("experiment_id", "variant_name"),
     sa.CheckConstraint("traffic_weight >= 0 AND traffic_weight <= 1", name="traffic_weight"),
     sa.CheckConstraint("conversion_rate >= 0 AND conversion_rate <= 1", name="conversion_rate"),
@@ -89,6 +90,8 @@ ab_assignments = sa.Table(
     sa.Column("has_converted", sa.Boolean, nullable=False, server_default=sa.false()),
     moment("converted_at"),
     sa.Column("metadata", pg.JSONB, nullable=False, server_default="{}"),
+    sa.Column("epoch", sa.Integer),  # revision 006: the allocation that chose the arm
+    sa.Column("is_override", sa.Boolean, nullable=False, server_default=sa.false()),  # 006
     sa.UniqueConstraint("experiment_id", "user_id"),
     sa.Index("idx_assignment_experiment", "experiment_id"),
     sa.Index("idx_assignment_user", "user_id"),

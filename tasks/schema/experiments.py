@@ -1,4 +1,4 @@
-"""Metrics of experiments, looks at them, and the files that were loaded (revision 002)."""
+"""Metrics of experiments and looks at them (revisions 002 and 006)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ metric_aggregation = pg.ENUM(
     metadata=metadata,
 )
 metric_missing = pg.ENUM("exclude", "zero", name="metric_missing", metadata=metadata)
-metric_role = pg.ENUM("primary", "guardrail", name="metric_role", metadata=metadata)
+metric_role = pg.ENUM("primary", "guardrail", "secondary", name="metric_role", metadata=metadata)
 
 metric = sa.Table(
     "metric",
@@ -35,6 +35,21 @@ metric = sa.Table(
     sa.Column("missing", metric_missing, nullable=False),
     sa.Column("is_higher_better", sa.Boolean, nullable=False, server_default=sa.true()),
     moment("created_at", is_now=True),
+    # Events count from window_start_hours to window_hours after the assignment.
+    sa.Column("window_start_hours", sa.Double, nullable=False, server_default="0"),
+    sa.Column("window_hours", sa.Double),
+    sa.Column("cap_quantile", sa.Double),  # values above this quantile are cut to it
+    sa.Column("covariate_days", sa.Integer),  # events of so many days before the assignment
+    sa.Column("covariate_attribute", sa.Text),  # or a number in the assignment's metadata
+    sa.Column("quantile", sa.Double),
+    sa.Column("denominator_event_type", sa.Text),
+    sa.Column("denominator_aggregation", metric_aggregation),
+    sa.CheckConstraint(
+        "window_start_hours >= 0 AND window_hours > window_start_hours", name="window"
+    ),
+    sa.CheckConstraint("cap_quantile > 0.5 AND cap_quantile < 1", name="cap_quantile"),
+    sa.CheckConstraint("quantile > 0 AND quantile < 1", name="quantile"),
+    sa.CheckConstraint("covariate_days > 0", name="covariate_days"),
     sa.CheckConstraint(
         "kind <> 'proportion' OR (aggregation = 'any' AND missing = 'zero')",
         name="proportion_is_zero_or_one",
@@ -57,6 +72,9 @@ experiment_metric = sa.Table(
     sa.Column("alpha", sa.Double, nullable=False, server_default="0.05"),
     sa.Column("is_stopped_at_winner", sa.Boolean, nullable=False, server_default=sa.true()),
     moment("created_at", is_now=True),
+    # Guardrails: how much worse than the control is still tolerated, relative to the control.
+    sa.Column("margin", sa.Double),
+    sa.CheckConstraint("margin >= 0", name="margin"),
     sa.CheckConstraint("planned_sample_size > 0", name="planned_sample_size"),
     sa.CheckConstraint("alpha > 0 AND alpha < 1", name="alpha"),
     sa.Index(
@@ -107,53 +125,4 @@ variant_metric = sa.Table(
     sa.CheckConstraint("look_number >= 1", name="look_number"),
     sa.CheckConstraint("n >= 0 AND m2 >= 0", name="moments"),
     sa.Index("idx_variant_metric_variant", "variant_id"),
-)
-
-ingest_batch = sa.Table(
-    "ingest_batch",
-    metadata,
-    numbered_key(),
-    sa.Column("source", sa.Text, nullable=False),
-    sa.Column("content_sha256", sa.Text, nullable=False),
-    sa.Column("experiment_name", sa.Text, nullable=False, server_default=""),
-    sa.Column("batch_number", sa.Integer, nullable=False),
-    sa.Column("first_row", sa.BigInteger, nullable=False),
-    sa.Column("row_count", sa.BigInteger, nullable=False),
-    sa.Column("assignment_count", sa.BigInteger, nullable=False),
-    sa.Column("event_count", sa.BigInteger, nullable=False),
-    sa.Column("duplicate_count", sa.BigInteger, nullable=False),
-    sa.Column("rejected_count", sa.BigInteger, nullable=False),
-    sa.Column("run_id", pg.UUID()),
-    moment("ingested_at", is_now=True),
-    sa.UniqueConstraint(
-        "content_sha256",
-        "experiment_name",
-        "first_row",
-        "row_count",
-        name="uq_ingest_batch_content",
-    ),
-)
-
-rejected_row = sa.Table(
-    "rejected_row",
-    metadata,
-    numbered_key(),
-    sa.Column(
-        "ingest_batch_id",
-        sa.BigInteger,
-        sa.ForeignKey("ingest_batch.id", ondelete="CASCADE"),
-        nullable=False,
-    ),
-    sa.Column("content_sha256", sa.Text, nullable=False),
-    sa.Column("experiment_name", sa.Text, nullable=False, server_default=""),
-    sa.Column("line_number", sa.BigInteger, nullable=False),
-    sa.Column("raw", pg.JSONB, nullable=False),
-    sa.Column("reason_code", sa.Text, nullable=False),
-    sa.Column("message", sa.Text, nullable=False),
-    moment("rejected_at", is_now=True),
-    sa.UniqueConstraint(
-        "content_sha256", "experiment_name", "line_number", name="uq_rejected_row_line"
-    ),
-    sa.Index("idx_rejected_row_ingest_batch", "ingest_batch_id"),
-    sa.Index("idx_rejected_row_reason_code", "reason_code"),
 )

@@ -95,7 +95,10 @@ def test_role_can_do_its_work(filled: Engine, role: str, statement: str) -> None
         ("headway_reader", "DELETE FROM ab_metrics"),
         ("headway_reader", "SELECT * FROM headway.step"),
         ("headway_reader", "SELECT headway.shift_clock('1 day')"),
-        ("headway_writer", "UPDATE ab_metrics SET event_value = 1"),
+        ("headway_writer", "UPDATE ab_metrics SET variant_id = NULL"),
+        ("headway_writer", "UPDATE event_correction SET previous = '{}'"),
+        ("headway_writer", "DELETE FROM event_correction"),
+        ("headway_writer", "UPDATE allocation_weight SET weight = 1"),
         ("headway_writer", "DELETE FROM ab_metrics"),
         ("headway_writer", "UPDATE rollout_change SET actor = 'nobody'"),
         ("headway_writer", "DELETE FROM rollout_change"),
@@ -144,6 +147,7 @@ def test_functions_that_write_run_as_the_owner_with_a_fixed_search_path(database
         ).all()
     assert [row.proname for row in rows] == [
         "assign_variant",
+        "keep_event_correction",
         "record_event",
         "record_health_sample",
     ]

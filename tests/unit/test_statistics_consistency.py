@@ -24,8 +24,8 @@ from tasks.experiments.statistics.proportions import (
     chi_square,
     compare_proportions,
     newcombe_interval,
-    wilson_interval,
 )
+from tasks.experiments.statistics.rates import wilson_interval
 from tasks.experiments.statistics.srm import sample_ratio
 
 values = st.lists(st.floats(-1e6, 1e6), max_size=30)

@@ -1,20 +1,33 @@
-"""Two proportions: pooled z and chi-square, Newcombe's interval, Cohen's h."""
+"""Two proportions: pooled z, exact at small counts, chi-square, and Newcombe's interval."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import asin, sqrt
+from typing import Literal
 
+import numpy as np
 from scipy import special
 
 from tasks.experiments.statistics.comparison import (
     Alternative,
     Comparison,
+    normal_deviate,
     normal_p_value,
     relative_lift,
 )
 from tasks.experiments.statistics.moments import Proportion
+from tasks.experiments.statistics.rates import wilson_interval
+
+LEAST_EXPECTED = 5.0
+"""Below this expected count in a cell the pooled z is not normal enough; the usual choice."""
+
+_SIDES: dict[Alternative, Literal["two-sided", "greater", "less"]] = {
+    "two-sided": "two-sided",
+    "larger": "greater",
+    "smaller": "less",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +45,7 @@ def compare_proportions(
     alpha: float = 0.05,
     alternative: Alternative = "two-sided",
 ) -> Comparison:
-    """Compare two rates with the pooled z test; its square is the chi-square statistic.
+    """Compare two rates: pooled z, or Fisher's exact test where a cell expects fewer than 5.
 
     The interval of the difference is Newcombe's hybrid score. Undefined, not significant, where
     an arm is empty or nobody (or everybody) converted in both.
@@ -41,29 +54,51 @@ def compare_proportions(
         return Comparison()
     difference = treatment.rate - control.rate
     lower, upper = newcombe_interval(control, treatment, alpha)
-    known = Comparison(
+    error = pooled_error(control, treatment)
+    statistic = pooled_z(control, treatment)
+    p_value, z = None, statistic
+    if statistic is not None and _least_expected(control, treatment) < LEAST_EXPECTED:
+        p_value = fisher_exact(control, treatment, alternative)
+        z = normal_deviate(fisher_exact(control, treatment), difference)
+    elif statistic is not None:
+        p_value = normal_p_value(statistic, alternative)
+    return Comparison(
         difference=difference,
+        standard_error=error or None,
+        statistic=statistic,
+        p_value=p_value,
+        z=z,
         lower=lower,
         upper=upper,
         lift=relative_lift(control.rate, treatment.rate),
         effect_size=cohen_h(control.rate, treatment.rate),
     )
+
+
+def pooled_error(control: Proportion, treatment: Proportion) -> float:
+    """Standard error of the difference if both arms had one rate; 0 where it is undefined."""
+    if control.n == 0 or treatment.n == 0:
+        return 0.0
     pooled = (control.successes + treatment.successes) / (control.n + treatment.n)
-    error = sqrt(pooled * (1 - pooled) * (1 / control.n + 1 / treatment.n))
-    if not error > 0:
-        return known
-    z = difference / error
-    return Comparison(
-        difference=difference,
-        standard_error=error,
-        statistic=z,
-        p_value=normal_p_value(z, alternative),
-        z=z,
-        lower=lower,
-        upper=upper,
-        lift=known.lift,
-        effect_size=known.effect_size,
-    )
+    return sqrt(pooled * (1 - pooled) * (1 / control.n + 1 / treatment.n))
+
+
+def pooled_z(control: Proportion, treatment: Proportion) -> float | None:
+    """Difference in pooled standard errors: its square is the chi-square; None if undefined."""
+    error = pooled_error(control, treatment)
+    if control.rate is None or treatment.rate is None or not error > 0:
+        return None
+    return (treatment.rate - control.rate) / error
+
+
+def fisher_exact(
+    control: Proportion, treatment: Proportion, alternative: Alternative = "two-sided"
+) -> float:
+    """P-value of Fisher's exact test: all tables with these margins that are no more likely."""
+    from scipy import stats  # slow to import, and only small counts come here
+
+    table = np.array([[arm.successes, arm.n - arm.successes] for arm in (treatment, control)])
+    return min(1.0, float(stats.fisher_exact(table, alternative=_SIDES[alternative]).pvalue))
 
 
 def chi_square(arms: Sequence[Proportion], *, continuity: bool = False) -> ChiSquare:
@@ -84,20 +119,6 @@ def chi_square(arms: Sequence[Proportion], *, continuity: bool = False) -> ChiSq
     return ChiSquare(statistic, dof, float(special.chdtrc(dof, statistic)))
 
 
-def wilson_interval(sample: Proportion, alpha: float = 0.05) -> tuple[float, float]:
-    """Score interval of one rate; (0, 1) without units. Source: Wilson (1927)."""
-    if sample.n == 0:
-        return 0.0, 1.0
-    z = -float(special.ndtri(alpha / 2))
-    rate = sample.successes / sample.n
-    weight = z * z / sample.n
-    centre = (rate + weight / 2) / (1 + weight)
-    half = z * sqrt(rate * (1 - rate) / sample.n + weight / (4 * sample.n)) / (1 + weight)
-    lower = 0.0 if sample.successes == 0 else max(0.0, centre - half)
-    upper = 1.0 if sample.successes == sample.n else min(1.0, centre + half)
-    return lower, upper
-
-
 def newcombe_interval(
     control: Proportion, treatment: Proportion, alpha: float = 0.05
 ) -> tuple[float, float]:
@@ -111,6 +132,29 @@ def newcombe_interval(
     return lower, upper
 
 
+def wald_interval(
+    control: Proportion, treatment: Proportion, alpha: float = 0.05, added: int = 0
+) -> tuple[float, float] | None:
+    """Unpooled normal interval of the difference; None where an arm is empty.
+
+    With ``added=1``, a success and a failure more in each arm, it is that of Agresti and Caffo
+    (2000): its centre moves too.
+    """
+    arms = [Proportion(a.n + 2 * added, a.successes + added) for a in (control, treatment)]
+    if any(arm.n == 0 for arm in arms):
+        return None
+    first, second = (arm.successes / arm.n for arm in arms)
+    variance = first * (1 - first) / arms[0].n + second * (1 - second) / arms[1].n
+    half = -float(special.ndtri(alpha / 2)) * sqrt(variance)
+    return second - first - half, second - first + half
+
+
 def cohen_h(control_rate: float, treatment_rate: float) -> float:
     """Effect size of two rates: difference of their arcsine transforms. Source: Cohen (1988)."""
     return 2 * asin(sqrt(treatment_rate)) - 2 * asin(sqrt(control_rate))
+
+
+def _least_expected(control: Proportion, treatment: Proportion) -> float:
+    successes = control.successes + treatment.successes
+    n = control.n + treatment.n
+    return min(successes, n - successes) * min(control.n, treatment.n) / n
