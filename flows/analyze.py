@@ -9,10 +9,13 @@ from pydantic import Field
 from flows.artifacts import publish_report, publish_table
 from flows.pipeline import Text, pipeline
 from tasks.errors import ItemsFailed
-from tasks.experiments import report, steps
-from tasks.experiments.analysis import Analysis, Ingested, StartedExperiment
-from tasks.experiments.files import scan_file
-from tasks.experiments.plan import ExperimentPlan
+from tasks.experiments import steps
+from tasks.experiments.analysis.results import Analysis
+from tasks.experiments.definition.plan import ExperimentPlan
+from tasks.experiments.definition.starting import StartedExperiment
+from tasks.experiments.ingestion.files import scan_file
+from tasks.experiments.ingestion.results import Ingested
+from tasks.experiments.reporting import report
 from tasks.runs import current_run
 
 

@@ -27,8 +27,9 @@ from tasks import clock
 from tasks.database import control_engine
 from tasks.decisions import replay
 from tasks.errors import HeadwayError
-from tasks.experiments.analysis import Analysis, Ingested
-from tasks.experiments.status import latest_analysis
+from tasks.experiments.analysis.results import Analysis
+from tasks.experiments.ingestion.results import Ingested
+from tasks.experiments.reporting.status import latest_analysis
 from tasks.rollouts.manual import ManualOutcome
 from tasks.rollouts.status import RolloutStatus, rollout_status
 from tasks.rules import load_rules

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.experiments.plan import ExperimentPlan, MetricPlan, VariantPlan
+from tasks.experiments.definition.plan import ExperimentPlan, MetricPlan, VariantPlan
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ def experiment() -> None:
 def list_experiments(as_json: bool) -> None:
     """List experiments with their status and winner."""
     from tasks.database import control_engine
-    from tasks.experiments.status import experiment_status
+    from tasks.experiments.reporting.status import experiment_status
 
     with control_engine().connect() as connection:
         found = experiment_status(connection)
@@ -72,7 +72,7 @@ def analyze(remote: bool, as_json: bool) -> None:
 def report(name: str, as_json: bool) -> None:
     """Print the last analysis of the experiment NAME."""
     from tasks.database import control_engine
-    from tasks.experiments.status import latest_analysis
+    from tasks.experiments.reporting.status import latest_analysis
 
     with control_engine().connect() as connection:
         found = latest_analysis(connection, name)
@@ -86,7 +86,7 @@ def report(name: str, as_json: bool) -> None:
 def variant(name: str, user_id: str, as_json: bool) -> None:
     """Say which variant of the experiment NAME the user USER_ID gets."""
     from tasks.database import control_engine
-    from tasks.experiments.assignment import get_variant
+    from tasks.experiments.assignment.assigning import get_variant
 
     with control_engine().begin() as connection:
         answer = get_variant(connection, name, user_id)

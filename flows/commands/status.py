@@ -23,7 +23,7 @@ def status(as_json: bool) -> None:
 
 def _overview() -> dict[str, list[Any]]:
     from tasks.database import control_engine
-    from tasks.experiments.status import experiment_status
+    from tasks.experiments.reporting.status import experiment_status
     from tasks.migrations.status import migration_status
     from tasks.rollouts.status import rollout_status
     from tasks.runs import latest_runs

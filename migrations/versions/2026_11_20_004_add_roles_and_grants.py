@@ -103,7 +103,7 @@ EXCEPTION WHEN insufficient_privilege THEN
 END $$
 """
 
-# The arm of tasks/experiments/assignment.py: weights in the same order, summed in the same order.
+# The arm of tasks/experiments/assignment: weights in the same order, summed in the same order.
 CREATE_ASSIGN_VARIANT = """
 CREATE FUNCTION public.assign_variant(experiment text, unit text, session text DEFAULT NULL)
 RETURNS text

@@ -11,10 +11,11 @@ from typing import Any
 
 from tasks import ledger
 from tasks.experiments import steps
-from tasks.experiments.analysis import Analysis, Ingested
-from tasks.experiments.evidence import Quality
-from tasks.experiments.files import scan_file
-from tasks.experiments.plan import ExperimentPlan
+from tasks.experiments.analysis.results import Analysis
+from tasks.experiments.decision.evidence import Quality
+from tasks.experiments.definition.plan import ExperimentPlan
+from tasks.experiments.ingestion.files import scan_file
+from tasks.experiments.ingestion.results import Ingested
 
 PASSED = Quality(outcome="passed")
 DAY = "2026-01-0"

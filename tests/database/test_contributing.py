@@ -14,9 +14,9 @@ from sqlalchemy import Engine, text
 from flows import analyze, pipeline
 from tasks import ledger
 from tasks.experiments import metrics
-from tasks.experiments import steps as experiments
 from tasks.experiments.statistics.comparison import Comparison
 from tasks.experiments.statistics.moments import SampleMean
+from tasks.experiments.steps import defining as experiments
 from tasks.rollouts import health
 from tests.faults import cases
 

@@ -12,11 +12,11 @@ from tasks.database import load_queries
 from tasks.decisions import replay
 from tasks.errors import InputError, NotFound, Refused
 from tasks.experiments import steps
-from tasks.experiments.assignment import get_variant, salt_of, variant_for
-from tasks.experiments.evidence import Quality
+from tasks.experiments.assignment.assigning import get_variant, salt_of, variant_for
+from tasks.experiments.decision.evidence import Quality
+from tasks.experiments.reporting.status import experiment_status, latest_analysis
 from tasks.experiments.statistics.means import welch
 from tasks.experiments.statistics.moments import sample_mean
-from tasks.experiments.status import experiment_status, latest_analysis
 from tasks.rules import load_rules
 from tests.database.experiments import (
     PASSED,
@@ -246,7 +246,7 @@ def test_two_looks_at_once_are_one(database: Engine, tmp_path: Path) -> None:
 
 def test_units_are_assigned_and_events_recorded_while_a_look_is_going_on(database: Engine) -> None:
     experiment = start()
-    lock = load_queries("tasks.experiments")["lock_experiment"]
+    lock = load_queries("tasks.experiments.analysis")["lock_experiment"]
     with database.begin() as looking, database.begin() as application:
         looking.execute(lock, {"experiment_id": experiment})
         application.execute(text("SET LOCAL lock_timeout = '2s'"))
@@ -364,7 +364,7 @@ def _used_in(module: str) -> str:
 
 
 def test_every_named_query_is_used_and_can_be_planned(database: Engine) -> None:
-    queries = load_queries("tasks.experiments")
+    queries = load_queries("tasks.experiments.analysis")
     source = "".join(
         _used_in(f"{name}.py")
         for name in ("steps", "starting", "loading", "looking", "status", "assignment")

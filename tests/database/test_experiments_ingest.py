@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from tasks import ledger
 from tasks.experiments import steps
-from tasks.experiments.files import scan_file
+from tasks.experiments.ingestion.files import scan_file
 from tests.database.experiments import (
     arms,
     assignment,

@@ -19,9 +19,9 @@ import tasks
 from tasks import clock
 from tasks.database import control_engine
 from tasks.experiments import steps as experiments
-from tasks.experiments.evidence import Quality
-from tasks.experiments.files import scan_file
-from tasks.experiments.plan import ExperimentPlan, MetricPlan, VariantPlan
+from tasks.experiments.decision.evidence import Quality
+from tasks.experiments.definition.plan import ExperimentPlan, MetricPlan, VariantPlan
+from tasks.experiments.ingestion.files import scan_file
 from tasks.migrations import steps as migrations
 from tasks.migrations.plans.gate import Part, PlanFacts
 from tasks.migrations.rehearsal.model import RevisionEffect

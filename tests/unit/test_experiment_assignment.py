@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from tasks.bucketing import bucket
 from tasks.errors import InputError, UnknownName
-from tasks.experiments.assignment import salt_of, variant_for
+from tasks.experiments.assignment.assigning import salt_of, variant_for
+from tasks.experiments.definition.plan import ExperimentPlan
 from tasks.experiments.metrics import metrics
-from tasks.experiments.plan import ExperimentPlan
 
 WEIGHTS = [("control", 0.5), ("red", 0.3), ("blue", 0.2)]
 SALT = salt_of("buttons")

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from tasks import jsonb
 from tasks.decisions import Verdict
-from tasks.experiments.analysis import Analysis
-from tasks.experiments.decision import decide_winner
-from tasks.experiments.evidence import Arm, Look, Quality, WinnerEvidence
-from tasks.experiments.report import as_markdown
+from tasks.experiments.analysis.results import Analysis
+from tasks.experiments.decision.evidence import Arm, Look, Quality, WinnerEvidence
+from tasks.experiments.decision.winner import decide_winner
+from tasks.experiments.reporting.report import as_markdown
 
 SD = 10.0
 

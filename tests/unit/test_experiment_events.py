@@ -14,8 +14,8 @@ from pyarrow import parquet
 
 from tasks.bucketing import bucket
 from tasks.errors import InputError
-from tasks.experiments.events import Row, parse_row
-from tasks.experiments.files import read_batch, scan_file
+from tasks.experiments.ingestion.events import Row, parse_row
+from tasks.experiments.ingestion.files import read_batch, scan_file
 
 ASSIGNMENT = {"user_id": "u1", "variant": "red", "assigned_at": "2026-11-01T10:00:00+02:00"}
 EVENT = {"user_id": "u1", "event_type": "buy", "event_timestamp": "2026-11-02", "event_value": "3"}

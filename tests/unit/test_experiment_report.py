@@ -6,10 +6,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tasks.experiments.analysis import Analysis, Ingested, IngestedBatch, PastLook
-from tasks.experiments.decision import decide_winner
-from tasks.experiments.evidence import Arm, Quality, WinnerEvidence
-from tasks.experiments.report import as_markdown, forest_plot, summary_row
+from tasks.experiments.analysis.results import Analysis, PastLook
+from tasks.experiments.decision.evidence import Arm, Quality, WinnerEvidence
+from tasks.experiments.decision.winner import decide_winner
+from tasks.experiments.ingestion.results import Ingested, IngestedBatch
+from tasks.experiments.reporting.report import as_markdown, forest_plot, summary_row
 
 
 def _arm(name: str, mean: float, n: int = 1000) -> Arm:

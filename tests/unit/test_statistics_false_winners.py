@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tasks.experiments.decision import decide_winner
-from tasks.experiments.evidence import Arm, Look, Quality, WinnerEvidence
+from tasks.experiments.decision.evidence import Arm, Look, Quality, WinnerEvidence
+from tasks.experiments.decision.winner import decide_winner
 from tasks.experiments.statistics.sequential import group_sequential_bounds
 
 RUNS = 20_000

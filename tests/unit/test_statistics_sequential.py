@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tasks.experiments.looks import judge_arms
+from tasks.experiments.decision.looks import judge_arms
 from tasks.experiments.statistics.sequential import (
     group_sequential_bounds,
     has_crossed,

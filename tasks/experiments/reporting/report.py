@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from tasks import markdown
-from tasks.experiments.analysis import Analysis
+from tasks.experiments.analysis.results import Analysis
 
 _WIDTH, _ROW, _LABEL, _TOP = 720, 34, 170, 14
 _COLOURS = {"better": "#1a7f37", "harm": "#cf222e", "open": "#57606a"}

@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 from tasks.database import load_queries
 from tasks.decisions import Decided, Verdict
 from tasks.errors import InputError
-from tasks.experiments.analysis import Analysis, PastLook
-from tasks.experiments.decision import decide_winner
-from tasks.experiments.evidence import Arm, Look, Quality, WinnerEvidence
+from tasks.experiments.analysis.results import Analysis, PastLook
+from tasks.experiments.decision.evidence import Arm, Look, Quality, WinnerEvidence
+from tasks.experiments.decision.winner import decide_winner
 from tasks.experiments.metrics import arm_interval
 from tasks.experiments.statistics.moments import SampleMean
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from tasks.decisions import Verdict, rule
 from tasks.errors import Reason
-from tasks.experiments.evidence import Arm, Look, WinnerEvidence
-from tasks.experiments.looks import ArmTest, judge_arms
+from tasks.experiments.decision.evidence import Arm, Look, WinnerEvidence
+from tasks.experiments.decision.looks import ArmTest, judge_arms
 from tasks.experiments.metrics import metrics
 from tasks.experiments.statistics.comparison import Comparison
 from tasks.experiments.statistics.srm import SRM_ALPHA, SampleRatio, sample_ratio

@@ -1,80 +1,20 @@
-"""Steps of the experiments: start one, load rows, check the data, look at the results."""
+"""Steps that look at experiments: what is due, whether the data are good, who wins."""
 
 from __future__ import annotations
-
-import json
 
 from sqlalchemy import Connection
 
 from tasks.database import control_url, load_queries
 from tasks.decisions import decide
 from tasks.errors import NotFound
-from tasks.experiments import loading, looking, starting
-from tasks.experiments.analysis import Analysis, DueExperiment, IngestedBatch, StartedExperiment
-from tasks.experiments.decision import decide_winner
-from tasks.experiments.evidence import Quality
-from tasks.experiments.formats import Batch
-from tasks.experiments.plan import ExperimentPlan
-from tasks.ledger import current_run, step, step_logger
+from tasks.experiments.analysis import looking
+from tasks.experiments.analysis.results import Analysis, DueExperiment
+from tasks.experiments.decision.evidence import Quality
+from tasks.experiments.decision.winner import decide_winner
+from tasks.ledger import step, step_logger
 
-QUERIES = load_queries(__package__)
+QUERIES = load_queries("tasks.experiments.analysis")
 SUITES = ("ab_experiments", "ab_variants", "ab_assignments", "ab_metrics")
-
-
-@step(key="{plan.name}")
-def start_experiment(tx: Connection, plan: ExperimentPlan) -> StartedExperiment:
-    """Create the experiment with its arms and its metric, active at once.
-
-    One of that name and the same plan is left as it is; with another plan it is Refused.
-    """
-    starting.ensure_metric(tx, plan.metric)
-    split = {variant.name: variant.weight for variant in plan.variants}
-    experiment_id = tx.scalar(
-        QUERIES["insert_experiment"],
-        plan.model_dump(include={"name", "description", "hypothesis", "minimum_sample_size"})
-        | {"metric_type": plan.metric.kind, "split": json.dumps(split)}
-        | {"actor": current_run().actor},
-    )
-    if experiment_id is None:
-        return starting.find_same(tx, plan)
-    starting.add_arms(tx, plan, experiment_id)
-    return StartedExperiment(id=str(experiment_id), name=plan.name, is_new=True)
-
-
-@step(
-    key=lambda path, sha256, batch, experiment=None: (  # noqa: ARG005 - same content, same batch
-        f"{sha256}:{experiment or ''}:{batch.first_row}+{batch.row_count}"
-    ),
-)
-def ingest_batch(
-    tx: Connection, path: str, sha256: str, batch: Batch, experiment: str | None = None
-) -> IngestedBatch:
-    """Load one batch of rows: assignments and events once each, broken rows with their reason.
-
-    One that an earlier run loaded is left alone, unless rows of it were rejected for want of an
-    experiment, a variant, an assignment or the time to come: then what fits by now is loaded.
-    """
-    content = {
-        "sha256": sha256,
-        "experiment": experiment or "",
-        "first_row": batch.first_row,
-        "row_count": batch.row_count,
-    }
-    tx.execute(QUERIES["lock_content"], content)
-    known = tx.execute(QUERIES["find_batch"], content).first()
-    if known is not None and not known.may_fit_now:
-        return loading.known_batch(batch, known)
-    loaded = loading.load(tx, path, sha256, batch, experiment)
-    if known is not None:
-        return loaded
-    batch_id = tx.scalar(
-        QUERIES["record_batch"],
-        content
-        | loaded.model_dump(include={"assignments", "events", "duplicates", "rejected"})
-        | {"source": path, "batch_number": batch.number, "run_id": current_run().id},
-    )
-    tx.execute(QUERIES["keep_rejected"], content | {"batch_id": batch_id})
-    return loaded
 
 
 @step(key="active")

@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from tasks.errors import InputError
-from tasks.experiments.events import BrokenRow, parse_json
+from tasks.experiments.ingestion.events import BrokenRow, parse_json
 
 Record = tuple[int, Any]  # line number (or row number), raw row or BrokenRow
 

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from tasks.database import load_queries
 from tasks.decisions import Verdict
 from tasks.errors import NotFound
-from tasks.experiments.analysis import Analysis
-from tasks.experiments.looking import past_looks
-from tasks.experiments.report import as_markdown
+from tasks.experiments.analysis.looking import past_looks
+from tasks.experiments.analysis.results import Analysis
+from tasks.experiments.reporting.report import as_markdown
 
 QUERIES = load_queries(__package__)
 

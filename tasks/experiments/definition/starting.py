@@ -5,14 +5,31 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from tasks.database import load_queries
 from tasks.errors import Reason, Refused
-from tasks.experiments.analysis import StartedExperiment
-from tasks.experiments.plan import ExperimentPlan, MetricPlan
+from tasks.experiments.definition.plan import ExperimentPlan, MetricPlan
 
 QUERIES = load_queries(__package__)
+
+
+class StartedExperiment(BaseModel):
+    """An experiment that is active now; ``is_new`` is False where it had been started before."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    name: str
+    is_new: bool
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        return (
+            f"{self.name}: {'started' if self.is_new else 'nothing to do; it was started before'}"
+        )
 
 
 def ensure_metric(tx: Connection, metric: MetricPlan) -> None:

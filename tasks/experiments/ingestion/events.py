@@ -27,7 +27,7 @@ from math import isfinite
 from typing import Any
 
 from tasks.bucketing import bucket
-from tasks.experiments.assignment import salt_of
+from tasks.experiments.assignment.assigning import salt_of
 
 MAX_USER_LENGTH = 255
 MAX_DEPTH = 100  # of nested JSON: what is deeper cannot be walked through everywhere

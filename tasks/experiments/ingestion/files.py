@@ -15,8 +15,8 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from tasks.errors import InputError
-from tasks.experiments.events import BrokenRow, Row, parse_row, rejected
-from tasks.experiments.formats import FORMATS, Batch
+from tasks.experiments.ingestion.events import BrokenRow, Row, parse_row, rejected
+from tasks.experiments.ingestion.formats import FORMATS, Batch
 
 
 class FileScan(BaseModel):

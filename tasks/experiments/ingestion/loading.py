@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from tasks.database import load_queries
-from tasks.experiments.analysis import IngestedBatch
-from tasks.experiments.events import Row
-from tasks.experiments.files import read_batch
-from tasks.experiments.formats import Batch
+from tasks.experiments.ingestion.events import Row
+from tasks.experiments.ingestion.files import read_batch
+from tasks.experiments.ingestion.formats import Batch
+from tasks.experiments.ingestion.results import IngestedBatch
 from tasks.runs import current_run
 
 QUERIES = load_queries(__package__)

@@ -1,0 +1,1 @@
+"""A look at an experiment: gather the evidence, decide, write down."""

@@ -1,0 +1,59 @@
+"""What a look at an experiment came to, as the flow and the report see it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.decisions import Verdict
+
+
+class DueExperiment(BaseModel):
+    """An active experiment, whose turn has come."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    name: str
+
+
+class PastLook(BaseModel):
+    """One arm at one look, for the table of looks."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    fraction: float
+    arm: str
+    n: int
+    difference: float | None
+    statistic: float | None
+    p_value: float | None
+    bound: float | None
+    is_significant: bool
+
+
+class Analysis(BaseModel):
+    """One experiment at one tick: looked at, or skipped with the reason."""
+
+    model_config = ConfigDict(frozen=True)
+
+    experiment: str
+    metric: str = ""
+    kind: str = ""
+    is_skipped: bool
+    is_over: bool = False
+    message: str
+    decision_id: int | None = None
+    verdict: Verdict | None = None
+    looks: tuple[PastLook, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        verdict = self.verdict.verdict if self.verdict else "skipped"
+        return f"{self.experiment}: {verdict}: {self.message}"
+
+    @property
+    def winner(self) -> str | None:
+        """Name of the winning variant, if there is one."""
+        return self.verdict.details["winner"] if self.verdict else None

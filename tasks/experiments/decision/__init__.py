@@ -1,0 +1,1 @@
+"""The rules that judge an experiment: pure, on what they are given."""

@@ -1,0 +1,1 @@
+"""What an experiment is: planned, created, changed."""

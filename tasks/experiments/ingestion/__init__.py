@@ -1,0 +1,1 @@
+"""Events and assignments: read, checked, loaded once."""

@@ -1,0 +1,19 @@
+"""The steps of experiments: define one, load rows, look at the results."""
+
+from __future__ import annotations
+
+from tasks.experiments.steps.analyzing import (
+    analyze_experiment,
+    check_experiment_data,
+    list_due_experiments,
+)
+from tasks.experiments.steps.defining import start_experiment
+from tasks.experiments.steps.ingesting import ingest_batch
+
+__all__ = [
+    "analyze_experiment",
+    "check_experiment_data",
+    "ingest_batch",
+    "list_due_experiments",
+    "start_experiment",
+]
