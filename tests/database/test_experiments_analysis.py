@@ -359,22 +359,19 @@ def test_a_failed_and_an_impossible_data_check_are_told_apart(
     assert "ab_metrics" in unknown.message
 
 
-def _used_in(module: str) -> str:
-    return (Path(steps.__file__).parent / module).read_text("utf-8")
+ROOMS = ("analysis", "assignment", "definition", "ingestion", "reporting")
 
 
-def test_every_named_query_is_used_and_can_be_planned(database: Engine) -> None:
-    queries = load_queries("tasks.experiments.analysis")
-    source = "".join(
-        _used_in(f"{name}.py")
-        for name in ("steps", "starting", "loading", "looking", "status", "assignment")
-    )
+def test_every_named_query_can_be_planned(database: Engine) -> None:
+    queries = {
+        name: query
+        for room in ROOMS
+        for name, query in load_queries(f"tasks.experiments.{room}").items()
+    }
     with database.begin() as connection:
-        connection.execute(queries["create_incoming"])
-        for name, query in queries.items():
-            assert f'"{name}"' in source, name
-            if name != "create_incoming":
-                _explain(connection, query)
+        connection.execute(queries.pop("create_incoming"))
+        for query in queries.values():
+            _explain(connection, query)
 
 
 def _explain(connection: Any, query: Any) -> None:
