@@ -124,21 +124,7 @@ def compare_many(
         if is_relative:
             ratio = treatment.value / control.value
             difference, error = lift, np.sqrt(second + first * ratio**2) / scale
-        error = np.where((error > 0) & (dof > 0), error, np.nan)
-        statistic = difference / error
-        p_value = _p_values(statistic, dof, alternative)
-        half = -special.stdtrit(dof, alpha / 2) * error
-        return Comparisons(
-            difference=difference,
-            standard_error=error,
-            statistic=statistic,
-            dof=np.where(np.isnan(statistic), np.nan, dof),
-            p_value=p_value,
-            z=_deviates(statistic, _p_values(statistic, dof, "two-sided")),
-            lower=difference - half,
-            upper=difference + half,
-            lift=lift,
-        )
+        return _tested(difference, error, dof, alpha, alternative, lift)
 
 
 def _dof(first: Floats, second: Floats, n_first: Floats, n_second: Floats) -> Floats:
@@ -160,3 +146,34 @@ def _deviates(statistic: Floats, p_value: Floats) -> Floats:
     size = np.where(p_value >= 1, 0.0, -special.ndtri_exp(np.log(p_value) - np.log(2)))
     size = np.where(np.isfinite(size), size, np.minimum(np.abs(statistic), _FURTHEST))
     return np.asarray(np.copysign(size, statistic))
+
+
+def with_error(effect: float, error: float, dof: float, alpha: float = 0.05) -> Comparison:
+    """The t test of an effect whose standard error was found elsewhere."""
+    row = np.array([effect]), np.array([error]), np.array([dof])
+    return _tested(*row, alpha, "two-sided", lift=np.array([np.nan])).row(0)
+
+
+def _tested(
+    difference: Floats,
+    error: Floats,
+    dof: Floats,
+    alpha: float,
+    alternative: Alternative,
+    lift: Floats,
+) -> Comparisons:
+    with np.errstate(all="ignore"):
+        error = np.where((error > 0) & (dof > 0), error, np.nan)
+        statistic = difference / error
+        half = -special.stdtrit(dof, alpha / 2) * error
+        return Comparisons(
+            difference=difference,
+            standard_error=error,
+            statistic=statistic,
+            dof=np.where(np.isnan(statistic), np.nan, dof),
+            p_value=_p_values(statistic, dof, alternative),
+            z=_deviates(statistic, _p_values(statistic, dof, "two-sided")),
+            lower=difference - half,
+            upper=difference + half,
+            lift=lift,
+        )
