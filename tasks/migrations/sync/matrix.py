@@ -13,7 +13,7 @@ from tasks.migrations.revision_graph.conflicts import Findings
 from tasks.migrations.revision_graph.facts import DatabaseEvidence
 from tasks.migrations.revision_graph.script import Script
 from tasks.migrations.status import status_of
-from tasks.migrations.survey import Executed, Look, survey
+from tasks.migrations.survey import Executed, Look
 
 CellState = Literal[
     "applied",
@@ -93,11 +93,6 @@ class Matrix(BaseModel):
             if found.environment == environment:
                 return found
         raise LookupError(environment)
-
-
-def read_matrix(names: Sequence[str] | None = None) -> Matrix:
-    """Look at these environments (default: every declared one); nothing is changed."""
-    return matrix_of(survey(names))
 
 
 def matrix_of(looks: Sequence[Look]) -> Matrix:

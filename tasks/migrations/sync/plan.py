@@ -17,7 +17,6 @@ from tasks.migrations.fingerprint.model import Difference, Fingerprint
 from tasks.migrations.project import Project
 from tasks.migrations.revision_graph import content, graph
 from tasks.migrations.revision_graph.facts import DatabaseEvidence
-from tasks.migrations.revision_graph.heads import current_heads
 from tasks.migrations.revision_graph.plan import (
     ALLOWED,
     NOTHING_TO_DO,
@@ -122,15 +121,6 @@ def gather_promotion(
         for item in found.predecessors
     )
     return found.model_copy(update={"predecessors": compared, "is_rehearsed": True})
-
-
-def gather_result(environment: str) -> PromotionEvidence:
-    """The same of an environment that got there: its schema beside those that came before it."""
-    target = environments.find(environment)
-    with environments.engine(target.url, "headway-sync").connect() as connection:
-        heads = current_heads(connection, target.project)
-        resulting = rebuild.fingerprint(connection, target.project)
-    return gather_promotion(environment, heads, resulting)
 
 
 def _targets(source: str, targets: Sequence[str]) -> tuple[str, ...]:
