@@ -2,7 +2,8 @@
 
 Phase: expand
 Locks: ab_variants, ab_assignments, metric, experiment_metric and ingest_batch ACCESS EXCLUSIVE for
-    new columns (metadata only, no rewrite)
+    new columns (metadata only, no rewrite); ab_metrics SHARE while an index is built (reads go on,
+    writes wait)
 Reverse: drops the tables and columns with what they hold; experiments, events and looks stay, but
     for secondary metrics, which the earlier schema cannot name
 """
@@ -366,6 +367,10 @@ GRANTS = (
 )
 
 
+# When the last events of a type came, without reading the others.
+ADD_INDEX = "CREATE INDEX idx_metric_arrival ON ab_metrics (experiment_id, event_type, created_at)"
+
+
 def upgrade() -> None:
     for statement in (*ADD_COLUMNS, *CREATE, *KEEP_EXPERIMENTS, *KEEP_CORRECTIONS):
         op.execute(statement)
@@ -374,9 +379,11 @@ def upgrade() -> None:
     for table in TABLES:
         op.execute(f"ALTER TABLE {table} OWNER TO {OWNER}")
     op.execute(f"ALTER FUNCTION public.keep_event_correction() OWNER TO {OWNER}")
+    op.execute(ADD_INDEX)
 
 
 def downgrade() -> None:
+    op.execute("DROP INDEX idx_metric_arrival")
     for role, privileges, tables in GRANTS:
         op.execute(f"REVOKE {privileges} ON {', '.join(tables)} FROM {role}")
     op.execute("DROP TRIGGER keep_event_correction ON ab_metrics")

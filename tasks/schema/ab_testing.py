@@ -120,4 +120,6 @@ ab_metrics = sa.Table(
     # A user may take part in two experiments, so one event may count in both.
     sa.Index("idx_metric_event_id", "experiment_id", "event_id", unique=True),
     sa.Index("idx_metric_assignment", "assignment_id"),
+    # When the last events of a type came, without reading the others (revision 006).
+    sa.Index("idx_metric_arrival", "experiment_id", "event_type", "created_at"),
 )
