@@ -120,6 +120,11 @@ def normal_posterior(
     )
 
 
+def scaled_prior(prior: tuple[float, float], scale: float) -> tuple[float, float]:
+    """A normal prior (mean, variance) on another scale: of a lift on differences, and back."""
+    return prior[0] * scale, prior[1] * scale**2
+
+
 def _expected_excess(mean: float, deviation: float) -> float:
     """E[max(0, X)] of a normal X."""
     z = mean / deviation

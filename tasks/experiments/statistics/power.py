@@ -6,13 +6,14 @@ may be fractions of units. Two-sided power counts both tails, so at no effect it
 
 from __future__ import annotations
 
-from math import asin, sin, sqrt
+from math import asin, isnan, sin, sqrt
 
 from scipy import optimize, special
 
 from tasks.experiments.statistics.comparison import Alternative
 
-_LARGEST_EFFECT = 100.0
+_LARGEST_DEVIATE = 100.0
+_SMALLEST_EFFECT = 1e-8
 
 
 def normal_power(
@@ -62,16 +63,22 @@ def smallest_effect(
     alternative: Alternative = "two-sided",
     *,
     is_normal: bool = False,
+    precision: float = 1e-14,
 ) -> float:
-    """The effect that is found with this power: the minimum detectable one, above 0."""
+    """The effect that is found with this power: the minimum detectable one.
+
+    ``precision`` is that of the root; statsmodels stops at 1e-5, so only then are its digits ours.
+    """
     of_effect = normal_power if is_normal else t_power
     sign = -1.0 if alternative == "smaller" else 1.0
 
     def lacking(effect: float) -> float:
         return of_effect(sign * effect, n_control, n_treatment, alpha, alternative) - power
 
-    highest = _LARGEST_EFFECT / _root_size(n_control, n_treatment)
-    return sign * float(optimize.brentq(lacking, 0.0, highest, xtol=1e-14, rtol=1e-12))
+    highest = 1.0
+    while lacking(highest) < 0:
+        highest *= 2
+    return sign * float(optimize.brentq(lacking, _SMALLEST_EFFECT, highest, xtol=precision))
 
 
 def rate_at_effect(baseline_rate: float, cohen_h: float) -> float:
@@ -93,7 +100,7 @@ def missing_share(
         return 0.0
     if expected_z == 0:
         return float("inf")
-    z = optimize.brentq(lambda z: power_at_deviate(z, alpha) - needed, 0.0, _LARGEST_EFFECT)
+    z = optimize.brentq(lambda z: power_at_deviate(z, alpha) - needed, 0.0, _LARGEST_DEVIATE)
     return (float(z) / expected_z) ** 2 - 1
 
 
@@ -102,4 +109,8 @@ def _root_size(n_control: float, n_treatment: float) -> float:
 
 
 def _noncentral_t(dof: float, shift: float, t: float) -> float:
-    return float(special.nctdtr(dof, shift, t))
+    found = float(special.nctdtr(dof, shift, t))
+    if not isnan(found):
+        return found
+    # Where its series fails the normal limit is exact. Source: Abramowitz and Stegun 26.7.10.
+    return float(special.ndtr((t * (1 - 0.25 / dof) - shift) / sqrt(1 + t * t / (2 * dof))))

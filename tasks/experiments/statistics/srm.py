@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,11 @@ class SequentialRatio:
 
     log_bayes_factors: tuple[float, ...]
     p_values: tuple[float, ...]
+
+    @property
+    def bayes_factors(self) -> tuple[float, ...]:
+        """How much likelier than the planned split another one made the counts so far."""
+        return tuple(exp(min(factor, 700.0)) for factor in self.log_bayes_factors)
 
     @property
     def p_value(self) -> float:
