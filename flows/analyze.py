@@ -1,4 +1,4 @@
-"""Experiments: start one, load what happened, look for a winner."""
+"""Experiments: load what happened, look for a winner."""
 
 from __future__ import annotations
 
@@ -11,29 +11,10 @@ from flows.pipeline import Text, pipeline
 from tasks.errors import ItemsFailed
 from tasks.experiments import steps
 from tasks.experiments.analysis.results import Analysis
-from tasks.experiments.definition.plan import ExperimentPlan
-from tasks.experiments.definition.starting import StartedExperiment
 from tasks.experiments.ingestion.files import scan_file
 from tasks.experiments.ingestion.results import Ingested
 from tasks.experiments.reporting import report
 from tasks.runs import current_run
-
-
-@pipeline(name="create-experiment", run_name="create-experiment/{plan.name}")
-def create_experiment(plan: ExperimentPlan, actor: Text, reason: Text) -> StartedExperiment:
-    """Start an experiment: its arms, its metric and its planned size; it is active at once.
-
-    The same plan a second time changes nothing; another plan under a name that is taken is
-    refused.
-
-    Args:
-        plan: name, variants with weights that add up to 1 (one of them the control), metric,
-            planned_sample_size.
-        actor: who starts it.
-        reason: why.
-    """
-    del actor, reason  # kept with the run
-    return steps.start_experiment(plan=plan)
 
 
 @pipeline(name="ingest-events", run_name="ingest-events/{path}")

@@ -21,7 +21,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from flows import analyze, demo_data, migrate, rollout, stack
+from flows import analyze, demo_data, experiments, migrate, rollout, stack
 from flows.demo_traffic import Traffic, simulate_traffic
 from tasks import clock
 from tasks.database import control_engine
@@ -73,7 +73,9 @@ def migrate_schema() -> None:
 def decide_experiment(folder: Path) -> None:
     """Create the STAR experiment, load its four batches and analyse after each."""
     _heading("2. Decide an experiment: STAR, 6,325 children in 79 schools, Tennessee 1985")
-    started = analyze.create_experiment(plan=demo_data.star_plan(), actor=ACTOR, reason="the demo")
+    started = experiments.create_experiment(
+        plan=demo_data.star_plan(), actor=ACTOR, reason="the demo", start=True
+    )
     say(f"Experiment {started.name}: {'started' if started.is_new else 'found, started before'}.")
     assignments, *scores = demo_data.star_batches(folder)
     _say_loaded("assignments", analyze.ingest_events(path=str(assignments)))

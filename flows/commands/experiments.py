@@ -55,7 +55,7 @@ def create(plan: Path, actor: str, reason: str, remote: bool, as_json: bool) -> 
     except ValueError as error:
         raise InputError(f"{plan} is not a JSON file: {error}") from None
     parameters = {"plan": described, "actor": actor, "reason": reason}
-    act("flows.analyze:create_experiment", parameters, remote=remote, as_json=as_json)
+    act("flows.experiments:create_experiment", parameters, remote=remote, as_json=as_json)
 
 
 @experiment.command()

@@ -101,7 +101,7 @@ def load_file(path: Path, batch_size: int = 1000) -> Ingested:
 def start(**changes: Any) -> str:
     """Start an experiment; returns its id."""
     with new_run():
-        return steps.start_experiment(plan=plan(**changes)).id
+        return steps.create_experiment(plan=plan(**changes), is_started=True).id
 
 
 def look(experiment_id: str, quality: Quality = PASSED) -> Analysis:

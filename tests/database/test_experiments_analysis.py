@@ -283,7 +283,7 @@ def test_the_same_plan_starts_an_experiment_once_and_another_is_refused(
     first = start()
     assert start() == first
     with new_run():
-        assert not steps.start_experiment(plan=plan()).is_new
+        assert not steps.create_experiment(plan=plan(), is_started=True).is_new
     with pytest.raises(Refused, match=r"\[plan-differs\].*planned_sample_size"):
         start(planned_sample_size=500)
     with pytest.raises(Refused, match=r"\[metric-differs\].*event_type"):

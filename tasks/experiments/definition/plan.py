@@ -1,83 +1,188 @@
-"""An experiment as it is planned before it starts: arms, metric, size and error."""
+"""An experiment as it is planned before it starts: arms, metrics, size, error, who and when."""
 
 from __future__ import annotations
 
-from math import isclose
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic_core.core_schema import ValidationInfo
 
-from tasks.experiments.metrics import metrics
+from tasks.experiments.assignment.targeting import TargetRule
+from tasks.experiments.definition.arms import VariantPlan, check_arms
+from tasks.experiments.definition.measures import GuardrailPlan, MetricPlan
+from tasks.experiments.definition.methods import Policy, options_of
+from tasks.experiments.definition.sample import Baseline, sample_to_plan
+from tasks.experiments.definition.words import (
+    LARGEST_COUNT,
+    Document,
+    Moment,
+    Name,
+    Planned,
+    Words,
+)
 
-Name = Annotated[str, Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", max_length=255)]
+__all__ = ["ExperimentPlan", "GuardrailPlan", "MetricPlan", "TargetRule", "VariantPlan"]
 
-
-class _Planned(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class VariantPlan(_Planned):
-    """One arm and its share of the traffic."""
-
-    name: Name
-    weight: Annotated[float, Field(ge=0, le=1, description="share of the traffic, 0 to 1")]
-    is_control: bool = False
-    label: str | None = None
-
-
-class MetricPlan(_Planned):
-    """What is measured: how the events of one type become one value for each unit."""
-
-    name: Name
-    kind: Annotated[str, Field(description="a registered metric kind: mean, proportion, …")]
-    event_type: Name
-    aggregation: Literal["sum", "mean", "min", "max", "first", "last", "count", "any"]
-    missing: Annotated[
-        Literal["exclude", "zero"], Field(description="a unit without an event: left out, or zero")
-    ]
-    is_higher_better: bool = True
-    description: str | None = None
-
-    @field_validator("kind")
-    @classmethod
-    def _is_registered(cls, kind: str) -> str:
-        if kind not in metrics.names():
-            raise ValueError(f"unknown metric kind {kind!r}; known: {', '.join(metrics.names())}")
-        return kind
-
-    @model_validator(mode="after")
-    def _proportion_is_zero_or_one(self) -> MetricPlan:
-        if self.kind == "proportion" and (self.aggregation, self.missing) != ("any", "zero"):
-            raise ValueError("a proportion needs aggregation 'any' and missing 'zero': 1 or 0")
-        return self
+RESERVED_DIMENSIONS = {"epoch"}
+_DAYS_A_WEEK = 7
 
 
-class ExperimentPlan(_Planned):
-    """An experiment to start: it becomes active at once."""
+class ExperimentPlan(Planned):
+    """An experiment to create: a draft until it is started."""
 
     name: Name
-    variants: Annotated[tuple[VariantPlan, ...], Field(min_length=2)]
-    metric: MetricPlan
+    variants: Annotated[tuple[VariantPlan, ...], Field(min_length=2, max_length=100)]
+    metric: Annotated[MetricPlan, Field(description="the primary metric: it decides")]
+    secondary_metrics: Annotated[
+        tuple[MetricPlan, ...], Field(description="are reported beside it and decide nothing")
+    ] = ()
+    guardrails: Annotated[
+        tuple[GuardrailPlan, ...], Field(description="must all be non-inferior in a winner")
+    ] = ()
     planned_sample_size: Annotated[
-        int, Field(ge=1, description="units with a value, over all arms, at the planned end")
-    ]
+        int,
+        Field(
+            ge=0,
+            le=LARGEST_COUNT,
+            description="units with a value, over all arms, at the planned end; "
+            "0: from minimum_effect and baseline",
+        ),
+    ] = 0
     minimum_sample_size: Annotated[
-        int, Field(ge=2, description="units with a value that each arm needs before any verdict")
+        int,
+        Field(
+            ge=2,
+            le=2**31 - 1,
+            description="units with a value that each arm needs before any verdict",
+        ),
     ] = 100
+    minimum_weeks: Annotated[
+        int, Field(ge=0, le=520, description="full weeks before any verdict")
+    ] = 0
     alpha: Annotated[float, Field(gt=0, lt=0.5, description="chance of a false winner")] = 0.05
+    power: Annotated[float, Field(gt=0, lt=1, description="chance to find the minimum effect")] = (
+        0.8
+    )
+    minimum_effect: Annotated[
+        float | None,
+        Field(gt=0, le=1000, description="relative to the control: 0.05 is 5 %"),
+    ] = None
+    baseline: Annotated[
+        Baseline | None, Field(description="the control as it is now, to plan the sample by")
+    ] = None
+    method: Annotated[Name, Field(description="how it is decided")] = "group_sequential"
+    method_options: Document = Field(default_factory=dict, validate_default=True)
+    policy: Annotated[
+        Policy, Field(description="what becomes of a winner: only said, selected, or rolled out")
+    ] = "select"
     is_stopped_at_winner: bool = True
-    description: str | None = None
-    hypothesis: str | None = None
+    reserved_alpha: Annotated[
+        float,
+        Field(ge=0, lt=0.5, description="part of alpha that is kept for after the planned end"),
+    ] = 0
+    tie_break_metric: Annotated[
+        Name | None, Field(description="which of the metrics decides between several winners")
+    ] = None
+    description: Words | None = None
+    hypothesis: Words | None = None
+    target_bot: Name | None = None
+    organization: Name | None = None
+    traffic_fraction: Annotated[
+        float, Field(gt=0, le=1, description="share of all users that takes part")
+    ] = 1
+    target_rules: Annotated[
+        tuple[TargetRule, ...], Field(description="who takes part: all of them must hold")
+    ] = ()
+    dimensions: Annotated[
+        tuple[Name, ...], Field(description="keys of the assignment's metadata to break down by")
+    ] = ()
+    starts_at: Annotated[Moment | None, Field(description="started then, if not before")] = None
+    ends_at: Annotated[Moment | None, Field(description="completed then, if not before")] = None
+
+    @field_validator("method_options")
+    @classmethod
+    def _are_of_the_method(
+        cls, told: dict[str, JsonValue], info: ValidationInfo
+    ) -> dict[str, JsonValue]:
+        if "method" not in info.data:
+            return told  # the method itself is wrong, and said to be
+        options = options_of(info.data["method"])
+        try:
+            return options.model_validate(told).model_dump(mode="json")
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            field = ".".join(str(part) for part in first["loc"])
+            known = ", ".join(options.model_fields) or "none"
+            raise ValueError(f"{field}: {first['msg']} (options: {known})") from None
 
     @model_validator(mode="after")
-    def _arms_fit_together(self) -> ExperimentPlan:
-        names = [variant.name for variant in self.variants]
-        if len(set(names)) != len(names):
-            raise ValueError("two variants have the same name")
-        controls = sum(variant.is_control for variant in self.variants)
-        if controls != 1:
-            raise ValueError(f"exactly one variant must be the control, not {controls}")
-        total = sum(variant.weight for variant in self.variants)
-        if not isclose(total, 1, abs_tol=1e-6):
-            raise ValueError(f"the weights must add up to 1, not {total:g}")
+    def _fits_together(self) -> ExperimentPlan:
+        check_arms(self.variants)
+        self._check_metrics()
+        self._check_error()
+        self._check_times()
+        if len(set(self.dimensions)) != len(self.dimensions):
+            raise ValueError("a dimension is named twice")
+        if reserved := RESERVED_DIMENSIONS & {*self.dimensions}:
+            raise ValueError(f"the dimension {reserved.pop()!r} is kept anyway; leave it out")
+        if not self.planned_sample_size:
+            # Frozen for everybody else; here the plan is still being made.
+            object.__setattr__(self, "planned_sample_size", self._sample_size())
         return self
+
+    @property
+    def measures(self) -> tuple[MetricPlan, ...]:
+        """All metrics, the primary one first."""
+        return (self.metric, *self.secondary_metrics, *self.guardrails)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Shares of the arms that get traffic, the control first."""
+        ordered = sorted(self.variants, key=lambda variant: not variant.is_control)
+        return tuple(variant.weight for variant in ordered if variant.weight > 0)
+
+    def _check_metrics(self) -> None:
+        names = [measure.name for measure in self.measures]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"the metric {twice[0]!r} is there twice; each has one role")
+        if self.tie_break_metric is not None and self.tie_break_metric not in names:
+            raise ValueError(
+                f"tie_break_metric {self.tie_break_metric!r} is none of the metrics: "
+                f"{', '.join(names)}"
+            )
+
+    def _check_error(self) -> None:
+        if self.reserved_alpha and self.method != "group_sequential":
+            raise ValueError("reserved_alpha is for the method group_sequential")
+        if self.reserved_alpha >= self.alpha:
+            raise ValueError("reserved_alpha is a part of alpha; it must be less")
+
+    def _check_times(self) -> None:
+        if self.starts_at is None or self.ends_at is None:
+            return
+        if self.ends_at <= self.starts_at:
+            raise ValueError("ends_at must be after starts_at")
+        days = (self.ends_at - self.starts_at).total_seconds() / 86_400
+        if days < self.minimum_weeks * _DAYS_A_WEEK:
+            raise ValueError(
+                f"it would end after {days:.3g} days, before its {self.minimum_weeks} "
+                "minimum_weeks are over: no winner would be possible"
+            )
+
+    def _sample_size(self) -> int:
+        if self.minimum_effect is None or self.baseline is None:
+            raise ValueError(
+                "say planned_sample_size, or minimum_effect and baseline to compute it from"
+            )
+        sample = sample_to_plan(
+            self.metric.kind,
+            self.baseline,
+            self.minimum_effect,
+            self.shares,
+            alpha=self.alpha - self.reserved_alpha,
+            power=self.power,
+            method=self.method,
+            options=self.method_options,
+        )
+        return sample.total

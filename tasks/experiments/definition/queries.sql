@@ -1,49 +1,118 @@
 -- name: insert_experiment
--- A new experiment, active at once; nothing where the name is taken.
+-- A new experiment, a draft; nothing where the name is taken.
 INSERT INTO ab_experiments (
-    experiment_name, description, hypothesis, metric_type, minimum_sample_size, status,
-    started_at, default_traffic_split, created_at, updated_at, created_by
+    experiment_name, description, hypothesis, target_bot, metric_type, minimum_sample_size, status,
+    default_traffic_split, created_at, updated_at, created_by
 ) VALUES (
-    :name, :description, :hypothesis, :metric_type, :minimum_sample_size, 'active',
-    headway.clock_now(), CAST(:split AS jsonb), headway.clock_now(), headway.clock_now(), :actor
+    :name, :description, :hypothesis, :target_bot, :metric_type, :minimum_sample_size, 'draft',
+    CAST(:split AS jsonb), headway.clock_now(), headway.clock_now(), :actor
 ) ON CONFLICT (experiment_name) DO NOTHING
 RETURNING id;
 
--- name: insert_variant
--- One arm of a new experiment.
-INSERT INTO ab_variants (experiment_id, variant_name, variant_label, traffic_weight, is_control)
-VALUES (:experiment_id, :name, :label, :weight, :is_control);
+-- name: insert_plan
+-- What the experiment's own table has no column for.
+INSERT INTO experiment_plan (
+    experiment_id, method, method_options, policy, power, minimum_effect, minimum_weeks,
+    reserved_alpha, tie_break_metric, organization, traffic_fraction, target_rules, dimensions,
+    starts_at, ends_at
+) VALUES (
+    :experiment_id, :method, CAST(:method_options AS jsonb), :policy, :power, :minimum_effect,
+    :minimum_weeks, :reserved_alpha, :tie_break_metric, :organization, :traffic_fraction,
+    CAST(:target_rules AS jsonb), CAST(:dimensions AS text[]), :starts_at, :ends_at
+);
 
--- name: insert_metric
--- A metric, unless one of that name is known.
-INSERT INTO metric (name, description, kind, event_type, aggregation, missing, is_higher_better)
-VALUES (
-    :name, :description, :kind, :event_type, CAST(:aggregation AS metric_aggregation),
-    CAST(:missing AS metric_missing), :is_higher_better
-) ON CONFLICT (name) DO NOTHING;
-
--- name: insert_experiment_metric
--- What decides the experiment.
-INSERT INTO experiment_metric (
-    experiment_id, metric_id, role, planned_sample_size, alpha, is_stopped_at_winner
+-- name: insert_variants
+-- The arms of a new experiment.
+INSERT INTO ab_variants (
+    experiment_id, variant_name, variant_label, description, response_template, system_prompt,
+    config_overrides, traffic_weight, is_control, model_version, created_at, updated_at
 )
-SELECT :experiment_id, metric.id, 'primary', :planned_sample_size, :alpha, :is_stopped_at_winner
-FROM metric WHERE metric.name = :metric;
+SELECT :experiment_id, arm.name, arm.label, arm.description, arm.response_template,
+       arm.system_prompt, arm.config_overrides, arm.weight, arm.is_control, arm.model_version,
+       headway.clock_now(), headway.clock_now()
+FROM jsonb_to_recordset(CAST(:variants AS jsonb)) AS arm(
+    name text, label text, description text, response_template text, system_prompt text,
+    config_overrides jsonb, weight double precision, is_control boolean, model_version text
+);
 
--- name: find_metric
--- A metric by its name, as a plan gives it.
-SELECT name, kind, event_type, aggregation::text AS aggregation, missing::text AS missing,
-       is_higher_better
-FROM metric WHERE name = :name;
+-- name: insert_metrics
+-- The metrics that nobody has described before.
+INSERT INTO metric (
+    name, description, kind, event_type, aggregation, missing, is_higher_better,
+    window_start_hours, window_hours, cap_quantile, covariate_days, covariate_attribute,
+    quantile, denominator_event_type, denominator_aggregation, created_at
+)
+SELECT name, description, kind, event_type, aggregation, missing, is_higher_better,
+       window_start_hours, window_hours, cap_quantile, covariate_days, covariate_attribute,
+       quantile, denominator_event_type, denominator_aggregation, headway.clock_now()
+FROM jsonb_to_recordset(CAST(:metrics AS jsonb)) AS described(
+    name text, description text, kind text, event_type text, aggregation metric_aggregation,
+    missing metric_missing, is_higher_better boolean, window_start_hours double precision,
+    window_hours double precision, cap_quantile double precision, covariate_days integer,
+    covariate_attribute text, quantile double precision, denominator_event_type text,
+    denominator_aggregation metric_aggregation
+)
+ON CONFLICT (name) DO NOTHING;
 
--- name: find_plan
--- What an experiment of that name was planned to be.
-SELECT e.id::text AS id, e.minimum_sample_size, m.name AS metric, em.planned_sample_size, em.alpha,
-       em.is_stopped_at_winner,
-       (SELECT jsonb_agg(jsonb_build_array(v.variant_name, v.traffic_weight, v.is_control)
-                         ORDER BY v.variant_name)
-        FROM ab_variants v WHERE v.experiment_id = e.id) AS variants
+-- name: insert_experiment_metrics
+-- Which metric has which role, and how much error it may cost.
+INSERT INTO experiment_metric (
+    experiment_id, metric_id, role, planned_sample_size, alpha, is_stopped_at_winner, margin,
+    created_at
+)
+SELECT :experiment_id, metric.id, used.role, :planned_sample_size, used.alpha,
+       :is_stopped_at_winner, used.margin, headway.clock_now()
+FROM jsonb_to_recordset(CAST(:used AS jsonb)) AS used(
+    name text, role metric_role, alpha double precision, margin double precision
+)
+JOIN metric ON metric.name = used.name;
+
+-- name: find_metrics
+-- Metrics by name, as a plan describes them.
+SELECT m.name, to_jsonb(m) - 'id' - 'created_at' AS described
+FROM metric m WHERE m.name = ANY(CAST(:names AS text[]));
+
+-- name: find_experiment
+-- An experiment by name with its plan and its newest split; nobody else changes it meanwhile.
+SELECT e.id, e.experiment_name AS name, e.status::text AS status,
+       COALESCE(p.version, 1) AS version, e.metric_type, e.created_by, e.created_at, e.started_at,
+       e.completed_at, e.winner_variant AS winner,
+       (to_jsonb(p) - 'experiment_id' - 'version') || jsonb_build_object(
+           'name', e.experiment_name, 'description', e.description, 'hypothesis', e.hypothesis,
+           'target_bot', e.target_bot, 'minimum_sample_size', e.minimum_sample_size
+       ) AS described,
+       (SELECT jsonb_agg(jsonb_build_object(
+                   'name', v.variant_name, 'label', v.variant_label,
+                   'description', v.description, 'response_template', v.response_template,
+                   'system_prompt', v.system_prompt, 'config_overrides', v.config_overrides,
+                   'weight', v.traffic_weight, 'is_control', v.is_control,
+                   'model_version', v.model_version
+               ) ORDER BY v.is_control DESC, v.variant_name)
+        FROM ab_variants v WHERE v.experiment_id = e.id) AS variants,
+       (SELECT jsonb_agg(jsonb_build_object(
+                   'role', em.role, 'planned_sample_size', em.planned_sample_size,
+                   'alpha', em.alpha, 'is_stopped_at_winner', em.is_stopped_at_winner,
+                   'margin', em.margin, 'metric', to_jsonb(m) - 'id' - 'created_at'
+               ) ORDER BY m.name)
+        FROM experiment_metric em JOIN metric m ON m.id = em.metric_id
+        WHERE em.experiment_id = e.id) AS metrics
 FROM ab_experiments e
-LEFT JOIN experiment_metric em ON em.experiment_id = e.id AND em.role = 'primary'
-LEFT JOIN metric m ON m.id = em.metric_id
-WHERE e.experiment_name = :name;
+LEFT JOIN experiment_plan p ON p.experiment_id = e.id
+WHERE e.experiment_name = :name
+FOR NO KEY UPDATE OF e;
+
+-- name: start_experiment
+-- A draft becomes active.
+UPDATE ab_experiments
+SET status = 'active', started_at = headway.clock_now(), updated_at = headway.clock_now()
+WHERE id = :experiment_id;
+
+-- name: open_allocation
+-- The first split of the traffic, from now on.
+INSERT INTO allocation (experiment_id, epoch, started_at, actor, reason)
+VALUES (:experiment_id, 1, headway.clock_now(), :actor, :reason);
+
+-- name: open_weights
+-- The shares of the first split.
+INSERT INTO allocation_weight (experiment_id, epoch, variant_id, weight)
+SELECT experiment_id, 1, id, traffic_weight FROM ab_variants WHERE experiment_id = :experiment_id;

@@ -7,13 +7,13 @@ from tasks.experiments.steps.analyzing import (
     check_experiment_data,
     list_due_experiments,
 )
-from tasks.experiments.steps.defining import start_experiment
+from tasks.experiments.steps.defining import create_experiment
 from tasks.experiments.steps.ingesting import ingest_batch
 
 __all__ = [
     "analyze_experiment",
     "check_experiment_data",
+    "create_experiment",
     "ingest_batch",
     "list_due_experiments",
-    "start_experiment",
 ]

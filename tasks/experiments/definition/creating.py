@@ -1,0 +1,141 @@
+"""Put a planned experiment into its tables, or find that it is there already."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Connection
+
+from tasks import jsonb
+from tasks.errors import Reason, Refused
+from tasks.experiments.definition.plan import ExperimentPlan, MetricPlan
+from tasks.experiments.definition.reading import QUERIES, comparable, read_experiment
+
+_OF_EXPERIMENT = {"name", "description", "hypothesis", "target_bot", "minimum_sample_size"}
+_OF_PLAN = {
+    "method",
+    "policy",
+    "power",
+    "minimum_effect",
+    "minimum_weeks",
+    "reserved_alpha",
+    "tie_break_metric",
+    "organization",
+    "traffic_fraction",
+    "starts_at",
+    "ends_at",
+}
+
+
+class CreatedExperiment(BaseModel):
+    """An experiment that is there now; ``is_new`` is False where it had been before."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    name: str
+    status: str
+    is_new: bool
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        if not self.is_new:
+            return f"{self.name}: nothing to do; it is there already, {self.status}"
+        return f"{self.name}: {'started' if self.status == 'active' else 'created as a draft'}"
+
+
+def insert(tx: Connection, plan: ExperimentPlan, actor: str | None) -> UUID | None:
+    """Write a draft; returns its id, or None where the name is taken."""
+    ensure_metrics(tx, plan.measures)
+    split = {variant.name: variant.weight for variant in plan.variants}
+    experiment_id: UUID | None = tx.scalar(
+        QUERIES["insert_experiment"],
+        plan.model_dump(include=_OF_EXPERIMENT)
+        | {"metric_type": plan.metric.kind, "split": json.dumps(split), "actor": actor},
+    )
+    if experiment_id is not None:
+        insert_parts(tx, experiment_id, plan)
+    return experiment_id
+
+
+def insert_parts(tx: Connection, experiment_id: UUID, plan: ExperimentPlan) -> None:
+    """Write what hangs on an experiment: its plan, its arms and the roles of its metrics."""
+    key = {"experiment_id": experiment_id}
+    documents = {
+        "method_options": jsonb.dump(plan.method_options),
+        "target_rules": jsonb.dump(plan.target_rules),
+        "dimensions": list(plan.dimensions),
+    }
+    tx.execute(QUERIES["insert_plan"], plan.model_dump(include=_OF_PLAN) | documents | key)
+    tx.execute(QUERIES["insert_variants"], key | {"variants": jsonb.dump(plan.variants)})
+    tx.execute(
+        QUERIES["insert_experiment_metrics"],
+        plan.model_dump(include={"planned_sample_size", "is_stopped_at_winner"})
+        | key
+        | {"used": jsonb.dump(_roles(plan))},
+    )
+
+
+def ensure_metrics(tx: Connection, metrics: tuple[MetricPlan, ...]) -> None:
+    """Create the metrics that nobody has described; Refused where a name means another one."""
+    wanted = {metric.name: _described(metric) for metric in metrics}
+    # In the order of their names: two creations at once then wait for each other, in no circle.
+    ordered = [wanted[name] for name in sorted(wanted)]
+    tx.execute(QUERIES["insert_metrics"], {"metrics": jsonb.dump(ordered)})
+    reasons = []
+    for known in tx.execute(QUERIES["find_metrics"], {"names": list(wanted)}):
+        differing = [
+            field
+            for field, value in wanted[known.name].items()
+            if field != "description" and known.described[field] != value
+        ]
+        if differing:
+            message = f"metric {known.name!r} exists with another {', '.join(differing)}; rename it"
+            reasons.append(Reason("metric-differs", message))
+    if reasons:
+        raise Refused("the plan", reasons)
+
+
+def find_same(tx: Connection, plan: ExperimentPlan) -> CreatedExperiment:
+    """Return the experiment of that name; Refused where it was planned otherwise."""
+    known = read_experiment(tx, plan.name)
+    wanted, found = comparable(plan), comparable(known.plan)
+    differing = [field for field, value in wanted.items() if found[field] != value]
+    if differing:
+        message = f"an experiment of that name exists with another {', '.join(differing)}"
+        raise Refused(f"experiment {plan.name}", [Reason("plan-differs", message)])
+    return CreatedExperiment(id=str(known.id), name=plan.name, status=known.status, is_new=False)
+
+
+def start(tx: Connection, experiment_id: UUID, actor: str | None, reason: str | None) -> None:
+    """Make a draft active, with the first split of its traffic."""
+    key = {"experiment_id": experiment_id}
+    tx.execute(QUERIES["start_experiment"], key)
+    tx.execute(QUERIES["open_allocation"], key | {"actor": actor, "reason": reason})
+    tx.execute(QUERIES["open_weights"], key)
+
+
+def _described(metric: MetricPlan) -> dict[str, Any]:
+    return metric.model_dump(include=set(MetricPlan.model_fields))
+
+
+def _roles(plan: ExperimentPlan) -> list[dict[str, Any]]:
+    primary = {"name": plan.metric.name, "role": "primary", "alpha": plan.alpha}
+    others = [
+        {"name": metric.name, "role": "secondary", "alpha": plan.alpha}
+        for metric in plan.secondary_metrics
+    ]
+    guards = [
+        {
+            "name": metric.name,
+            "role": "guardrail",
+            "alpha": metric.alpha or plan.alpha,
+            "margin": metric.margin,
+        }
+        for metric in plan.guardrails
+    ]
+    return [primary, *others, *guards]
