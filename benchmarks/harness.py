@@ -15,6 +15,10 @@ Timed = Callable[[], float]
 """Does the work once and returns its seconds; what it prepares is not counted."""
 
 
+class Unavailable(Exception):
+    """A case cannot run here; says why."""
+
+
 @dataclass(frozen=True)
 class Result:
     """One case: medians in seconds over the pairs, and the bar that the ratio must keep.

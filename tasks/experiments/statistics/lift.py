@@ -19,8 +19,11 @@ from tasks.experiments.statistics.moments import Proportion, SampleMean
 from tasks.experiments.statistics.rates import Interval
 from tasks.experiments.statistics.scores import score_ratio
 
-LEAST_FOR_FIELLER = 30
-"""With fewer units than this that converted, or that did not, the score interval is shown."""
+LEAST_FOR_FIELLER = 100
+"""With fewer units than this that converted, or that did not, the score interval is shown.
+
+With a lower limit, choosing by the data would itself make the interval cover too much or too little.
+"""
 
 Method = Literal["fieller", "score", "none"]
 
