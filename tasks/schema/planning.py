@@ -84,6 +84,29 @@ allocation_weight = sa.Table(
     sa.Index("idx_allocation_weight_variant", "variant_id"),
 )
 
+# Which buckets belong to which arm: from the bound up to the next one.
+allocation_range = sa.Table(
+    "allocation_range",
+    metadata,
+    sa.Column("experiment_id", pg.UUID(), primary_key=True),
+    sa.Column("epoch", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("lower_bound", sa.Double, primary_key=True, autoincrement=False),
+    sa.Column(
+        "variant_id",
+        pg.UUID(),
+        sa.ForeignKey("ab_variants.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    sa.ForeignKeyConstraint(
+        ["experiment_id", "epoch"],
+        ["allocation.experiment_id", "allocation.epoch"],
+        name="fk_allocation_range_epoch",
+        ondelete="CASCADE",
+    ),
+    sa.CheckConstraint("lower_bound >= 0 AND lower_bound < 1", name="lower_bound"),
+    sa.Index("idx_allocation_range_variant", "variant_id"),
+)
+
 # Units whose arm a person chose; they are left out of the analysis.
 assignment_override = sa.Table(
     "assignment_override",

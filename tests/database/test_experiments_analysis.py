@@ -12,7 +12,8 @@ from tasks.database import load_queries
 from tasks.decisions import replay
 from tasks.errors import InputError, NotFound, Refused
 from tasks.experiments import steps
-from tasks.experiments.assignment.assigning import get_variant, salt_of, variant_for
+from tasks.experiments.assignment.assigning import get_variant
+from tasks.experiments.assignment.choosing import salt_of, variant_for
 from tasks.experiments.decision.evidence import Quality
 from tasks.experiments.reporting.status import experiment_status, latest_analysis
 from tasks.experiments.statistics.means import welch

@@ -158,7 +158,7 @@ def test_functions_that_write_run_as_the_owner_with_a_fixed_search_path(database
 
 
 def test_assignment_by_sql_is_the_one_that_python_computes(filled: Engine) -> None:
-    from tasks.experiments.assignment.assigning import salt_of, variant_for
+    from tasks.experiments.assignment.choosing import salt_of, variant_for
 
     weights = [("plain", 0.5), ("bold", 0.5), ("off", 0.0)]
     with acting_as(filled, "headway_reader") as connection:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tasks.bucketing import bucket
 from tasks.errors import InputError, UnknownName
-from tasks.experiments.assignment.assigning import salt_of, variant_for
+from tasks.experiments.assignment.choosing import salt_of, variant_for
 from tasks.experiments.definition.plan import ExperimentPlan
 from tasks.experiments.metrics import metrics
 

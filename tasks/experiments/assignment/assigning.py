@@ -1,72 +1,81 @@
-"""Which variant a unit gets: fixed by its bucket and the weights, the same on every machine."""
+"""The variant of one unit: given on the first ask, kept from then on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import reduce
-from operator import add
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import Connection
 
+from tasks import jsonb
 from tasks.bucketing import bucket
 from tasks.database import load_queries
-from tasks.errors import InputError, NotFound
+from tasks.errors import NotFound
+from tasks.experiments.assignment.choosing import (
+    Choice,
+    Enrolment,
+    checked_unit,
+    choose,
+    salt_of,
+)
 
 QUERIES = load_queries(__package__)
 
 
-def salt_of(experiment: str) -> str:
-    """Salt of an experiment: another experiment, or a rollout, shuffles the units anew."""
-    return f"experiment:{experiment}"
-
-
-def variant_for(unit: str, salt: str, weights: Sequence[tuple[str, float]]) -> str:
-    """Return the variant whose share of [0, 1) the unit's bucket falls into.
-
-    Args:
-        unit: whatever is assigned, as text.
-        salt: see salt_of.
-        weights: variants with their weights (any positive scale), in a fixed order.
-
-    Raises InputError where no weight is positive.
-    """
-    # Added one by one, as SQL does: Python's sum() rounds otherwise since 3.12.
-    total = reduce(add, (weight for _, weight in weights), 0.0)
-    if total <= 0 or any(weight < 0 for _, weight in weights):
-        raise InputError("a unit can only be assigned where weights are positive")
-    place = bucket(salt, unit) * total
-    reached = 0.0
-    for name, weight in weights:
-        reached += weight
-        if place < reached:
-            return name
-    # Rounding may leave the sum a hair below the total: the last arm with traffic takes the rest.
-    return [name for name, weight in weights if weight > 0][-1]
-
-
-def get_variant(tx: Connection, experiment: str, unit: str) -> str | None:
+def get_variant(
+    tx: Connection,
+    experiment: str,
+    unit: str,
+    *,
+    session: str | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> str | None:
     """Return the unit's variant, assigned on the first ask and kept from then on.
 
-    None where the unit has none and the experiment is not active: nobody new is let in.
-    Raises NotFound for an unknown experiment.
+    None where the unit is not let in: the experiment is not active, the unit is not targeted, or
+    outside the share of the traffic that takes part. Then nothing is written.
+
+    Args:
+        tx: the transaction that the assignment belongs to.
+        experiment: its name.
+        unit: whatever is assigned, as text of 1 to 255 characters.
+        session: the session of the first ask; stored.
+        attributes: JSON values that the target rules are judged by; not stored.
+        metadata: JSON values that are stored with the assignment; reports break down by them.
+
+    Raises NotFound for an unknown experiment, InputError for a unit that cannot be one.
     """
-    asked = {"experiment": experiment, "unit": unit}
-    found = tx.execute(QUERIES["find_assignment"], asked).first()
-    if found is None:
-        raise NotFound(f"no experiment is called {experiment!r}")
-    if found.variant is not None or not found.is_active:
-        return None if found.variant is None else str(found.variant)
-    salt = salt_of(experiment)
-    arms = tx.execute(QUERIES["variant_weights"], {"experiment_id": found.experiment_id}).all()
-    chosen = variant_for(unit, salt, [(arm.name, arm.weight) for arm in arms])
-    tx.execute(
-        QUERIES["assign_unit"],
+    bucket(salt_of(experiment), checked_unit(unit))  # refuses what Postgres cannot hold
+    row = tx.execute(
+        QUERIES["assign_variant"],
         {
-            "experiment_id": found.experiment_id,
-            "variant_id": next(arm.id for arm in arms if arm.name == chosen),
+            "experiment": experiment,
             "unit": unit,
-            "bucket": bucket(salt, unit),
+            "session": session,
+            "attributes": jsonb.dump(attributes or {}),
+            "metadata": jsonb.dump(metadata or {}),
         },
-    )
-    # Somebody else may have been faster, with a file that says otherwise.
-    return str(tx.execute(QUERIES["find_assignment"], asked).one().variant)
+    ).first()
+    if row is None:
+        raise NotFound(f"no experiment is called {experiment!r}")
+    return None if row.variant is None else str(row.variant)
+
+
+def explain_variant(
+    connection: Connection,
+    experiment: str,
+    unit: str,
+    attributes: Mapping[str, Any] | None = None,
+) -> Choice:
+    """Say which variant ``get_variant`` would return, and why; assigns nothing.
+
+    Raises NotFound for an unknown experiment, InputError for a unit that cannot be one.
+    """
+    bucket(salt_of(experiment), checked_unit(unit))
+    row = connection.execute(
+        QUERIES["find_enrolment"], {"experiment": experiment, "unit": unit}
+    ).first()
+    if row is None:
+        raise NotFound(f"no experiment is called {experiment!r}")
+    return choose(unit, Enrolment.model_validate(row._asdict()), attributes or {})

@@ -1,0 +1,101 @@
+"""Which variant a unit gets, and why: a pure function of the unit, its attributes and the split.
+
+The SQL function ``assign_variant`` and the batch assignment follow the same order:
+
+1. an override answers, whatever else holds;
+2. who has an arm keeps it;
+3. only an active experiment lets new units in;
+4. the share of the traffic that takes part at all is drawn by a bucket of its own;
+5. the target rules must hold;
+6. the arm is the one whose range the unit's bucket falls into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.bucketing import bucket
+from tasks.errors import InputError
+from tasks.experiments.assignment.ranges import Range, Weights, first_ranges, variant_at
+from tasks.experiments.assignment.targeting import TargetRule, matches
+
+MAX_UNIT_LENGTH = 255
+
+Why = Literal["override", "assigned", "not-active", "outside-traffic", "not-targeted", "allocated"]
+
+
+class Enrolment(BaseModel):
+    """What decides about one unit, apart from its attributes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    experiment: str
+    is_active: bool
+    traffic_fraction: Annotated[float, Field(ge=0, le=1)] = 1.0
+    target_rules: tuple[TargetRule, ...] = ()
+    ranges: tuple[Range, ...] = ()
+    override: str | None = None
+    assigned: str | None = None
+
+
+class Choice(BaseModel):
+    """The variant of a unit, or none, with the condition that decided and the unit's bucket."""
+
+    model_config = ConfigDict(frozen=True)
+
+    variant: str | None
+    why: Why
+    bucket: float
+
+
+def salt_of(experiment: str) -> str:
+    """Salt of an experiment: another experiment, or a rollout, shuffles the units anew."""
+    return f"experiment:{experiment}"
+
+
+def traffic_salt_of(experiment: str) -> str:
+    """Salt of the draw who takes part at all: independent of who gets which arm."""
+    return f"traffic:{experiment}"
+
+
+def choose(unit: str, enrolment: Enrolment, attributes: Mapping[str, Any]) -> Choice:
+    """Say which variant the unit gets; it writes nothing.
+
+    Raises InputError for a unit that cannot be one, and for attributes that are no JSON.
+    """
+    name = enrolment.experiment
+    place = bucket(salt_of(name), checked_unit(unit))
+    if enrolment.override is not None:
+        return Choice(variant=enrolment.override, why="override", bucket=place)
+    if enrolment.assigned is not None:
+        return Choice(variant=enrolment.assigned, why="assigned", bucket=place)
+    if not enrolment.is_active:
+        return Choice(variant=None, why="not-active", bucket=place)
+    if bucket(traffic_salt_of(name), unit) >= enrolment.traffic_fraction:
+        return Choice(variant=None, why="outside-traffic", bucket=place)
+    if not matches(enrolment.target_rules, attributes):
+        return Choice(variant=None, why="not-targeted", bucket=place)
+    return Choice(variant=variant_at(enrolment.ranges, place), why="allocated", bucket=place)
+
+
+def variant_for(unit: str, salt: str, weights: Weights) -> str:
+    """Return the variant whose share of [0, 1) the unit's bucket falls into.
+
+    Args:
+        unit: whatever is assigned, as text.
+        salt: see salt_of.
+        weights: variants with their weights (any positive scale), in a fixed order.
+
+    Raises InputError where no weight is positive.
+    """
+    return variant_at(first_ranges(weights), bucket(salt, unit))
+
+
+def checked_unit(unit: str) -> str:
+    """Return the unit; InputError unless it is text of 1 to 255 characters."""
+    if isinstance(unit, str) and not 1 <= len(unit) <= MAX_UNIT_LENGTH:
+        raise InputError(f"a unit is text of 1 to {MAX_UNIT_LENGTH} characters, not of {len(unit)}")
+    return unit
