@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from flows.commands import experiments, ledger, local, migrate, rollouts
+from flows.commands import experiments, ledger, local, migrate, notifications, rollouts
 from flows.commands.output import emit
 from flows.commands.status import status
 from tasks.errors import HeadwayError, Refused
@@ -36,6 +36,7 @@ for _command in (
     migrate.migrate,
     experiments.experiment,
     rollouts.rollout,
+    notifications.notifications,
     ledger.runs,
     ledger.resume,
     ledger.decisions,

@@ -67,6 +67,37 @@ class Environment(BaseModel):
         return _secret(self.rehearsal_url)
 
 
+class Channel(BaseModel):
+    """A way to tell people, declared as `[notify.NAME]` in `headway.toml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str = Field(description="a registered notifier: webhook, prefect")
+    kinds: tuple[str, ...] = Field(default=(), description="what to tell: winner, srm, …; () = all")
+    url: SecretStr | None = None
+    url_env: str | None = Field(default=None, description="environment variable holding the URL")
+    secret_env: str | None = Field(default=None, description="variable holding the signing secret")
+    block: str | None = Field(default=None, description="Prefect block, as type/name")
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Channel:
+        if self.kind == "webhook" and (self.url is None) == (self.url_env is None):
+            message = "a webhook needs either url or url_env"
+            raise ValueError(message)
+        if self.kind == "prefect" and not self.block:
+            message = "a Prefect notification needs its block, as type/name"
+            raise ValueError(message)
+        return self
+
+    def address(self) -> str:
+        """The URL itself; ConfigurationError if the named environment variable is not set."""
+        return _secret(self.url) or _variable(self.url_env or "")
+
+    def secret_value(self) -> str | None:
+        """The signing secret; None where the channel has none."""
+        return None if self.secret_env is None else _variable(self.secret_env)
+
+
 class Migrations(BaseModel):
     """The Alembic project to migrate with, declared as `[migrations]` in `headway.toml`."""
 
@@ -95,7 +126,7 @@ def _variable(name: str) -> str:
     url = os.environ.get(name)
     if not url:
         raise ConfigurationError(
-            f"environment variable {name} is not set; it must hold the database URL"
+            f"environment variable {name} is not set; headway.toml expects a URL or a secret there"
         )
     return url
 
@@ -133,6 +164,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     migrations: Migrations = Migrations()
     environments: dict[str, Environment] = Field(default_factory=dict)
+    notify: dict[str, Channel] = Field(default_factory=dict)
 
     @classmethod
     def settings_customise_sources(
@@ -188,6 +220,8 @@ def _refuse_misspelt(settings: Settings, environment: Mapping[str, str]) -> None
     known = {f"HEADWAY_{name.upper()}" for name in Settings.model_fields}
     declared = settings.environments.values()
     urls = {each.url_env for each in declared} | {each.rehearsal_url_env for each in declared}
+    told = settings.notify.values()
+    urls |= {each.url_env for each in told} | {each.secret_env for each in told}
     allowed = known | urls | {_FOR_TESTS}
     for name in sorted(environment):
         if name.startswith("HEADWAY_") and name not in allowed:

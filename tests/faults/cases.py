@@ -58,6 +58,8 @@ STEPS_ALIKE = {
     "review-hazards",
     "sweep-scratch-databases",
     "accept-reformatting",
+    "list-unsent-notifications",
+    "send-notification",
 }
 
 
@@ -77,6 +79,23 @@ def _purge_ledger_rows() -> dict[str, Any]:
     with control_engine().begin() as tx:
         tx.execute(text("UPDATE headway.step SET finished_at = now() - interval '100 days'"))
     return {"older_than": timedelta(days=90)}
+
+
+@kill_case("list-unsent-notifications")
+def _list_unsent_notifications() -> dict[str, Any]:
+    _send_notification()
+    return {}
+
+
+@kill_case("send-notification")
+def _send_notification() -> dict[str, Any]:
+    insert = (
+        "INSERT INTO notification (dedupe_key, channel, kind, subject, payload) VALUES "
+        """('k', 'gone', 'winner', 'experiment:a', '{"title": "t", "text": "x", "details": {}}') """
+        "RETURNING id"
+    )
+    with control_engine().begin() as tx:
+        return {"message_id": tx.scalar(text(insert))}
 
 
 @kill_case("plan-migrations")
