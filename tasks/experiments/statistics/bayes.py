@@ -138,7 +138,9 @@ def _nodes(control: Beta, treatment: Beta) -> tuple[Floats, Floats]:
             special.betaincinv(arm.a, arm.b, _TAILS),
             special.betainccinv(arm.a, arm.b, _TAILS),
         ]
-    edges = np.unique(np.concatenate(ends))
+    # An inverse that fails so far out only makes a piece longer.
+    every = np.concatenate(ends)
+    edges = np.unique(every[np.isfinite(every)])
     half = np.diff(edges) / 2
     x = (edges[:-1] + half)[:, None] + half[:, None] * _NODES
     return x.ravel(), (half[:, None] * _WEIGHTS).ravel()

@@ -22,7 +22,7 @@ from tasks.experiments.statistics.scores import score_ratio
 LEAST_FOR_FIELLER = 100
 """With fewer units than this that converted, or that did not, the score interval is shown.
 
-With a lower limit, choosing by the data would itself make the interval cover too much or too little.
+At a lower limit the two still differ, and choosing by the data would itself change the coverage.
 """
 
 Method = Literal["fieller", "score", "none"]
