@@ -1,4 +1,4 @@
-"""Great Expectations suites as Python, one module per table, and their registry.
+"""Great Expectations suites as Python, one module per table or batch, and their registry.
 
 Importing this package costs nothing: the library (3–5 s) is loaded when a suite is built.
 Other packages add suites by entry point (`headway.suites`).
@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from expectations import ab_assignments, ab_experiments, ab_metrics, ab_variants
+from expectations import (
+    ab_assignments,
+    ab_experiments,
+    ab_metrics,
+    ab_variants,
+    incoming_event,
+)
 from expectations.suite import TableSuite
 from tasks.registry import Registry
 
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["TableSuite", "build", "suites"]
 
 suites: Registry[TableSuite] = Registry("expectation suite", "headway.suites")
-for _module in (ab_experiments, ab_variants, ab_assignments, ab_metrics):
+for _module in (ab_experiments, ab_variants, ab_assignments, ab_metrics, incoming_event):
     suites.register(_module.SUITE.table)(_module.SUITE)
 
 

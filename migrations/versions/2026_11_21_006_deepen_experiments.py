@@ -459,6 +459,12 @@ BEGIN
     IF FOUND THEN
         INSERT INTO public.touched_unit (experiment_id, assignment_id)
         VALUES (planned.id, assignment_id);
+        -- An override may have come since this call looked for one; it locks the experiment, so
+        -- either it sees this row or this sees it.
+        UPDATE public.ab_assignments AS a SET is_override = true
+        WHERE a.id = assignment_id AND NOT a.is_override AND EXISTS (
+            SELECT FROM public.assignment_override AS o
+            WHERE o.experiment_id = planned.id AND o.user_id = unit);
     END IF;
     RETURN coalesce(planned.forced_name, (
         SELECT v.variant_name
@@ -551,6 +557,182 @@ ASSIGNING_AS_BEFORE = (
     SLOW_BUCKET_DOWN,
 )
 
+# What tasks/experiments/ingestion does with a loaded event: known ids are passed over, events of a
+# unit that is not assigned yet wait, the first event of the primary metric in its window converts.
+CREATE_TRACK_EVENT = """
+CREATE FUNCTION public.track_event(
+    experiment text,
+    unit text,
+    event_type text,
+    event_value double precision DEFAULT NULL,
+    event_id text DEFAULT NULL,
+    event_data jsonb DEFAULT '{}',
+    source text DEFAULT 'application',
+    session_context jsonb DEFAULT '{}',
+    event_timestamp timestamptz DEFAULT NULL
+) RETURNS boolean
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    planned_id uuid;
+    assigned record;
+    moment timestamptz := coalesce(event_timestamp, headway.clock_now());
+    known_as text := coalesce(nullif(btrim(event_id), ''), gen_random_uuid()::text);
+    problem text := CASE
+        WHEN coalesce(btrim(unit), '') = '' THEN 'a unit has an id'
+        WHEN length(unit) > 255 THEN 'the id of a unit has at most 255 characters'
+        WHEN coalesce(btrim(event_type), '') = '' THEN 'an event has a type'
+        WHEN NOT abs(coalesce(event_value, 0)) <= 1e100
+            THEN 'a value is a finite number of at most 1e100'
+        WHEN moment > headway.clock_now() + interval '5 minutes' OR NOT isfinite(moment)
+            THEN format('%s lies in the future, or is no time', moment)
+        WHEN jsonb_typeof(coalesce(event_data, '{}')) <> 'object'
+            OR jsonb_typeof(coalesce(session_context, '{}')) <> 'object'
+            THEN 'event_data and session_context are JSON objects' END;
+BEGIN
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION 'the event cannot be tracked: %', problem
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT e.id INTO planned_id
+    FROM public.ab_experiments AS e WHERE e.experiment_name = experiment;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no experiment %', quote_literal(experiment)
+            USING ERRCODE = 'no_data_found';
+    END IF;
+    SELECT a.id, a.variant_id, a.assigned_at INTO assigned
+    FROM public.ab_assignments AS a
+    WHERE a.experiment_id = planned_id AND a.user_id = unit;
+    IF NOT FOUND THEN
+        INSERT INTO public.waiting_event
+            (experiment_id, user_id, event_type, event_value, event_data, event_timestamp,
+             event_id, source, session_context, received_at)
+        VALUES
+            (planned_id, unit, event_type, event_value, coalesce(event_data, '{}'), moment,
+             known_as, source, coalesce(session_context, '{}'), headway.clock_now())
+        ON CONFLICT DO NOTHING; -- a target would read event_id as the parameter
+        RETURN FOUND;
+    END IF;
+    INSERT INTO public.ab_metrics
+        (experiment_id, variant_id, assignment_id, event_type, event_value, event_data,
+         event_timestamp, source, session_context, created_at, event_id)
+    VALUES
+        (planned_id, assigned.variant_id, assigned.id, event_type, event_value,
+         coalesce(event_data, '{}'), moment, source, coalesce(session_context, '{}'),
+         headway.clock_now(), known_as)
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO public.touched_unit (experiment_id, assignment_id)
+    VALUES (planned_id, assigned.id);
+    UPDATE public.ab_assignments AS a
+    SET has_converted = true, converted_at = moment
+    FROM public.experiment_metric AS em JOIN public.metric AS m ON m.id = em.metric_id
+    WHERE a.id = assigned.id AND (NOT a.has_converted OR moment < a.converted_at)
+        AND em.experiment_id = planned_id AND em.role = 'primary'
+        AND m.event_type = event_type
+        AND moment >= assigned.assigned_at + m.window_start_hours * interval '1 hour'
+        AND (m.window_hours IS NULL
+             OR moment < assigned.assigned_at + m.window_hours * interval '1 hour');
+    RETURN true;
+END $$
+"""
+
+# The older name: it refuses a unit that is not assigned, else it is track_event.
+REPLACE_RECORD_EVENT = """
+CREATE OR REPLACE FUNCTION public.record_event(
+    experiment text,
+    unit text,
+    event_type text,
+    event_value double precision DEFAULT NULL,
+    event_id text DEFAULT NULL,
+    event_data jsonb DEFAULT '{}',
+    source text DEFAULT 'application'
+) RETURNS boolean
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM public.ab_assignments AS a
+        JOIN public.ab_experiments AS e ON e.id = a.experiment_id
+        WHERE e.experiment_name = experiment AND a.user_id = unit
+    ) THEN
+        RAISE EXCEPTION '% is not assigned in experiment %',
+            quote_literal(unit), quote_literal(experiment)
+            USING ERRCODE = 'no_data_found', HINT = 'call assign_variant first';
+    END IF;
+    RETURN public.track_event(
+        experiment, unit, event_type, event_value, event_id, event_data, source);
+END $$
+"""
+
+# As revision 004 made it.
+RECORD_EVENT_BEFORE = """
+CREATE OR REPLACE FUNCTION public.record_event(
+    experiment text,
+    unit text,
+    event_type text,
+    event_value double precision DEFAULT NULL,
+    event_id text DEFAULT NULL,
+    event_data jsonb DEFAULT '{}',
+    source text DEFAULT 'application'
+) RETURNS boolean
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    assigned record;
+    moment timestamptz := headway.clock_now();
+BEGIN
+    SELECT a.id, a.experiment_id, a.variant_id INTO assigned
+    FROM public.ab_assignments AS a
+    JOIN public.ab_experiments AS e ON e.id = a.experiment_id
+    WHERE e.experiment_name = experiment AND a.user_id = unit;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION '% is not assigned in experiment %',
+            quote_literal(unit), quote_literal(experiment)
+            USING ERRCODE = 'no_data_found', HINT = 'call assign_variant first';
+    END IF;
+    INSERT INTO public.ab_metrics
+        (experiment_id, variant_id, assignment_id, event_type, event_value, event_data,
+         event_timestamp, source, event_id)
+    VALUES
+        (assigned.experiment_id, assigned.variant_id, assigned.id, event_type, event_value,
+         event_data, moment, source, event_id)
+    ON CONFLICT DO NOTHING; -- a target would read event_id as the parameter
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    UPDATE public.ab_assignments AS a
+    SET has_converted = true, converted_at = moment
+    FROM public.experiment_metric AS em JOIN public.metric AS m ON m.id = em.metric_id
+    WHERE a.id = assigned.id AND NOT a.has_converted
+        AND em.experiment_id = assigned.experiment_id AND em.role = 'primary'
+        AND m.event_type = event_type;
+    RETURN true;
+END $$
+"""
+
+TRACK_EVENT = (
+    "public.track_event(text, text, text, double precision, text, jsonb, text, jsonb, timestamptz)"
+)
+TRACKING = (
+    CREATE_TRACK_EVENT,
+    f"REVOKE EXECUTE ON FUNCTION {TRACK_EVENT} FROM PUBLIC",
+    f"GRANT EXECUTE ON FUNCTION {TRACK_EVENT} TO {WRITER}, {READER}",
+    f"ALTER FUNCTION {TRACK_EVENT} OWNER TO {OWNER}",
+    REPLACE_RECORD_EVENT,
+)
+TRACKING_AS_BEFORE = (RECORD_EVENT_BEFORE, f"DROP FUNCTION {TRACK_EVENT}")
+
 # Experiments that are there already: their plan, and the split that has held since they started.
 KEEP_EXPERIMENTS = (
     "INSERT INTO experiment_plan (experiment_id) SELECT id FROM ab_experiments",
@@ -638,6 +820,7 @@ def upgrade() -> None:
         *ADD_COLUMNS,
         *CREATE,
         *ASSIGNING,
+        *TRACKING,
         *KEEP_EXPERIMENTS,
         *KEEP_CORRECTIONS,
     ):
@@ -654,7 +837,7 @@ def downgrade() -> None:
     op.execute("DROP INDEX idx_metric_arrival")
     for role, privileges, tables in GRANTS:
         op.execute(f"REVOKE {privileges} ON {', '.join(tables)} FROM {role}")
-    for statement in ASSIGNING_AS_BEFORE:
+    for statement in (*TRACKING_AS_BEFORE, *ASSIGNING_AS_BEFORE):
         op.execute(statement)
     op.execute("DROP TRIGGER keep_event_correction ON ab_metrics")
     op.execute("DROP FUNCTION public.keep_event_correction()")

@@ -57,14 +57,14 @@ def test_the_same_file_is_known_even_after_the_ledger_forgot_the_step(
     assert rows_of(database, EVERYTHING) == [(6, 6, 0)]
 
 
-def test_a_late_duplicate_in_another_file_is_skipped_and_counted(
+def test_a_duplicate_changes_nothing_and_a_correction_stands_and_both_are_counted(
     database: Engine, tmp_path: Path
 ) -> None:
     start()
     load(tmp_path, [assignment("u1", "red"), event("u1", 5, "e1")])
     late = load(tmp_path, [event("u1", 7, "e1"), event("u1", 7, "e2"), event("u1", 7, "e2")])
-    assert (late.events, late.duplicates) == (1, 2)
-    assert rows_of(database, "SELECT sum(event_value) FROM ab_metrics") == [(12.0,)]
+    assert (late.events, late.corrected, late.duplicates) == (1, 1, 1)
+    assert rows_of(database, "SELECT sum(event_value) FROM ab_metrics") == [(14.0,)]
 
 
 def test_one_event_may_count_in_two_experiments(database: Engine, tmp_path: Path) -> None:
@@ -84,10 +84,10 @@ def test_one_event_may_count_in_two_experiments(database: Engine, tmp_path: Path
         (assignment("u2", "red", experiment="nowhere"), "unknown-experiment"),
         (assignment("u2", "green"), "unknown-variant"),
         (assignment("u1", "red"), "conflicting-assignment"),
-        (event("nobody", 1), "unassigned-user"),
+        (assignment("u2", "red", epoch=7), "unknown-epoch"),
+        (assignment("u2", "red", is_override="perhaps"), "bad-flag"),
         (event("u1", 1, variant="red"), "variant-mismatch"),
         (event("u1", 1, variant="green"), "unknown-variant"),
-        (event("u1", 1, event_timestamp="2025-12-31T00:00:00Z"), "before-assignment"),
         (event("u1", 1, event_timestamp="2100-01-01T00:00:00Z"), "future-timestamp"),
         (event("u1", 1, event_value="many"), "bad-number"),
         (event("u1", 1e200), "bad-number"),
@@ -148,15 +148,16 @@ def test_a_unit_converts_with_its_first_event_of_the_primary_metric(
     ) == [("u1", True, "2026-01-03"), ("u2", False, None)]
 
 
-def test_a_known_event_id_of_another_unit_converts_nobody(database: Engine, tmp_path: Path) -> None:
+def test_an_event_id_stays_with_its_unit(database: Engine, tmp_path: Path) -> None:
     start()
     load(tmp_path, [assignment("u1", "red"), assignment("u2", "red"), event("u1", 5, "e1")])
     early = "2026-01-01T12:00:00Z"
     known = [event("u2", 5, "e1"), event("u1", 5, "e1", event_timestamp=early)]
-    assert load(tmp_path, known, name="b").duplicates == 2
+    loaded = load(tmp_path, known, name="b")
+    assert (loaded.corrected, loaded.reasons) == (1, {"event-id-taken": 1})
     assert rows_of(
         database, "SELECT user_id, converted_at::date::text FROM ab_assignments ORDER BY 1"
-    ) == [("u1", "2026-01-02"), ("u2", None)]
+    ) == [("u1", "2026-01-01"), ("u2", None)]
 
 
 def test_what_was_rejected_for_want_of_something_is_loaded_when_the_file_comes_again(
@@ -166,11 +167,11 @@ def test_what_was_rejected_for_want_of_something_is_loaded_when_the_file_comes_a
     rows = [{**row, "event_id": ""} for row in rows]
     assert load(tmp_path, rows, batch_size=4).reasons == {"unknown-experiment": 20}
     start()
-    # Events before the assignments of their units: the batches do not know them yet.
+    # Events before the assignments of their units: they wait for a later batch.
     second = load(tmp_path, rows, batch_size=4)
-    assert (second.assignments, second.reasons) == (10, {"unassigned-user": 10})
+    assert (second.assignments, second.waiting, second.released) == (10, 10, 10)
     third = load(tmp_path, rows, batch_size=4)
-    assert (third.assignments, third.events, third.duplicates, third.rejected) == (0, 10, 10, 0)
+    assert (third.assignments, third.events, third.duplicates, third.rejected) == (0, 0, 20, 0)
     assert rows_of(database, EVERYTHING) == [(10, 10, 20)]
 
 

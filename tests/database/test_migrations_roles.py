@@ -150,6 +150,7 @@ def test_functions_that_write_run_as_the_owner_with_a_fixed_search_path(database
         "keep_event_correction",
         "record_event",
         "record_health_sample",
+        "track_event",
     ]
     for row in rows:
         assert row.owner == "headway_owner"
@@ -200,6 +201,7 @@ def test_event_is_recorded_once_and_converts_its_unit(filled: Engine) -> None:
         "assign_variant('nothing', 'ann')",
         "record_event('layout', 'stranger', 'click')",
         "record_event('nothing', 'ann', 'click')",
+        "track_event('nothing', 'ann', 'click')",
     ],
 )
 def test_unknown_names_are_refused_by_the_functions(filled: Engine, call: str) -> None:

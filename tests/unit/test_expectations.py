@@ -15,7 +15,7 @@ import expectations
 from tasks.errors import UnknownName
 
 SNAPSHOT = Path(__file__).with_name("expectation_suites.json")
-TABLES = ["ab_assignments", "ab_experiments", "ab_metrics", "ab_variants"]
+TABLES = ["ab_assignments", "ab_experiments", "ab_metrics", "ab_variants", "incoming_event"]
 
 
 def described() -> dict[str, Any]:
@@ -28,7 +28,7 @@ def described() -> dict[str, Any]:
     return found
 
 
-def test_there_is_a_suite_for_each_table_of_revision_001() -> None:
+def test_there_is_a_suite_for_each_table_of_revision_001_and_for_a_batch_of_events() -> None:
     assert expectations.suites.names() == TABLES
     assert [expectations.suites.get(name).table for name in TABLES] == TABLES
 

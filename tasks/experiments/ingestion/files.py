@@ -15,7 +15,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from tasks.errors import InputError
-from tasks.experiments.ingestion.events import BrokenRow, Row, parse_row, rejected
+from tasks.experiments.ingestion.columns import Records
 from tasks.experiments.ingestion.formats import FORMATS, Batch
 
 
@@ -55,22 +55,21 @@ def scan_file(path: str, batch_size: int) -> FileScan:
     return FileScan(sha256=whole, batches=tuple(batches))
 
 
-def read_batch(path: str, batch: Batch, sha256: str, experiment: str | None) -> list[Row]:
-    """Rows of one batch, broken ones among them with their reason; blank lines left out.
+def read_batch(path: str, batch: Batch) -> Records:
+    """Rows of one batch as the file gives them, broken ones among them; blank lines left out.
 
     Raises InputError where its bytes are not those that were scanned.
     """
     file = _existing(path)
     if _digest(file, batch.offset, batch.byte_count) != batch.sha256:
         raise InputError(f"{path} has changed since it was scanned; load it again")
-    rows = []
-    for index, (line_number, raw) in enumerate(FORMATS[_suffix(file)].read(file, batch)):
-        if isinstance(raw, BrokenRow):
-            rows.append(rejected(raw, line_number))
-        elif raw is not None:
-            fallback_id = f"{sha256}:{batch.first_row + index}"
-            rows.append(parse_row(raw, line_number, experiment, fallback_id))
-    return rows
+    found = [
+        (batch.first_row + index, line_number, raw)
+        for index, (line_number, raw) in enumerate(FORMATS[_suffix(file)].read(file, batch))
+        if raw is not None
+    ]
+    numbers, lines, raws = ([row[part] for row in found] for part in range(3))
+    return Records(numbers, lines, raws)
 
 
 def _existing(path: str) -> Path:

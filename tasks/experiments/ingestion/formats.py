@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from tasks.errors import InputError
-from tasks.experiments.ingestion.events import BrokenRow, parse_json
+from tasks.experiments.ingestion.values import BrokenRow, parse_json
 
 Record = tuple[int, Any]  # line number (or row number), raw row or BrokenRow
 
@@ -60,7 +60,7 @@ def _header(file: Path) -> tuple[list[str], int, int]:
             raise InputError(f"{file.name}: the header cannot be read: {error}") from None
     names = [name.strip() for name in names]
     shown = ", ".join(names).encode("utf-8", "backslashreplace").decode()[:200]
-    if "user_id" not in names:
+    if not {"user_id", "metric"} & set(names):  # rows of units, or statistics of a metric
         raise InputError(f"{file.name}: no column user_id in the header ({shown})")
     named = [name for name in names if name]
     if len(set(named)) != len(named):
@@ -82,6 +82,9 @@ def _csv_fields(lines: _Lines) -> Iterator[list[str] | csv.Error]:
 
 def _locate_csv(file: Path) -> Iterator[tuple[int, int]]:
     _, offset, line_number = _header(file)
+    if not _has_quotes(file):  # then a line is a row
+        yield from ((at, line) for at, line in _locate_json(file) if line >= line_number)
+        return
     with file.open("rb") as stream:
         stream.seek(offset)
         lines = _Lines(stream, line_number)
@@ -89,6 +92,11 @@ def _locate_csv(file: Path) -> Iterator[tuple[int, int]]:
         for _ in _csv_fields(lines):
             yield before
             before = lines.offset, lines.line_number
+
+
+def _has_quotes(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return any(b'"' in piece for piece in iter(lambda: stream.read(1 << 20), b""))
 
 
 def _read_csv(file: Path, batch: Batch) -> Iterator[Record]:

@@ -2,70 +2,253 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from tasks.database import load_queries
+from tasks.experiments.ingestion.columns import Encoded, Records, encode
 from tasks.experiments.ingestion.events import Row
-from tasks.experiments.ingestion.files import read_batch
-from tasks.experiments.ingestion.formats import Batch
 from tasks.experiments.ingestion.results import IngestedBatch
+from tasks.experiments.ingestion.screening import screen
+from tasks.experiments.ingestion.values import BrokenRow, dump
 from tasks.runs import current_run
 
 QUERIES = load_queries(__package__)
-_COLUMNS = ", ".join(field.name for field in fields(Row))
+# Reasons that may have gone by the time the same content comes again.
+RETRIED = [
+    "unknown-experiment",
+    "unknown-variant",
+    "unknown-epoch",
+    "unknown-metric",
+    "future-timestamp",
+    "suite-failed",
+    "unassigned-user",  # written by earlier versions, when no event waited
+]
 
 
-def load(
-    tx: Connection, path: str, sha256: str, batch: Batch, experiment: str | None
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Which rows of which content a batch holds: by this it is known when it comes again."""
+
+    source: str  # where it came from, for people
+    sha256: str
+    number: int
+    first_row: int
+    row_count: int
+    experiment: str | None = None
+    origin: str = "file"  # `source` of events that name none
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Parameters that find the batch again."""
+        return {
+            "sha256": self.sha256,
+            "experiment": self.experiment or "",
+            "first_row": self.first_row,
+            "row_count": self.row_count,
+            "retried": RETRIED,
+        }
+
+
+@dataclass(slots=True)
+class Moved:
+    """How many rows went where."""
+
+    assignments: int = 0
+    events: int = 0
+    corrected: int = 0
+    waiting: int = 0
+    released: int = 0
+    settled: int = 0  # by an earlier batch of the same content
+    warnings: tuple[str, ...] = field(default=())
+
+
+def load_once(
+    tx: Connection,
+    content: Content,
+    read: Callable[[], Records],
+    fallback_id: Callable[[int], str] | None = None,
 ) -> IngestedBatch:
-    """Put the batch's rows where they belong; what does not fit stays in `incoming_row`."""
-    rows = read_batch(path, batch, sha256, experiment)
-    tx.execute(QUERIES["create_incoming"])
-    _copy(tx, rows)
-    tx.execute(QUERIES["resolve_incoming"])
-    tx.execute(QUERIES["reject_unknown"])
-    assignments = tx.execute(QUERIES["insert_assignments"]).rowcount
-    tx.execute(QUERIES["reject_conflicting_assignments"])
-    tx.execute(QUERIES["match_events"])
-    tx.execute(QUERIES["reject_unassigned"])
-    events = tx.execute(QUERIES["insert_events"]).rowcount
-    tx.execute(QUERIES["mark_converted"])
-    good = tx.execute(QUERIES["count_incoming"]).one()
-    reasons = {row.reason_code: row.rows for row in tx.execute(QUERIES["count_reasons"])}
-    return IngestedBatch(
-        number=batch.number,
-        rows=len(rows),
-        assignments=assignments,
-        events=events,
-        duplicates=good.assignments + good.events - assignments - events,
+    """Load a batch, unless it was loaded before and no rejected row of it may fit by now.
+
+    ``fallback_id`` names an event without an id by its place in the batch; by default by the
+    content and the row's place in it.
+    """
+    tx.execute(QUERIES["lock_content"], content.key)
+    known = tx.execute(QUERIES["find_batch"], content.key).first()
+    if known is not None and not known.may_fit_now:
+        return _known_batch(content.number, known)
+    records = read()
+    named = fallback_id or (lambda place: f"{content.sha256}:{records.row_numbers[place]}")
+    loaded = _load(tx, content, records, named)
+    keep_batch(tx, content, loaded, is_new=known is None)
+    return loaded
+
+
+def keep_batch(tx: Connection, content: Content, loaded: IngestedBatch, *, is_new: bool) -> None:
+    """Record the batch, and the rows of it that were rejected."""
+    if not is_new:
+        return
+    counts = loaded.model_dump(
+        include={"assignments", "events", "corrected", "duplicates", "waiting", "rejected"}
+    )
+    described = {"source": content.source, "batch_number": content.number}
+    run = {"run_id": current_run().id}
+    batch_id = tx.scalar(QUERIES["record_batch"], content.key | counts | described | run)
+    tx.execute(QUERIES["keep_rejected"], content.key | {"batch_id": batch_id})
+
+
+def release_waiting(tx: Connection) -> IngestedBatch:
+    """Let every event go on whose unit has its assignment by now."""
+    begin(tx)
+    moved = Moved()
+    _release(tx, moved, everyone=True)
+    tx.execute(QUERIES["explain_rejections"])
+    reasons = _reasons(tx, is_released=True)
+    numbers = tx.execute(QUERIES["released_numbers"]).one()
+    loaded = IngestedBatch(
+        number=0,
+        rows=numbers.rows,
+        events=moved.released,
+        duplicates=numbers.rows - moved.released - sum(reasons.values()),
         rejected=sum(reasons.values()),
         reasons=reasons,
         run_id=current_run().id,
     )
+    if reasons:
+        content = Content("waiting_event", "waiting", 0, numbers.first, numbers.rows)
+        keep_batch(tx, content, loaded, is_new=True)
+    return loaded
 
 
-def known_batch(batch: Batch, known: Any) -> IngestedBatch:
-    """Say what the batch came to when it was loaded before."""
+def begin(tx: Connection) -> None:
+    """An empty `incoming_row`."""
+    tx.execute(QUERIES["create_incoming"])
+    tx.execute(QUERIES["empty_incoming"])
+
+
+def _load(
+    tx: Connection, content: Content, records: Records, fallback_id: Callable[[int], str]
+) -> IngestedBatch:
+    good, broken = encode(records, content.experiment, fallback_id)
+    begin(tx)
+    _copy(tx, good, broken, records)
+    moved = Moved()
+    if tx.scalar(QUERIES["overlaps_known"], content.key):
+        moved.settled = tx.execute(QUERIES["drop_known"], content.key).rowcount
+    tx.execute(QUERIES["resolve_incoming"])
+    failure, moved.warnings = screen(tx)
+    if failure is not None:
+        tx.execute(QUERIES["reject_batch"], {"message": failure})
+    else:
+        _move(tx, content, moved)
+    tx.execute(QUERIES["explain_rejections"])
+    _fill_raw(tx, records)
+    return _result(tx, content, len(records.raws), moved)
+
+
+def _move(tx: Connection, content: Content, moved: Moved) -> None:
+    good = tx.execute(QUERIES["count_incoming"]).one()
+    if good.assignments:
+        moved.assignments = tx.execute(QUERIES["insert_assignments"]).scalar_one()
+        tx.execute(QUERIES["reject_conflicting_assignments"])
+        _release(tx, moved, everyone=False)
+    if not good.events + good.unassigned:
+        return
+    tx.execute(QUERIES["match_events"])
+    moved.waiting = tx.execute(QUERIES["keep_waiting"], {"source": content.origin}).rowcount
+    moved.events = _insert(tx, content.origin, is_released=False)
+    if moved.events < tx.execute(QUERIES["count_incoming"]).one().events:
+        tx.execute(QUERIES["reject_taken_ids"], {"is_released": False})
+        corrected = tx.execute(QUERIES["correct_events"]).all()
+        moved.corrected = sum(row.events for row in corrected)
+    else:
+        corrected = []
+    tx.execute(QUERIES["mark_converted"])
+    if corrected:
+        units = [row.assignment_id for row in corrected]
+        tx.execute(QUERIES["recount_conversions"], {"assignments": units})
+
+
+def _release(tx: Connection, moved: Moved, *, everyone: bool) -> None:
+    if not tx.execute(QUERIES["take_waiting"], {"everyone": everyone}).rowcount:
+        return
+    tx.execute(QUERIES["match_events"])
+    moved.released = _insert(tx, "waiting", is_released=True)
+    tx.execute(QUERIES["reject_taken_ids"], {"is_released": True})
+    tx.execute(QUERIES["mark_converted"])
+
+
+def _insert(tx: Connection, source: str, *, is_released: bool) -> int:
+    given = {"source": source, "is_released": is_released}
+    inserted: int = tx.execute(QUERIES["insert_events"], given).scalar_one()
+    return inserted
+
+
+def _result(tx: Connection, content: Content, rows: int, moved: Moved) -> IngestedBatch:
+    reasons = _reasons(tx, is_released=False)
+    gone = moved.assignments + moved.events + moved.corrected + moved.waiting
     return IngestedBatch(
-        number=batch.number,
-        rows=known.assignment_count
-        + known.event_count
-        + known.duplicate_count
-        + known.rejected_count,
-        assignments=known.assignment_count,
-        events=known.event_count,
-        duplicates=known.duplicate_count,
-        rejected=known.rejected_count,
-        run_id=known.run_id,
+        number=content.number,
+        rows=rows,
+        assignments=moved.assignments,
+        events=moved.events,
+        corrected=moved.corrected,
+        duplicates=rows - gone - sum(reasons.values()),
+        waiting=moved.waiting,
+        released=moved.released,
+        rejected=sum(reasons.values()),
+        reasons=reasons,
+        warnings=moved.warnings,
+        run_id=current_run().id,
     )
 
 
-def _copy(tx: Connection, rows: list[Row]) -> None:
+def _reasons(tx: Connection, *, is_released: bool) -> dict[str, int]:
+    found = tx.execute(QUERIES["count_reasons"], {"is_released": is_released})
+    return {row.reason_code: row.rows for row in found}
+
+
+def _known_batch(number: int, known: Any) -> IngestedBatch:
+    """What the batch came to when it was loaded before."""
+    counts: Mapping[str, int] = {
+        name: getattr(known, f"{column}_count")
+        for name, column in {
+            "assignments": "assignment",
+            "events": "event",
+            "corrected": "corrected",
+            "duplicates": "duplicate",
+            "waiting": "waiting",
+            "rejected": "rejected",
+        }.items()
+    }
+    return IngestedBatch(number=number, rows=sum(counts.values()), run_id=known.run_id, **counts)
+
+
+def _copy(
+    tx: Connection, good: list[Encoded], broken: list[tuple[int, Row]], records: Records
+) -> None:
     driver: Any = tx.connection.driver_connection
-    with driver.cursor().copy(f"COPY incoming_row ({_COLUMNS}) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(astuple(row))
+    for each in (each for each in good if each.row_count):
+        statement = f"COPY incoming_row ({', '.join(each.columns)}) FROM STDIN"
+        with driver.cursor().copy(statement) as copy:
+            copy.write(each.text)
+    if broken:
+        columns = "line_number, row_number, raw, reason_code, message"
+        with driver.cursor().copy(f"COPY incoming_row ({columns}) FROM STDIN") as copy:
+            for place, row in broken:
+                number = records.row_numbers[place]
+                copy.write_row((row.line_number, number, row.raw, row.reason_code, row.message))
     tx.execute(text("ANALYZE incoming_row"))
+
+
+def _fill_raw(tx: Connection, records: Records) -> None:
+    numbers = list(tx.scalars(QUERIES["find_unkept"]))
+    if not numbers:
+        return
+    said = dict(zip(records.row_numbers, records.raws, strict=True))
+    raws = [dump(raw.raw if isinstance(raw := said[n], BrokenRow) else dict(raw)) for n in numbers]
+    tx.execute(QUERIES["fill_raw"], {"row_numbers": numbers, "raws": raws})

@@ -1,25 +1,47 @@
 -- name: lock_content
--- Two runs that load the same file take turns.
+-- Two runs that load the same content take turns.
 SELECT pg_advisory_xact_lock(hashtextextended('ingest:' || CAST(:sha256 AS text), 0));
 
 -- name: find_batch
 -- The counts of a batch that was loaded before, by whatever run; whether it is worth another try.
-SELECT run_id::text AS run_id, assignment_count, event_count, duplicate_count, rejected_count,
+SELECT run_id::text AS run_id, assignment_count, event_count, corrected_count, duplicate_count,
+       waiting_count, rejected_count,
        rejected_count > 0 AND EXISTS (
            SELECT FROM rejected_row r
            WHERE r.content_sha256 = :sha256 AND r.experiment_name = :experiment
-             AND r.reason_code IN ('unknown-experiment', 'unknown-variant', 'unassigned-user',
-                                   'future-timestamp')
+             AND r.reason_code = ANY(:retried)
        ) AS may_fit_now
 FROM ingest_batch
 WHERE content_sha256 = :sha256 AND experiment_name = :experiment
   AND first_row = :first_row AND row_count = :row_count;
 
+-- name: overlaps_known
+-- Were rows of this batch loaded before, in batches cut otherwise?
+SELECT EXISTS (
+    SELECT FROM ingest_batch
+    WHERE content_sha256 = :sha256 AND experiment_name = :experiment
+      AND first_row < :first_row + :row_count AND first_row + row_count > :first_row
+);
+
+-- name: drop_known
+-- Rows that an earlier batch of this content settled change nothing, though they were corrected
+-- since; those that were rejected for want of something are tried again.
+DELETE FROM incoming_row i USING ingest_batch b
+WHERE b.content_sha256 = :sha256 AND b.experiment_name = :experiment AND i.reason_code IS NULL
+  AND i.row_number >= b.first_row AND i.row_number < b.first_row + b.row_count
+  AND NOT EXISTS (
+      SELECT FROM rejected_row r
+      WHERE r.content_sha256 = :sha256 AND r.experiment_name = :experiment
+        AND r.line_number = i.line_number AND r.reason_code = ANY(:retried)
+  );
+
 -- name: create_incoming
 -- The rows of one batch, before they are known to fit.
-CREATE TEMPORARY TABLE incoming_row (
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming_row (
     line_number bigint NOT NULL,
-    raw jsonb NOT NULL,
+    row_number bigint,
+    is_released boolean NOT NULL DEFAULT false, -- it waited for its assignment
+    raw jsonb,
     kind text,
     experiment text,
     variant text,
@@ -27,6 +49,8 @@ CREATE TEMPORARY TABLE incoming_row (
     session_id text,
     moment timestamptz,
     bucket_value double precision,
+    epoch integer,
+    is_override boolean,
     event_type text,
     event_value double precision,
     event_id text,
@@ -37,49 +61,55 @@ CREATE TEMPORARY TABLE incoming_row (
     message text,
     experiment_id uuid,
     variant_id uuid,
-    assignment_id uuid,
-    assigned_at timestamptz
+    assignment_id uuid
 ) ON COMMIT DROP;
 
+-- name: empty_incoming
+-- Make room for the next batch of the same transaction.
+TRUNCATE incoming_row;
+
 -- name: resolve_incoming
--- Names to ids.
+-- Names to ids; rows that name what does not exist, or a time that has not come.
 UPDATE incoming_row r
-SET experiment_id = known.experiment_id, variant_id = known.variant_id
+SET experiment_id = known.experiment_id, variant_id = known.variant_id,
+    reason_code = CASE
+        WHEN known.experiment_id IS NULL THEN 'unknown-experiment'
+        WHEN r.variant IS NOT NULL AND known.variant_id IS NULL THEN 'unknown-variant'
+        WHEN r.moment > headway.clock_now() + interval '5 minutes' THEN 'future-timestamp'
+        WHEN r.epoch IS NOT NULL AND NOT EXISTS (
+            SELECT FROM allocation a
+            WHERE a.experiment_id = known.experiment_id AND a.epoch = r.epoch
+        ) THEN 'unknown-epoch' END
 FROM (
     SELECT named.experiment, named.variant, e.id AS experiment_id, v.id AS variant_id
     FROM (SELECT DISTINCT experiment, variant FROM incoming_row WHERE reason_code IS NULL) named
-    JOIN ab_experiments e ON e.experiment_name = named.experiment
+    LEFT JOIN ab_experiments e ON e.experiment_name = named.experiment
     LEFT JOIN ab_variants v ON v.experiment_id = e.id AND v.variant_name = named.variant
 ) known
 WHERE r.reason_code IS NULL AND r.experiment = known.experiment
   AND r.variant IS NOT DISTINCT FROM known.variant;
 
--- name: reject_unknown
--- Rows that name what does not exist, or a time that has not come.
-UPDATE incoming_row
-SET reason_code = CASE WHEN experiment_id IS NULL THEN 'unknown-experiment'
-                       WHEN variant IS NOT NULL AND variant_id IS NULL THEN 'unknown-variant'
-                       ELSE 'future-timestamp' END,
-    message = CASE
-        WHEN experiment_id IS NULL THEN format('no experiment is called %L', experiment)
-        WHEN variant IS NOT NULL AND variant_id IS NULL
-            THEN format('experiment %L has no variant %L', experiment, variant)
-        ELSE format('%s lies in the future', moment) END
-WHERE reason_code IS NULL
-  AND (experiment_id IS NULL OR (variant IS NOT NULL AND variant_id IS NULL)
-       OR moment > headway.clock_now() + interval '5 minutes');
-
 -- name: insert_assignments
 -- The first assignment of a unit stands; later ones change nothing.
-INSERT INTO ab_assignments (
-    experiment_id, variant_id, user_id, session_id, assigned_at, bucket_value, metadata
+WITH inserted AS (
+    INSERT INTO ab_assignments (
+        experiment_id, variant_id, user_id, session_id, assigned_at, bucket_value, metadata,
+        epoch, is_override
+    )
+    SELECT DISTINCT ON (experiment_id, user_id)
+           experiment_id, variant_id, user_id, session_id, moment,
+           COALESCE(bucket_value, bucket('experiment:' || experiment, user_id)),
+           COALESCE(details, '{}'), epoch, COALESCE(is_override, false)
+    FROM incoming_row
+    WHERE kind = 'assignment' AND reason_code IS NULL
+    ORDER BY experiment_id, user_id, line_number
+    ON CONFLICT (experiment_id, user_id) DO NOTHING
+    RETURNING experiment_id, id
+), touched AS (
+    INSERT INTO touched_unit (experiment_id, assignment_id)
+    SELECT experiment_id, id FROM inserted
 )
-SELECT DISTINCT ON (experiment_id, user_id)
-       experiment_id, variant_id, user_id, session_id, moment, bucket_value, details
-FROM incoming_row
-WHERE kind = 'assignment' AND reason_code IS NULL
-ORDER BY experiment_id, user_id, line_number
-ON CONFLICT (experiment_id, user_id) DO NOTHING;
+SELECT count(*) FROM inserted;
 
 -- name: reject_conflicting_assignments
 -- A unit that already has another arm keeps it.
@@ -91,87 +121,246 @@ WHERE r.kind = 'assignment' AND r.reason_code IS NULL
   AND a.experiment_id = r.experiment_id AND a.user_id = r.user_id
   AND a.variant_id <> r.variant_id;
 
+-- name: take_waiting
+-- Events that waited for an assignment that there is by now: of the batch's units, or of all.
+WITH freed AS (
+    DELETE FROM waiting_event w
+    WHERE EXISTS (
+        SELECT FROM ab_assignments a
+        WHERE a.experiment_id = w.experiment_id AND a.user_id = w.user_id
+    ) AND (:everyone OR EXISTS (
+        SELECT FROM incoming_row r
+        WHERE r.kind = 'assignment' AND r.experiment_id = w.experiment_id
+          AND r.user_id = w.user_id
+    ))
+    RETURNING w.*
+)
+INSERT INTO incoming_row (
+    line_number, row_number, is_released, raw, kind, experiment, variant, user_id, moment,
+    event_type, event_value, event_id, source, details, session_context, experiment_id, variant_id,
+    reason_code
+)
+SELECT f.id, f.id, true, to_jsonb(f), 'event', e.experiment_name, f.variant, f.user_id,
+       f.event_timestamp, f.event_type, f.event_value, f.event_id, f.source, f.event_data,
+       f.session_context, f.experiment_id, v.id,
+       CASE WHEN f.variant IS NOT NULL AND v.id IS NULL THEN 'unknown-variant' END
+FROM freed f
+JOIN ab_experiments e ON e.id = f.experiment_id
+LEFT JOIN ab_variants v ON v.experiment_id = f.experiment_id AND v.variant_name = f.variant;
+
 -- name: match_events
 -- Events to the assignment of their unit.
 UPDATE incoming_row r
-SET assignment_id = a.id, assigned_at = a.assigned_at,
-    reason_code = CASE WHEN a.variant_id <> r.variant_id THEN 'variant-mismatch'
-                       WHEN r.moment < a.assigned_at THEN 'before-assignment' END,
-    message = CASE WHEN a.variant_id <> r.variant_id
-                       THEN format('%L is not assigned to %L', r.user_id, r.variant)
-                   WHEN r.moment < a.assigned_at
-                       THEN format('it happened before %L was assigned', r.user_id) END,
-    variant_id = a.variant_id
+SET assignment_id = a.id, variant_id = a.variant_id,
+    reason_code = CASE WHEN a.variant_id <> r.variant_id THEN 'variant-mismatch' END
 FROM ab_assignments a
 WHERE r.kind = 'event' AND r.reason_code IS NULL
   AND a.experiment_id = r.experiment_id AND a.user_id = r.user_id;
 
--- name: reject_unassigned
--- Events of units that nobody assigned.
-UPDATE incoming_row
-SET reason_code = 'unassigned-user',
-    message = format('%L is not assigned in experiment %L', user_id, experiment)
-WHERE kind = 'event' AND reason_code IS NULL AND assignment_id IS NULL;
+-- name: keep_waiting
+-- Events of units that nobody assigned yet wait; the newest load of one stands.
+INSERT INTO waiting_event AS w (
+    experiment_id, user_id, variant, event_type, event_value, event_data, event_timestamp,
+    event_id, source, session_context, received_at
+)
+SELECT DISTINCT ON (experiment_id, event_id)
+       experiment_id, user_id, variant, event_type, event_value, COALESCE(details, '{}'), moment,
+       event_id, COALESCE(source, :source), COALESCE(session_context, '{}'), headway.clock_now()
+FROM incoming_row
+WHERE kind = 'event' AND reason_code IS NULL AND assignment_id IS NULL
+ORDER BY experiment_id, event_id, line_number DESC
+ON CONFLICT (experiment_id, event_id) DO UPDATE
+SET user_id = EXCLUDED.user_id, variant = EXCLUDED.variant, event_type = EXCLUDED.event_type,
+    event_value = EXCLUDED.event_value, event_data = EXCLUDED.event_data,
+    event_timestamp = EXCLUDED.event_timestamp, source = EXCLUDED.source,
+    session_context = EXCLUDED.session_context, received_at = EXCLUDED.received_at
+WHERE (w.user_id, w.variant, w.event_type, w.event_value, w.event_data, w.event_timestamp,
+       w.session_context)
+      IS DISTINCT FROM
+      (EXCLUDED.user_id, EXCLUDED.variant, EXCLUDED.event_type, EXCLUDED.event_value,
+       EXCLUDED.event_data, EXCLUDED.event_timestamp, EXCLUDED.session_context);
 
 -- name: insert_events
--- Events, each once: one that is known by its event_id is passed over.
-INSERT INTO ab_metrics (
-    experiment_id, variant_id, assignment_id, event_type, event_value, event_data,
-    event_timestamp, source, session_context, event_id
+-- Events, each once: one whose event_id is known is left to what follows.
+WITH inserted AS (
+    INSERT INTO ab_metrics (
+        experiment_id, variant_id, assignment_id, event_type, event_value, event_data,
+        event_timestamp, source, session_context, created_at, event_id
+    )
+    SELECT experiment_id, variant_id, assignment_id, event_type, event_value,
+           COALESCE(details, '{}'), moment, COALESCE(source, :source),
+           COALESCE(session_context, '{}'), headway.clock_now(), event_id
+    FROM incoming_row
+    WHERE kind = 'event' AND reason_code IS NULL AND assignment_id IS NOT NULL
+      AND is_released = :is_released
+    ORDER BY line_number
+    ON CONFLICT (experiment_id, event_id) DO NOTHING
+    RETURNING experiment_id, assignment_id
+), touched AS (
+    INSERT INTO touched_unit (experiment_id, assignment_id)
+    SELECT DISTINCT experiment_id, assignment_id FROM inserted
 )
-SELECT experiment_id, variant_id, assignment_id, event_type, event_value, details,
-       moment, source, session_context, event_id
-FROM incoming_row
-WHERE kind = 'event' AND reason_code IS NULL
-ORDER BY line_number
-ON CONFLICT (experiment_id, event_id) DO NOTHING;
+SELECT count(*) FROM inserted;
+
+-- name: reject_taken_ids
+-- An event stays with its unit: another unit cannot take its event_id over.
+UPDATE incoming_row r
+SET reason_code = 'event-id-taken'
+FROM ab_metrics m
+WHERE r.kind = 'event' AND r.reason_code IS NULL AND r.is_released = :is_released
+  AND m.experiment_id = r.experiment_id AND m.event_id = r.event_id
+  AND m.assignment_id <> r.assignment_id;
+
+-- name: correct_events
+-- An event that says something else now: the newest load stands, what it says not stays as it was.
+WITH corrected AS (
+    UPDATE ab_metrics m
+    SET event_type = r.event_type, event_value = r.event_value, event_timestamp = r.moment,
+        event_data = COALESCE(r.details, m.event_data), source = COALESCE(r.source, m.source),
+        session_context = COALESCE(r.session_context, m.session_context)
+    FROM (
+        SELECT DISTINCT ON (experiment_id, event_id) *
+        FROM incoming_row
+        WHERE kind = 'event' AND reason_code IS NULL AND assignment_id IS NOT NULL
+          AND NOT is_released
+        ORDER BY experiment_id, event_id, line_number DESC
+    ) r
+    WHERE m.experiment_id = r.experiment_id AND m.event_id = r.event_id
+      AND (m.event_type, m.event_value, m.event_timestamp, m.event_data, m.source,
+           m.session_context)
+          IS DISTINCT FROM
+          (r.event_type, r.event_value, r.moment, COALESCE(r.details, m.event_data),
+           COALESCE(r.source, m.source), COALESCE(r.session_context, m.session_context))
+    RETURNING m.experiment_id, m.assignment_id
+), touched AS (
+    INSERT INTO touched_unit (experiment_id, assignment_id)
+    SELECT DISTINCT experiment_id, assignment_id FROM corrected
+)
+SELECT assignment_id, count(*) AS events FROM corrected GROUP BY assignment_id;
 
 -- name: mark_converted
--- A unit converts with its first event of the experiment's primary metric.
+-- A unit converts with its first event of the experiment's primary metric, in the metric's window.
 UPDATE ab_assignments a
 SET has_converted = true, converted_at = first_event.moment
 FROM (
-    SELECT r.assignment_id, min(e.event_timestamp) AS moment
+    SELECT r.assignment_id, min(r.moment) AS moment
     FROM incoming_row r
-    -- The event as it is kept: a row with an event_id that was known may say something else.
-    JOIN ab_metrics e ON e.experiment_id = r.experiment_id AND e.event_id = r.event_id
-                     AND e.assignment_id = r.assignment_id
     JOIN experiment_metric em ON em.experiment_id = r.experiment_id AND em.role = 'primary'
-    JOIN metric m ON m.id = em.metric_id AND m.event_type = e.event_type
+    JOIN metric m ON m.id = em.metric_id AND m.event_type = r.event_type
+    JOIN ab_assignments b ON b.id = r.assignment_id
     WHERE r.kind = 'event' AND r.reason_code IS NULL
+      AND r.moment >= b.assigned_at + m.window_start_hours * interval '1 hour'
+      AND (m.window_hours IS NULL
+           OR r.moment < b.assigned_at + m.window_hours * interval '1 hour')
     GROUP BY r.assignment_id
 ) first_event
 WHERE a.id = first_event.assignment_id
   AND (NOT a.has_converted OR first_event.moment < a.converted_at);
 
+-- name: recount_conversions
+-- Units whose events were corrected: did they convert, and when?
+UPDATE ab_assignments a
+SET has_converted = found.moment IS NOT NULL, converted_at = found.moment
+FROM (
+    SELECT b.id, min(e.event_timestamp) AS moment
+    FROM ab_assignments b
+    LEFT JOIN experiment_metric em ON em.experiment_id = b.experiment_id AND em.role = 'primary'
+    LEFT JOIN metric m ON m.id = em.metric_id
+    LEFT JOIN ab_metrics e
+        ON e.assignment_id = b.id AND e.event_type = m.event_type
+       AND e.event_timestamp >= b.assigned_at + m.window_start_hours * interval '1 hour'
+       AND (m.window_hours IS NULL
+            OR e.event_timestamp < b.assigned_at + m.window_hours * interval '1 hour')
+    WHERE b.id = ANY(:assignments)
+    GROUP BY b.id
+) found
+WHERE a.id = found.id AND a.converted_at IS DISTINCT FROM found.moment;
+
+-- name: profile_incoming
+-- The batch in a few figures, which its suite judges.
+SELECT event_type, sum(rows)::bigint AS events,
+       extract(year FROM min(moment) AT TIME ZONE 'UTC')::integer AS first_year,
+       extract(epoch FROM max(moment) - headway.clock_now())::double precision AS seconds_ahead,
+       count(*) FILTER (WHERE user_id IS NULL OR user_id !~ '\S') AS without_unit,
+       count(*) FILTER (WHERE abs(event_value) = 'Infinity' OR event_value = 'NaN') AS not_finite,
+       sum(rows)::double precision / count(*) AS repetition
+FROM (
+    SELECT experiment_id, event_type, user_id, moment, event_value, count(*) AS rows
+    FROM incoming_row
+    WHERE kind = 'event' AND reason_code IS NULL
+    GROUP BY experiment_id, event_type, user_id, moment, event_value
+) distinct_event
+GROUP BY event_type;
+
+-- name: reject_batch
+-- A suite that failed keeps the whole batch out.
+UPDATE incoming_row SET reason_code = 'suite-failed', message = :message
+WHERE reason_code IS NULL;
+
 -- name: count_incoming
--- Rows that were good, by kind, and all rows.
+-- Rows of the source that were good, by kind.
 SELECT count(*) FILTER (WHERE kind = 'assignment' AND reason_code IS NULL) AS assignments,
-       count(*) FILTER (WHERE kind = 'event' AND reason_code IS NULL) AS events
-FROM incoming_row;
+       count(*) FILTER (WHERE kind = 'event' AND reason_code IS NULL
+                          AND assignment_id IS NULL) AS unassigned,
+       count(*) FILTER (WHERE kind = 'event' AND reason_code IS NULL
+                          AND assignment_id IS NOT NULL) AS events
+FROM incoming_row WHERE NOT is_released;
 
 -- name: record_batch
 -- One batch, loaded.
 INSERT INTO ingest_batch (
     source, content_sha256, experiment_name, batch_number, first_row, row_count,
-    assignment_count, event_count, duplicate_count, rejected_count, run_id, ingested_at
+    assignment_count, event_count, corrected_count, duplicate_count, waiting_count,
+    rejected_count, run_id, ingested_at
 ) VALUES (
     :source, :sha256, :experiment, :batch_number, :first_row, :row_count,
-    :assignments, :events, :duplicates, :rejected, CAST(:run_id AS uuid), headway.clock_now()
+    :assignments, :events, :corrected, :duplicates, :waiting,
+    :rejected, CAST(:run_id AS uuid), headway.clock_now()
 ) RETURNING id;
 
+-- name: explain_rejections
+-- A sentence for each row that was rejected among the others.
+UPDATE incoming_row r
+SET message = CASE reason_code
+    WHEN 'unknown-experiment' THEN format('no experiment is called %L', experiment)
+    WHEN 'unknown-variant' THEN format('experiment %L has no variant %L', experiment, variant)
+    WHEN 'unknown-epoch' THEN format('experiment %L has no allocation %s', experiment, epoch)
+    WHEN 'future-timestamp' THEN format('%s lies in the future', moment)
+    WHEN 'variant-mismatch' THEN format('%L is not assigned to %L', user_id, variant)
+    WHEN 'event-id-taken' THEN format('event_id %L belongs to an event of another unit', event_id)
+    END
+WHERE reason_code IS NOT NULL AND message IS NULL;
+
+-- name: find_unkept
+-- Rejected rows of the source whose content is not kept yet.
+SELECT row_number FROM incoming_row WHERE reason_code IS NOT NULL AND raw IS NULL;
+
+-- name: fill_raw
+-- Keep what rejected rows said.
+UPDATE incoming_row r SET raw = given.raw
+FROM unnest(CAST(:row_numbers AS bigint[]), CAST(:raws AS jsonb[])) AS given (row_number, raw)
+WHERE r.row_number = given.row_number AND NOT r.is_released;
+
 -- name: keep_rejected
--- Nothing is lost: rows that did not fit, with their reason; a line of a file once.
+-- Nothing is lost: rows that did not fit, with their reason; a line of a source once. Those that
+-- had waited are numbered as they waited.
 INSERT INTO rejected_row (
     ingest_batch_id, content_sha256, experiment_name, line_number, raw, reason_code, message,
     rejected_at
 )
-SELECT :batch_id, :sha256, :experiment, line_number, raw, reason_code, message,
+SELECT :batch_id, CASE WHEN is_released THEN 'waiting' ELSE :sha256 END,
+       CASE WHEN is_released THEN '' ELSE :experiment END, line_number, raw, reason_code, message,
        headway.clock_now()
 FROM incoming_row WHERE reason_code IS NOT NULL
 ON CONFLICT (content_sha256, experiment_name, line_number) DO NOTHING;
 
 -- name: count_reasons
--- Why rows of a batch were rejected.
+-- Why rows of the source were rejected; or those that had waited.
 SELECT reason_code, count(*) AS rows FROM incoming_row
-WHERE reason_code IS NOT NULL GROUP BY reason_code ORDER BY reason_code;
+WHERE reason_code IS NOT NULL AND is_released = :is_released
+GROUP BY reason_code ORDER BY reason_code;
+
+-- name: released_numbers
+-- Events that had waited, and the first of their numbers.
+SELECT count(*) AS rows, COALESCE(min(line_number), 0) AS first
+FROM incoming_row WHERE is_released;

@@ -7,6 +7,24 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+_COUNTS = (
+    "rows",
+    "assignments",
+    "events",
+    "corrected",
+    "duplicates",
+    "waiting",
+    "released",
+    "statistics",
+    "rejected",
+)
+
+_ALWAYS = {"assignments", "events", "duplicates", "rejected"}
+_WORDS = {
+    "waiting": "waiting for their assignment",
+    "released": "that had waited",
+}
+
 
 class IngestedBatch(BaseModel):
     """What became of the rows of one batch; duplicates changed nothing."""
@@ -15,28 +33,38 @@ class IngestedBatch(BaseModel):
 
     number: int
     rows: int
-    assignments: int
-    events: int
-    duplicates: int
-    rejected: int
+    assignments: int = 0
+    events: int = 0
+    corrected: int = 0  # events that were known and say something else now
+    duplicates: int = 0
+    waiting: int = 0  # events whose unit is not assigned yet
+    released: int = 0  # events of earlier batches that waited for an assignment of this one
+    statistics: int = 0  # aggregates of others, new or replaced
+    rejected: int = 0
     reasons: dict[str, int] = {}
+    warnings: tuple[str, ...] = ()
     run_id: str  # the run that loaded it, this one or an earlier one
 
 
 class Ingested(BaseModel):
-    """What became of a whole file."""
+    """What became of a whole source."""
 
     model_config = ConfigDict(frozen=True)
 
-    path: str
+    path: str  # the file, or a name for another source
     batches: int
     known_batches: int
     rows: int
     assignments: int
     events: int
+    corrected: int = 0
     duplicates: int
+    waiting: int = 0
+    released: int = 0
+    statistics: int = 0
     rejected: int
     reasons: dict[str, int]
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_known(self) -> bool:
@@ -49,16 +77,14 @@ class Ingested(BaseModel):
         reasons: Counter[str] = Counter()
         for batch in batches:
             reasons.update(batch.reasons)
+        counts = {name: sum(getattr(batch, name) for batch in batches) for name in _COUNTS}
         return cls(
             path=path,
             batches=len(batches),
             known_batches=sum(batch.run_id != run_id for batch in batches),
-            rows=sum(batch.rows for batch in batches),
-            assignments=sum(batch.assignments for batch in batches),
-            events=sum(batch.events for batch in batches),
-            duplicates=sum(batch.duplicates for batch in batches),
-            rejected=sum(batch.rejected for batch in batches),
             reasons=dict(reasons),
+            warnings=tuple(dict.fromkeys(each for batch in batches for each in batch.warnings)),
+            **counts,
         )
 
     @property
@@ -69,10 +95,19 @@ class Ingested(BaseModel):
         if not self.rows:
             return f"{self.path}: it holds no rows"
         why = ", ".join(f"{code} {rows}" for code, rows in sorted(self.reasons.items()))
+        rare = f"{self.corrected} corrected, " * (self.corrected > 0)
+        rare += f"{self.waiting} wait for their assignment, " * (self.waiting > 0)
+        rare += f"{self.released} had waited, " * (self.released > 0)
         return (
-            f"{self.path}: {self.assignments} assignments and {self.events} events are new, "
+            f"{self.path}: {self._new} new, {rare}"
             f"{self.duplicates} were known, {self.rejected} rejected" + f" ({why})" * bool(why)
         )
+
+    @property
+    def _new(self) -> str:
+        if self.statistics:
+            return f"{self.statistics} statistics are"
+        return f"{self.assignments} assignments and {self.events} events are"
 
     def as_markdown(self) -> str:
         """Write what was loaded, and what was not and why."""
@@ -80,8 +115,10 @@ class Ingested(BaseModel):
         found = f" {known} of the batches had been loaded before and were left alone." * (known > 0)
         kept = " Rejected rows are in table `rejected_row`:" * (self.rejected > 0)
         reasons = "".join(f"\n- {rows} × `{code}`" for code, rows in sorted(self.reasons.items()))
+        warnings = "".join(f"\n- warning: not every batch keeps “{w}”" for w in self.warnings)
+        shown = (name for name in _COUNTS[1:] if getattr(self, name) or name in _ALWAYS)
+        counts = ", ".join(f"{getattr(self, name)} {_WORDS.get(name, name)}" for name in shown)
         return (
             f"# Loaded {self.path}\n\n{self.rows} rows in {self.batches} batches: "
-            f"{self.assignments} assignments, {self.events} events, {self.duplicates} duplicates, "
-            f"{self.rejected} rejected.{found}{kept}\n{reasons}\n"
+            f"{counts}.{found}{kept}\n{reasons}{warnings}\n"
         )

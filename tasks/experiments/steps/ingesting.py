@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from tasks.database import load_queries
 from tasks.experiments.ingestion import loading
+from tasks.experiments.ingestion.files import read_batch
 from tasks.experiments.ingestion.formats import Batch
 from tasks.experiments.ingestion.results import IngestedBatch
-from tasks.ledger import current_run, step
-
-QUERIES = load_queries("tasks.experiments.ingestion")
+from tasks.ledger import step
 
 
 @step(
@@ -23,27 +21,23 @@ def ingest_batch(
 ) -> IngestedBatch:
     """Load one batch of rows: assignments and events once each, broken rows with their reason.
 
-    One that an earlier run loaded is left alone, unless rows of it were rejected for want of an
-    experiment, a variant, an assignment or the time to come: then what fits by now is loaded.
+    Events whose unit is not assigned yet wait for it. A batch that an earlier run loaded is left
+    alone, unless rows of it were rejected for want of an experiment, a variant or the time to
+    come: then what fits by now is loaded.
     """
-    content = {
-        "sha256": sha256,
-        "experiment": experiment or "",
-        "first_row": batch.first_row,
-        "row_count": batch.row_count,
-    }
-    tx.execute(QUERIES["lock_content"], content)
-    known = tx.execute(QUERIES["find_batch"], content).first()
-    if known is not None and not known.may_fit_now:
-        return loading.known_batch(batch, known)
-    loaded = loading.load(tx, path, sha256, batch, experiment)
-    if known is not None:
-        return loaded
-    batch_id = tx.scalar(
-        QUERIES["record_batch"],
-        content
-        | loaded.model_dump(include={"assignments", "events", "duplicates", "rejected"})
-        | {"source": path, "batch_number": batch.number, "run_id": current_run().id},
+    content = loading.Content(
+        path, sha256, batch.number, batch.first_row, batch.row_count, experiment
     )
-    tx.execute(QUERIES["keep_rejected"], content | {"batch_id": batch_id})
-    return loaded
+    return loading.load_once(tx, content, lambda: read_batch(path, batch))
+
+
+@step(key="hour:{slot}")
+def release_waiting_events(tx: Connection, slot: str) -> IngestedBatch:
+    """Let the events go on that waited for an assignment which there is by now.
+
+    Args:
+        tx: the transaction.
+        slot: names the occasion, so that a run may do it more than once.
+    """
+    del slot
+    return loading.release_waiting(tx)
