@@ -62,4 +62,4 @@ def expected(gxe: Any) -> list[Any]:
     ]
 
 
-SUITE = TableSuite("ab_assignments", expected)
+SUITE = TableSuite("ab_assignments", expected, owner_column="experiment_id")

@@ -71,4 +71,4 @@ def expected(gxe: Any) -> list[Any]:
     ]
 
 
-SUITE = TableSuite("ab_experiments", expected)
+SUITE = TableSuite("ab_experiments", expected, owner_column="id")

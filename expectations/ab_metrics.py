@@ -48,4 +48,4 @@ def expected(gxe: Any) -> list[Any]:
     ]
 
 
-SUITE = TableSuite("ab_metrics", expected)
+SUITE = TableSuite("ab_metrics", expected, owner_column="experiment_id")

@@ -82,4 +82,4 @@ def expected(gxe: Any) -> list[Any]:
     ]
 
 
-SUITE = TableSuite("ab_variants", expected)
+SUITE = TableSuite("ab_variants", expected, owner_column="experiment_id")

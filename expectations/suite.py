@@ -25,10 +25,13 @@ class TableSuite:
     """What must hold of one table.
 
     ``expected`` gets Great Expectations' module of expectations and returns those of the table.
+    ``owner_column`` says whose a row is; broken rows are then known by their owner. A check that
+    is given in SQL selects that column, or the row's ``id``.
     """
 
     table: str
     expected: Callable[[Any], list[Any]]
+    owner_column: str | None = None
 
     def build(self) -> ExpectationSuite:
         """The suite as Great Expectations runs it."""

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 import expectations
+from expectations.owners import owners_by_column, owners_by_sql
 from expectations.suite import LATEST, library
 from tasks import clock
 from tasks.database import create_engine, psycopg_url
@@ -53,6 +54,8 @@ class ExpectationOutcome(BaseModel):
     """One expectation: what was looked at, how it ended and how many rows were unexpected.
 
     ``observed_value`` is an aggregate (a count, a share, a time), never the content of a row.
+    ``owners`` are those whose rows failed, where the suite says whose a row is; None where it does
+    not, or it could not be told.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -67,6 +70,7 @@ class ExpectationOutcome(BaseModel):
     unexpected_count: int | None = None
     unexpected_percent: float | None = None
     message: str | None = None
+    owners: tuple[str, ...] | None = None
 
 
 class ValidationSummary(BaseModel):
@@ -119,6 +123,30 @@ def validate_tables(
         return tuple(_validate(datasource, name, latest, _secrets(target)) for name in names)
 
 
+def validate_rows(name: str, rows: Sequence[Mapping[str, Any]]) -> ValidationSummary:
+    """Validate rows in memory, such as the figures of a batch, against the named suite.
+
+    Raises UnknownName for a suite that is not registered.
+    """
+    import pandas as pd
+
+    suite, table = expectations.build(name), expectations.suites.get(name).table
+    try:
+        with _lock:
+            context = library().get_context(mode="ephemeral")
+            context.variables.progress_bars = {"globally": False}
+            asset = context.data_sources.add_pandas("rows").add_dataframe_asset(name)
+            whole = asset.add_batch_definition_whole_dataframe("all")
+            batch = whole.get_batch({"dataframe": pd.DataFrame([dict(row) for row in rows])})
+            validated = batch.validate(suite, result_format=_result_format(None))
+    except Exception as error:  # whatever it is, nothing was checked
+        found = _nothing_checked(suite, _message(str(error), ()))
+    else:
+        outcomes = [_outcome(result, (), owners=None) for result in validated.results]
+        found = _in_order(suite, outcomes)
+    return ValidationSummary(suite=name, table=table, outcome=_worst(found), expectations=found)
+
+
 def _now(url: sa.URL) -> datetime:
     engine = create_engine(url, "headway-validation")
     try:
@@ -166,23 +194,61 @@ def _options(url: sa.URL, statement_timeout: timedelta) -> str:
 def _validate(
     datasource: PostgresDatasource, name: str, latest: datetime, secrets: Sequence[str]
 ) -> ValidationSummary:
-    suite, table = expectations.build(name), expectations.suites.get(name).table
+    registered = expectations.suites.get(name)
+    suite, table, owner = expectations.build(name), registered.table, registered.owner_column
     try:
         asset = datasource.add_table_asset(name, table_name=table)
         batch = asset.add_batch_definition_whole_table("all").get_batch()
         validated = batch.validate(
             suite,
-            result_format={"result_format": "BASIC", "partial_unexpected_count": 0},
+            result_format=_result_format(owner),
             expectation_parameters={LATEST: latest},
         )
     except Exception as error:  # whatever it is, nothing was checked
         found = _nothing_checked(suite, _message(str(error), secrets))
     else:
-        found = _in_order(suite, [_outcome(result, secrets) for result in validated.results])
+        outcomes = [
+            _outcome(result, secrets, owners=_owners(datasource, table, owner, result))
+            for result in validated.results
+        ]
+        found = _in_order(suite, outcomes)
     return ValidationSummary(suite=name, table=table, outcome=_worst(found), expectations=found)
 
 
-def _outcome(result: ExpectationValidationResult, secrets: Sequence[str]) -> ExpectationOutcome:
+def _result_format(owner: str | None) -> dict[str, Any]:
+    plain = {"result_format": "BASIC", "partial_unexpected_count": 0}
+    if owner is None:
+        return plain
+    return plain | {"return_unexpected_index_query": True, "unexpected_index_column_names": [owner]}
+
+
+def _owners(
+    datasource: PostgresDatasource,
+    table: str,
+    owner: str | None,
+    result: ExpectationValidationResult,
+) -> tuple[str, ...] | None:
+    """Whose rows an expectation found unexpected; None where nobody can tell."""
+    if result.success or owner is None:
+        return None
+    config: Any = result.expectation_config
+    by_sql = config.kwargs.get("unexpected_rows_query")
+    by_column = result.result.get("unexpected_index_query")
+    try:
+        with datasource.get_engine().connect() as connection:
+            if by_sql:
+                return owners_by_sql(connection, table, owner, by_sql)
+            return owners_by_column(connection, by_column) if by_column else None
+    except sa.exc.SQLAlchemyError:
+        return None
+
+
+def _outcome(
+    result: ExpectationValidationResult,
+    secrets: Sequence[str],
+    *,
+    owners: tuple[str, ...] | None,
+) -> ExpectationOutcome:
     config: Any = result.expectation_config
     errors = [] if result.success else _errors(result.exception_info or {})
     if errors:
@@ -197,6 +263,7 @@ def _outcome(result: ExpectationValidationResult, secrets: Sequence[str]) -> Exp
         observed_value=observed,
         unexpected_count=observed if is_sql else figures.get("unexpected_count"),
         unexpected_percent=figures.get("unexpected_percent"),
+        owners=owners,
     )
 
 

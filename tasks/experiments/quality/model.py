@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -26,6 +26,21 @@ class QualityCheck(BaseModel):
     outcome: Outcome
     message: str = ""
     figures: dict[str, Figure] = {}
+
+
+class SuiteFindings(BaseModel):
+    """What the suites over the experiment tables found, sorted by whom it concerns.
+
+    ``failed_in`` maps an experiment's id to the rules that its rows broke: they close its gate and
+    no other. ``failed`` are broken rules whose rows belong to nobody in particular, ``unknown``
+    those that could not be checked: both concern every experiment.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    failed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    failed_in: Mapping[str, tuple[str, ...]] = {}
 
 
 def closing(checks: Iterable[QualityCheck]) -> tuple[QualityCheck, ...]:

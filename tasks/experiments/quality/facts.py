@@ -1,0 +1,160 @@
+"""What the checks of one experiment look at: gathered figures, and what could not be gathered."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.errors import HeadwayError
+from tasks.experiments.quality.model import SuiteFindings
+
+T = TypeVar("T")
+EPOCH = "epoch"
+"""The dimension whose levels are the numbers of the allocation's epochs."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class NotGathered(_Frozen):
+    """A part of the facts that could not be read, and why."""
+
+    reason: str
+
+
+class MissingFacts(HeadwayError):
+    """A check needs what could not be gathered, or is not there yet: it is unknown."""
+
+
+class Arm(_Frozen):
+    """A variant."""
+
+    name: str
+    is_control: bool
+
+
+class Share(_Frozen):
+    """One arm's weight in one epoch of the allocation log."""
+
+    epoch: int
+    arm: str
+    weight: float
+
+
+class Metric(_Frozen):
+    """A metric of the experiment. One that somebody else aggregated has no events of its own."""
+
+    name: str
+    role: Literal["primary", "secondary", "guardrail"]
+    event_type: str
+    missing: Literal["exclude", "zero"]
+    has_covariate: bool
+    is_aggregated: bool
+
+
+class Count(_Frozen):
+    """Sufficient statistics of one arm (dimension and level ''), or of one level of it."""
+
+    metric: str
+    arm: str
+    dimension: str
+    level: str
+    assigned: int
+    events: int
+    converted: int  # units with an event
+    n: int  # units with a value
+    covariate_mean: float
+    covariate_m2: float
+
+
+class LevelCount(_Frozen):
+    """Units of one level, arm and epoch; read only where the split has changed."""
+
+    dimension: str
+    level: str
+    epoch: int
+    arm: str
+    assigned: int
+
+
+class Arrival(_Frozen):
+    """When the last event of a type came, and how long it usually takes until the next one.
+
+    ``usual_seconds`` is the second longest wait that was seen at this time of the day in the two
+    weeks before: a weekly pause is usual, an outage that happened once is not.
+    """
+
+    event_type: str
+    last_at: datetime | None
+    usual_seconds: float | None
+
+
+class Sampled(_Frozen):
+    """Events of the units that had the newest ones."""
+
+    event_type: str
+    rows: int
+    repeated: int  # rows beyond the first of the same unit, value and time
+    units: int
+    strayed_units: int  # units with events of an arm that is not theirs
+    is_rounded: bool  # no time has seconds
+
+
+class Units(_Frozen):
+    """A number of units."""
+
+    units: int
+
+
+class ExperimentFacts(_Frozen):
+    """One experiment, as gathered at one moment."""
+
+    experiment_id: UUID
+    experiment: str
+    status: str
+    started_at: datetime | None
+    now: datetime
+    arms: tuple[Arm, ...] | NotGathered = ()
+    shares: tuple[Share, ...] | NotGathered = ()
+    metrics: tuple[Metric, ...] | NotGathered = ()
+    counts: tuple[Count, ...] | NotGathered = ()
+    level_counts: tuple[LevelCount, ...] | NotGathered = ()
+    arrivals: tuple[Arrival, ...] | NotGathered = ()
+    sampled: tuple[Sampled, ...] | NotGathered = ()
+    rejected: tuple[Units, ...] | NotGathered = ()  # rows that named another arm than the unit's
+    overridden: tuple[Units, ...] | NotGathered = ()
+    suites: SuiteFindings | NotGathered = NotGathered(reason="the suites were not run")
+
+    @property
+    def age_hours(self) -> float | None:
+        """Hours since the start; None before it."""
+        return None if self.started_at is None else hours(self.now - self.started_at)
+
+    def whole_arms(self, metric: str) -> dict[str, Count]:
+        """The figures of each arm as a whole, by name; raises MissingFacts where not gathered."""
+        rows = need(self.counts)
+        return {row.arm: row for row in rows if row.metric == metric and row.dimension == ""}
+
+    @property
+    def primary(self) -> Metric:
+        """The primary metric; raises MissingFacts without one."""
+        for metric in need(self.metrics):
+            if metric.role == "primary":
+                return metric
+        raise MissingFacts("the experiment has no primary metric")
+
+
+def need(part: T | NotGathered) -> T:
+    """The part, if it could be gathered; raises MissingFacts with the reason if not."""
+    if isinstance(part, NotGathered):
+        raise MissingFacts(part.reason)
+    return part
+
+
+def hours(span: timedelta) -> float:
+    """A span of time in hours."""
+    return span / timedelta(hours=1)

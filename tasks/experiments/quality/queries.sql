@@ -1,0 +1,177 @@
+-- name: experiment
+-- Each experiment as it stands, and the time.
+SELECT e.id AS experiment_id, e.experiment_name AS experiment, e.status::text AS status,
+       e.started_at, headway.clock_now() AS now
+FROM ab_experiments e
+WHERE e.id = ANY(CAST(:experiment_ids AS uuid[]));
+
+-- name: arms
+-- Their variants, the control first.
+SELECT v.experiment_id, v.variant_name AS name, v.is_control
+FROM ab_variants v
+WHERE v.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
+ORDER BY v.experiment_id, v.is_control DESC, v.variant_name;
+
+-- name: shares
+-- The allocation log: each arm's weight in each epoch.
+SELECT w.experiment_id, w.epoch, v.variant_name AS arm, w.weight
+FROM allocation_weight w JOIN ab_variants v ON v.id = w.variant_id
+WHERE w.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
+ORDER BY w.experiment_id, w.epoch;
+
+-- name: metrics
+-- Their metrics; whether somebody else aggregated them.
+SELECT em.experiment_id, m.name, em.role::text AS role, m.event_type, m.missing::text AS missing,
+       m.covariate_days IS NOT NULL OR m.covariate_attribute IS NOT NULL AS has_covariate,
+       EXISTS (
+           SELECT FROM aggregate_statistic g
+           WHERE g.experiment_id = em.experiment_id AND g.metric_id = em.metric_id
+       ) AS is_aggregated
+FROM experiment_metric em JOIN metric m ON m.id = em.metric_id
+WHERE em.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
+ORDER BY em.experiment_id, em.role, m.name;
+
+-- name: counts
+-- Sufficient statistics of the arms; of their epochs and levels by the primary metric alone.
+SELECT s.experiment_id, m.name AS metric, v.variant_name AS arm, s.dimension, s.level,
+       s.assigned, s.events, s.converted, s.n, s.covariate_mean, s.covariate_m2
+FROM moment_statistic s
+JOIN experiment_metric em ON em.experiment_id = s.experiment_id AND em.metric_id = s.metric_id
+JOIN metric m ON m.id = s.metric_id
+JOIN ab_variants v ON v.id = s.variant_id
+WHERE s.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
+  AND (s.dimension = '' OR em.role = 'primary');
+
+-- name: level_counts
+-- Units by level, epoch and arm, of experiments whose split has changed: only there does the split
+-- that a level was to have depend on when its units came.
+WITH changed AS (
+    SELECT DISTINCT w.experiment_id
+    FROM allocation_weight w
+    WHERE w.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
+    GROUP BY w.experiment_id, w.variant_id
+    HAVING min(w.weight) <> max(w.weight)
+        OR count(*) <> (
+            SELECT count(*) FROM allocation l WHERE l.experiment_id = w.experiment_id
+        )
+)
+SELECT a.experiment_id, d.dimension, COALESCE(a.metadata ->> d.dimension, '') AS level,
+       COALESCE(
+           a.epoch,
+           (SELECT max(l.epoch) FROM allocation l
+            WHERE l.experiment_id = a.experiment_id AND l.started_at <= a.assigned_at),
+           1
+       ) AS epoch,
+       v.variant_name AS arm, count(*) AS assigned
+FROM changed c
+JOIN experiment_plan p ON p.experiment_id = c.experiment_id
+CROSS JOIN LATERAL unnest(p.dimensions) AS d (dimension)
+JOIN ab_assignments a ON a.experiment_id = c.experiment_id AND NOT a.is_override
+JOIN ab_variants v ON v.id = a.variant_id
+GROUP BY 1, 2, 3, 4, 5;
+
+-- name: arrivals
+-- When the last event of each type came, and how long it usually takes: the second longest wait at
+-- this time of the day, over the fourteen days before the last event.
+WITH moment AS (
+    SELECT headway.clock_now() AS now
+), counted AS (
+    SELECT em.experiment_id, m.event_type, em.metric_id
+    FROM experiment_metric em JOIN metric m ON m.id = em.metric_id
+    WHERE em.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
+    UNION ALL
+    SELECT em.experiment_id, m.denominator_event_type, em.metric_id
+    FROM experiment_metric em JOIN metric m ON m.id = em.metric_id
+    WHERE em.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
+      AND m.denominator_event_type IS NOT NULL
+), aggregated AS (
+    SELECT c.experiment_id, c.event_type, max(greatest(
+               CASE WHEN g.loaded_at <= moment.now THEN g.loaded_at END,
+               CASE WHEN g.observed_at <= moment.now THEN g.observed_at END
+           )) AS at
+    FROM counted c
+    JOIN aggregate_statistic g
+      ON g.experiment_id = c.experiment_id AND g.metric_id = c.metric_id
+    CROSS JOIN moment
+    GROUP BY c.experiment_id, c.event_type
+)
+SELECT t.experiment_id, t.event_type, greatest(own.at, aggregated.at) AS last_at,
+       usual.seconds AS usual_seconds
+FROM (SELECT DISTINCT experiment_id, event_type FROM counted) t
+CROSS JOIN moment
+LEFT JOIN aggregated USING (experiment_id, event_type)
+LEFT JOIN LATERAL (
+    SELECT e.created_at AS at
+    FROM ab_metrics e
+    WHERE e.experiment_id = t.experiment_id AND e.event_type = t.event_type
+    ORDER BY e.created_at DESC
+    LIMIT 1
+) own ON true
+LEFT JOIN LATERAL (
+    SELECT extract(epoch FROM probe.at - before.at)::double precision AS seconds
+    FROM generate_series(0, 13) AS back (days)
+    CROSS JOIN LATERAL (
+        SELECT moment.now - make_interval(
+            days => greatest(ceil(extract(epoch FROM moment.now - own.at) / 86400), 0)::int
+                    + back.days
+        ) AS at
+    ) probe
+    CROSS JOIN LATERAL (
+        SELECT e.created_at AS at
+        FROM ab_metrics e
+        WHERE e.experiment_id = t.experiment_id AND e.event_type = t.event_type
+          AND e.created_at <= probe.at
+        ORDER BY e.created_at DESC
+        LIMIT 1
+    ) before
+    ORDER BY seconds DESC
+    OFFSET 1
+    LIMIT 1
+) usual ON true;
+
+-- name: sampled
+-- All events of a type of the units that had its newest 300: rows that repeat another, units with
+-- events of an arm that is not theirs. The newest are sampled, as they were not looked at before.
+WITH counted AS (
+    SELECT DISTINCT em.experiment_id, m.event_type
+    FROM experiment_metric em JOIN metric m ON m.id = em.metric_id
+    WHERE em.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
+)
+SELECT t.experiment_id, t.event_type, count(*) AS rows,
+       count(*) - count(DISTINCT (e.assignment_id, e.event_value, e.event_timestamp)) AS repeated,
+       count(DISTINCT e.assignment_id) AS units,
+       count(DISTINCT e.assignment_id) FILTER (WHERE e.variant_id <> a.variant_id)
+           AS strayed_units,
+       bool_and(date_trunc('minute', e.event_timestamp) = e.event_timestamp) AS is_rounded
+FROM counted t
+CROSS JOIN LATERAL (
+    SELECT DISTINCT newest.assignment_id
+    FROM (
+        SELECT n.assignment_id
+        FROM ab_metrics n
+        WHERE n.experiment_id = t.experiment_id AND n.event_type = t.event_type
+        ORDER BY n.created_at DESC
+        LIMIT 300
+    ) newest
+) unit
+JOIN ab_assignments a ON a.id = unit.assignment_id
+JOIN ab_metrics e ON e.assignment_id = a.id AND e.event_type = t.event_type
+GROUP BY t.experiment_id, t.event_type;
+
+-- name: rejected
+-- Units of which a row was rejected because it names an arm that is not theirs.
+SELECT e.id AS experiment_id, count(DISTINCT r.raw ->> 'user_id') AS units
+FROM rejected_row r
+JOIN ab_experiments e
+  ON e.experiment_name = COALESCE(r.raw ->> 'experiment', NULLIF(r.experiment_name, ''))
+WHERE r.reason_code IN ('conflicting-assignment', 'variant-mismatch')
+  AND e.id = ANY(CAST(:experiment_ids AS uuid[]))
+GROUP BY e.id;
+
+-- name: overridden
+-- Units in an arm that a person chose.
+SELECT o.experiment_id, count(*) AS units
+FROM assignment_override o
+JOIN ab_assignments a ON a.experiment_id = o.experiment_id AND a.user_id = o.user_id
+WHERE o.experiment_id = ANY(CAST(:experiment_ids AS uuid[])) AND a.is_override
+GROUP BY o.experiment_id;
