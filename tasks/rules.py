@@ -14,6 +14,7 @@ _MODULES = (
     "tasks.migrations.merging.commutation",
     "tasks.migrations.drift.judge",
     "tasks.migrations.rehearsal.judge",
+    "tasks.experiments.definition.lifecycle",
     "tasks.experiments.decision.winner",
     "tasks.rollouts.decision",
 )

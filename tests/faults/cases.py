@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -230,6 +230,25 @@ def _create_experiment() -> dict[str, Any]:
     return {"plan": _button(), "is_started": True}
 
 
+@kill_case("change-experiment")
+def _change_experiment() -> dict[str, Any]:
+    experiments.create_experiment(plan=_button())
+    return {"experiment": "button", "action": "start"}
+
+
+@kill_case("sync-experiment")
+def _sync_experiment() -> dict[str, Any]:
+    experiments.create_experiment(plan=_button())
+    return {"plan": _button().model_copy(update={"alpha": 0.01})}
+
+
+@kill_case("apply-schedule")
+def _apply_schedule() -> dict[str, Any]:
+    starts_at = datetime(2020, 1, 1, tzinfo=UTC)
+    experiments.create_experiment(plan=_button().model_copy(update={"starts_at": starts_at}))
+    return {}
+
+
 @kill_case("list-due-experiments")
 def _list_due_experiments() -> dict[str, Any]:
     experiments.create_experiment(plan=_button(), is_started=True)
@@ -241,6 +260,16 @@ def _ingest_batch() -> dict[str, Any]:
     experiments.create_experiment(plan=_button(), is_started=True)
     scan = scan_file(str(_EVENTS), batch_size=100)
     return {"path": str(_EVENTS), "sha256": scan.sha256, "batch": scan.batches[0]}
+
+
+@kill_case("release-waiting-events")
+def _release_waiting_events() -> dict[str, Any]:
+    experiments.create_experiment(plan=_button(), is_started=True)
+    track = "SELECT track_event('button', 'ann', 'score', 3, 'e1')"
+    with control_engine().begin() as tx:
+        tx.execute(text(track))  # before its unit is assigned
+        tx.execute(text("SELECT assign_variant('button', 'ann')"))
+    return {"slot": "2030-01-01T00"}
 
 
 @kill_case("check-experiment-data")

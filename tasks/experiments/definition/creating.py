@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +10,10 @@ from sqlalchemy import Connection
 
 from tasks import jsonb
 from tasks.errors import Reason, Refused
+from tasks.experiments.assignment.allocation import open_first_epoch
+from tasks.experiments.definition.editing import differences
 from tasks.experiments.definition.plan import ExperimentPlan, MetricPlan
-from tasks.experiments.definition.reading import QUERIES, comparable, read_experiment
+from tasks.experiments.definition.reading import QUERIES, read_experiment
 
 _OF_EXPERIMENT = {"name", "description", "hypothesis", "target_bot", "minimum_sample_size"}
 _OF_PLAN = {
@@ -51,11 +52,8 @@ class CreatedExperiment(BaseModel):
 def insert(tx: Connection, plan: ExperimentPlan, actor: str | None) -> UUID | None:
     """Write a draft; returns its id, or None where the name is taken."""
     ensure_metrics(tx, plan.measures)
-    split = {variant.name: variant.weight for variant in plan.variants}
     experiment_id: UUID | None = tx.scalar(
-        QUERIES["insert_experiment"],
-        plan.model_dump(include=_OF_EXPERIMENT)
-        | {"metric_type": plan.metric.kind, "split": json.dumps(split), "actor": actor},
+        QUERIES["insert_experiment"], experiment_columns(plan) | {"actor": actor}
     )
     if experiment_id is not None:
         insert_parts(tx, experiment_id, plan)
@@ -63,21 +61,44 @@ def insert(tx: Connection, plan: ExperimentPlan, actor: str | None) -> UUID | No
 
 
 def insert_parts(tx: Connection, experiment_id: UUID, plan: ExperimentPlan) -> None:
-    """Write what hangs on an experiment: its plan, its arms and the roles of its metrics."""
+    """Write what hangs on a new experiment: its plan, its arms and the roles of its metrics."""
     key = {"experiment_id": experiment_id}
-    documents = {
+    tx.execute(QUERIES["insert_plan"], key | plan_columns(plan))
+    insert_variants(tx, experiment_id, plan)
+    insert_roles(tx, experiment_id, plan)
+
+
+def insert_variants(tx: Connection, experiment_id: UUID, plan: ExperimentPlan) -> None:
+    """Write the arms."""
+    arms = {"experiment_id": experiment_id, "variants": jsonb.dump(plan.variants)}
+    tx.execute(QUERIES["insert_variants"], arms)
+
+
+def insert_roles(tx: Connection, experiment_id: UUID, plan: ExperimentPlan) -> None:
+    """Write which metric has which role in the experiment."""
+    tx.execute(
+        QUERIES["insert_experiment_metrics"],
+        plan.model_dump(include={"planned_sample_size", "is_stopped_at_winner"})
+        | {"experiment_id": experiment_id, "used": jsonb.dump(_roles(plan))},
+    )
+
+
+def plan_columns(plan: ExperimentPlan) -> dict[str, Any]:
+    """What `experiment_plan` holds of the plan."""
+    return plan.model_dump(include=_OF_PLAN) | {
         "method_options": jsonb.dump(plan.method_options),
         "target_rules": jsonb.dump(plan.target_rules),
         "dimensions": list(plan.dimensions),
     }
-    tx.execute(QUERIES["insert_plan"], plan.model_dump(include=_OF_PLAN) | documents | key)
-    tx.execute(QUERIES["insert_variants"], key | {"variants": jsonb.dump(plan.variants)})
-    tx.execute(
-        QUERIES["insert_experiment_metrics"],
-        plan.model_dump(include={"planned_sample_size", "is_stopped_at_winner"})
-        | key
-        | {"used": jsonb.dump(_roles(plan))},
-    )
+
+
+def experiment_columns(plan: ExperimentPlan) -> dict[str, Any]:
+    """What `ab_experiments` holds of the plan."""
+    split = {variant.name: variant.weight for variant in plan.variants}
+    return plan.model_dump(include=_OF_EXPERIMENT) | {
+        "metric_type": plan.metric.kind,
+        "split": jsonb.dump(split),
+    }
 
 
 def ensure_metrics(tx: Connection, metrics: tuple[MetricPlan, ...]) -> None:
@@ -103,8 +124,7 @@ def ensure_metrics(tx: Connection, metrics: tuple[MetricPlan, ...]) -> None:
 def find_same(tx: Connection, plan: ExperimentPlan) -> CreatedExperiment:
     """Return the experiment of that name; Refused where it was planned otherwise."""
     known = read_experiment(tx, plan.name)
-    wanted, found = comparable(plan), comparable(known.plan)
-    differing = [field for field, value in wanted.items() if found[field] != value]
+    differing = [change.place for change in differences(known.plan, plan)]
     if differing:
         message = f"an experiment of that name exists with another {', '.join(differing)}"
         raise Refused(f"experiment {plan.name}", [Reason("plan-differs", message)])
@@ -113,10 +133,8 @@ def find_same(tx: Connection, plan: ExperimentPlan) -> CreatedExperiment:
 
 def start(tx: Connection, experiment_id: UUID, actor: str | None, reason: str | None) -> None:
     """Make a draft active, with the first split of its traffic."""
-    key = {"experiment_id": experiment_id}
-    tx.execute(QUERIES["start_experiment"], key)
-    tx.execute(QUERIES["open_allocation"], key | {"actor": actor, "reason": reason})
-    tx.execute(QUERIES["open_weights"], key)
+    tx.execute(QUERIES["start_experiment"], {"experiment_id": experiment_id})
+    open_first_epoch(tx, experiment_id, actor, reason)
 
 
 def _described(metric: MetricPlan) -> dict[str, Any]:

@@ -107,12 +107,92 @@ UPDATE ab_experiments
 SET status = 'active', started_at = headway.clock_now(), updated_at = headway.clock_now()
 WHERE id = :experiment_id;
 
--- name: open_allocation
--- The first split of the traffic, from now on.
-INSERT INTO allocation (experiment_id, epoch, started_at, actor, reason)
-VALUES (:experiment_id, 1, headway.clock_now(), :actor, :reason);
+-- name: move_experiment
+-- Another state of its life; when it ended is kept.
+UPDATE ab_experiments
+SET status = CAST(CAST(:status AS text) AS experiment_status),
+    completed_at = CASE WHEN CAST(:status AS text) = 'completed' THEN headway.clock_now()
+                        ELSE completed_at END,
+    updated_at = headway.clock_now()
+WHERE id = :experiment_id;
 
--- name: open_weights
--- The shares of the first split.
-INSERT INTO allocation_weight (experiment_id, epoch, variant_id, weight)
-SELECT experiment_id, 1, id, traffic_weight FROM ab_variants WHERE experiment_id = :experiment_id;
+-- name: delete_experiment
+-- A draft that nobody took part in, with all that hangs on it.
+DELETE FROM ab_experiments WHERE id = :experiment_id;
+
+-- name: count_version
+-- One change more.
+UPDATE experiment_plan SET version = version + 1
+WHERE experiment_id = :experiment_id RETURNING version;
+
+-- name: experiment_exists
+-- Is the name taken?
+SELECT EXISTS (SELECT FROM ab_experiments WHERE experiment_name = :name);
+
+-- name: has_assignments
+-- Did anybody take part?
+SELECT EXISTS (SELECT FROM ab_assignments WHERE experiment_id = :experiment_id);
+
+-- name: edit_experiment
+-- What may be said anew of an experiment, in its own table.
+UPDATE ab_experiments
+SET description = :description, hypothesis = :hypothesis, target_bot = :target_bot,
+    metric_type = :metric_type, minimum_sample_size = :minimum_sample_size,
+    updated_at = headway.clock_now()
+WHERE id = :experiment_id;
+
+-- name: edit_plan
+-- And in its plan.
+UPDATE experiment_plan
+SET method = :method, method_options = CAST(:method_options AS jsonb), policy = :policy,
+    power = :power, minimum_effect = :minimum_effect, minimum_weeks = :minimum_weeks,
+    reserved_alpha = :reserved_alpha, tie_break_metric = :tie_break_metric,
+    organization = :organization, traffic_fraction = :traffic_fraction,
+    target_rules = CAST(:target_rules AS jsonb), dimensions = CAST(:dimensions AS text[]),
+    starts_at = :starts_at, ends_at = :ends_at
+WHERE experiment_id = :experiment_id;
+
+-- name: edit_labels
+-- What people call the arms.
+UPDATE ab_variants
+SET variant_label = arm.label, updated_at = headway.clock_now()
+FROM jsonb_to_recordset(CAST(:variants AS jsonb)) AS arm(name text, label text)
+WHERE experiment_id = :experiment_id AND variant_name = arm.name
+  AND variant_label IS DISTINCT FROM arm.label;
+
+-- name: clear_roles
+-- The metrics of a draft, before they are written anew.
+DELETE FROM experiment_metric WHERE experiment_id = :experiment_id;
+
+-- name: clear_variants
+-- The arms of a draft, before they are written anew.
+DELETE FROM ab_variants WHERE experiment_id = :experiment_id;
+
+-- name: set_split
+-- The split that a draft is to start with.
+UPDATE ab_experiments SET default_traffic_split = CAST(:split AS jsonb) WHERE id = :experiment_id;
+
+-- name: drop_unused_metrics
+-- Metrics that only this draft described: it may describe them otherwise.
+DELETE FROM metric m
+WHERE m.name = ANY(CAST(:names AS text[]))
+  AND NOT EXISTS (SELECT FROM experiment_metric em WHERE em.metric_id = m.id);
+
+-- name: due_changes
+-- What the calendar asks for now. What has ended gets one more look before it is completed.
+SELECT e.experiment_name AS name, due.action
+FROM ab_experiments e
+JOIN experiment_plan p ON p.experiment_id = e.id
+CROSS JOIN LATERAL (
+    SELECT CASE
+        WHEN e.status = 'draft' AND p.starts_at <= headway.clock_now()
+             AND (p.ends_at IS NULL OR p.ends_at > headway.clock_now()) THEN 'start'
+        WHEN e.status IN ('active', 'paused') AND p.ends_at <= headway.clock_now()
+             AND (p.ends_at <= headway.clock_now() - interval '1 hour' OR EXISTS (
+                 SELECT FROM variant_metric vm
+                 WHERE vm.experiment_id = e.id AND vm.computed_at >= p.ends_at
+             )) THEN 'complete'
+    END AS action
+) due
+WHERE due.action IS NOT NULL
+ORDER BY e.experiment_name;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -46,28 +45,6 @@ def read_experiment(tx: Connection, name: str) -> StoredExperiment:
         found = "; ".join(each["msg"] for each in error.errors(include_url=False))
         message = f"its tables hold no complete plan: {found}"
         raise Refused(f"experiment {name}", [Reason("no-plan", message)]) from None
-
-
-def comparable(plan: ExperimentPlan) -> dict[str, Any]:
-    """A plan as plain values, so that two which mean the same are equal.
-
-    The baseline is left out: it served to compute the planned sample, and is not kept.
-    """
-    ordered = sorted(plan.variants, key=lambda variant: (not variant.is_control, variant.name))
-    secondary = sorted(plan.secondary_metrics, key=lambda metric: metric.name)
-    guardrails = sorted(plan.guardrails, key=lambda metric: metric.name)
-    same = plan.model_copy(
-        update={
-            "variants": tuple(ordered),
-            "secondary_metrics": tuple(secondary),
-            "guardrails": tuple(
-                each.model_copy(update={"alpha": each.alpha or plan.alpha}) for each in guardrails
-            ),
-        }
-    )
-    # jsonb writes 1e23 out as an integer; as a float both forms are the same number again.
-    found: dict[str, Any] = json.loads(same.model_dump_json(exclude={"baseline"}), parse_int=float)
-    return found
 
 
 def _described(row: Row[Any]) -> dict[str, Any]:

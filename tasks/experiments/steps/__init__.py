@@ -7,13 +7,22 @@ from tasks.experiments.steps.analyzing import (
     check_experiment_data,
     list_due_experiments,
 )
-from tasks.experiments.steps.defining import create_experiment
-from tasks.experiments.steps.ingesting import ingest_batch
+from tasks.experiments.steps.defining import (
+    apply_schedule,
+    change_experiment,
+    create_experiment,
+    sync_experiment,
+)
+from tasks.experiments.steps.ingesting import ingest_batch, release_waiting_events
 
 __all__ = [
     "analyze_experiment",
+    "apply_schedule",
+    "change_experiment",
     "check_experiment_data",
     "create_experiment",
     "ingest_batch",
     "list_due_experiments",
+    "release_waiting_events",
+    "sync_experiment",
 ]
