@@ -191,8 +191,11 @@ CREATE = (
     CREATE TABLE touched_unit (
         id BIGINT GENERATED ALWAYS AS IDENTITY,
         experiment_id UUID NOT NULL,
-        assignment_id UUID NOT NULL,
-        CONSTRAINT pk_touched_unit PRIMARY KEY (id)
+        assignment_id UUID,
+        assignment_ids UUID[],
+        CONSTRAINT pk_touched_unit PRIMARY KEY (id),
+        CONSTRAINT ck_touched_unit_one_or_many
+            CHECK (num_nonnulls(assignment_id, assignment_ids) = 1)
     )
     """,
     "CREATE INDEX idx_touched_unit_experiment ON touched_unit (experiment_id)",
@@ -202,13 +205,19 @@ CREATE = (
         metric_id UUID NOT NULL,
         assignment_id UUID NOT NULL,
         variant_id UUID NOT NULL,
+        epoch INTEGER NOT NULL,
         value DOUBLE PRECISION,
         denominator DOUBLE PRECISION,
         covariate DOUBLE PRECISION,
         events BIGINT DEFAULT '0' NOT NULL,
         levels JSONB,
+        matures_at timestamptz,
         CONSTRAINT pk_unit_value PRIMARY KEY (experiment_id, metric_id, assignment_id)
     )
+    """,
+    """
+    CREATE INDEX idx_unit_value_matures ON unit_value (experiment_id, metric_id, matures_at)
+        WHERE matures_at IS NOT NULL
     """,
     """
     CREATE TABLE moment_statistic (
@@ -239,7 +248,7 @@ CREATE = (
         experiment_id UUID NOT NULL,
         metric_id UUID NOT NULL,
         folded_at timestamptz NOT NULL,
-        matured_until timestamptz,
+        definition TEXT NOT NULL,
         cap DOUBLE PRECISION,
         cap_frozen_on DATE,
         recomputed_at timestamptz,

@@ -14,11 +14,14 @@ touched_unit = sa.Table(
     metadata,
     numbered_key(),
     sa.Column("experiment_id", pg.UUID(), nullable=False),
-    sa.Column("assignment_id", pg.UUID(), nullable=False),
+    # One unit, or those of a whole batch in one row: cheap to write, cheap to take away.
+    sa.Column("assignment_id", pg.UUID()),
+    sa.Column("assignment_ids", pg.ARRAY(pg.UUID())),
+    sa.CheckConstraint("num_nonnulls(assignment_id, assignment_ids) = 1", name="one_or_many"),
     sa.Index("idx_touched_unit_experiment", "experiment_id"),
 )
 
-# One unit's value of one metric, not capped; absent until the unit counts.
+# One unit's value of one metric, not capped. Without a value the unit is left out.
 unit_value = sa.Table(
     "unit_value",
     metadata,
@@ -26,11 +29,20 @@ unit_value = sa.Table(
     sa.Column("metric_id", pg.UUID(), primary_key=True),
     sa.Column("assignment_id", pg.UUID(), primary_key=True),
     sa.Column("variant_id", pg.UUID(), nullable=False),
-    sa.Column("value", sa.Double),  # null: the unit is left out (missing = 'exclude')
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("value", sa.Double),
     sa.Column("denominator", sa.Double),  # ratio metrics
     sa.Column("covariate", sa.Double),  # before the assignment
     sa.Column("events", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("levels", pg.JSONB),  # dimension -> level, where the experiment has dimensions
+    sa.Column("matures_at", sa.DateTime(timezone=True)),  # while its window is open: the end of it
+    sa.Index(
+        "idx_unit_value_matures",
+        "experiment_id",
+        "metric_id",
+        "matures_at",
+        postgresql_where=sa.text("matures_at IS NOT NULL"),
+    ),
 )
 
 # The moments of those values, capped: centred, so that they can be merged and taken apart.
@@ -65,8 +77,8 @@ fold_state = sa.Table(
     sa.Column("experiment_id", pg.UUID(), primary_key=True),
     sa.Column("metric_id", pg.UUID(), primary_key=True),
     sa.Column("folded_at", sa.DateTime(timezone=True), nullable=False),
-    # Units assigned before this moment had their whole window at the last fold.
-    sa.Column("matured_until", sa.DateTime(timezone=True)),
+    # A checksum of the metric as it was folded: another definition is another metric.
+    sa.Column("definition", sa.Text, nullable=False),
     sa.Column("cap", sa.Double),
     sa.Column("cap_frozen_on", sa.Date),
     sa.Column("recomputed_at", sa.DateTime(timezone=True)),
