@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -24,7 +27,9 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def prefect_server(
+    prefect_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """Prefect's own test harness, with a result storage that no other session has seen."""
     from prefect.settings import (
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -32,15 +37,22 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         PREFECT_SERVER_ANALYTICS_ENABLED,
         temporary_settings,
     )
-    from prefect.testing.utilities import prefect_test_harness
+    from prefect.testing import utilities
+
+    def folder_with_database() -> str:
+        home = mkdtemp()
+        shutil.copy(prefect_database, Path(home) / "prefect-test.db")
+        return home
 
     quiet = {
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # the thread costs a second a flow
         PREFECT_SERVER_ANALYTICS_ENABLED: False,
         PREFECT_LOCAL_STORAGE_PATH: str(tmp_path_factory.mktemp("results")),
     }
-    with temporary_settings(quiet), prefect_test_harness(server_startup_timeout=90):
-        yield
+    with pytest.MonkeyPatch.context() as patch, temporary_settings(quiet):
+        patch.setattr(utilities, "mkdtemp", folder_with_database)
+        with utilities.prefect_test_harness(server_startup_timeout=90):
+            yield
 
 
 @pytest.fixture(autouse=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import pickle
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +19,24 @@ from tests.faults import harness, under_prefect
 from tests.faults.cases import KILL_CASES, STEPS_ALIKE, STEPS_WITH_EFFECT
 
 NewDatabase = Callable[[], AbstractContextManager[Engine]]
-_uninterrupted: dict[str, dict[str, Any]] = {}
+Uninterrupted = Callable[[str], dict[str, Any]]
+
+
+@pytest.fixture
+def uninterrupted(shared_folder: Path, new_database: NewDatabase) -> Uninterrupted:
+    """What a step leaves that nothing interrupts: found once a session, for all xdist workers."""
+
+    def found(step: str) -> dict[str, Any]:
+        with (shared_folder / f"{step}.uninterrupted").open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            if not (content := file.read()):
+                content = pickle.dumps(_run_uninterrupted(step, new_database))
+                file.write(content)
+        left: dict[str, Any] = pickle.loads(content)
+        return left
+
+    return found
 
 
 def test_every_step_has_a_kill_case() -> None:
@@ -37,9 +57,9 @@ def _points() -> Iterator[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(("step", "point", "fault"), list(_points()))
 def test_step_cut_anywhere_ends_as_if_uninterrupted(
-    step: str, point: Any, fault: Any, new_database: NewDatabase
+    step: str, point: Any, fault: Any, new_database: NewDatabase, uninterrupted: Uninterrupted
 ) -> None:
-    expected = _expected(step, new_database)
+    expected = uninterrupted(step)
     with new_database() as engine:
         url = engine.url.render_as_string(hide_password=False)
         arguments = harness.arrange(url, step)
@@ -52,9 +72,9 @@ def test_step_cut_anywhere_ends_as_if_uninterrupted(
 
 @pytest.mark.parametrize("step", sorted(set(KILL_CASES) - STEPS_ALIKE))
 def test_step_killed_before_prefect_hears_of_its_commit_is_not_done_twice(
-    step: str, new_database: NewDatabase
+    step: str, new_database: NewDatabase, uninterrupted: Uninterrupted
 ) -> None:
-    expected = _expected(step, new_database)
+    expected = uninterrupted(step)
     api = str(PREFECT_API_URL.value())
     with new_database() as engine:
         url = engine.url.render_as_string(hide_password=False)
@@ -66,13 +86,12 @@ def test_step_killed_before_prefect_hears_of_its_commit_is_not_done_twice(
         assert harness.observe(engine) == expected
 
 
-def _expected(step: str, new_database: NewDatabase) -> dict[str, Any]:
-    if step not in _uninterrupted:
-        with new_database() as engine:
-            url = engine.url.render_as_string(hide_password=False)
-            arguments = harness.arrange(url, step)
-            before = harness.observe(engine)
-            assert harness.call(harness.Job(url, step, str(uuid.uuid4())), arguments) == 0
-            _uninterrupted[step] = harness.observe(engine)
-            assert before != _uninterrupted[step], "the step left no trace: nothing is proved"
-    return _uninterrupted[step]
+def _run_uninterrupted(step: str, new_database: NewDatabase) -> dict[str, Any]:
+    with new_database() as engine:
+        url = engine.url.render_as_string(hide_password=False)
+        arguments = harness.arrange(url, step)
+        before = harness.observe(engine)
+        assert harness.call(harness.Job(url, step, str(uuid.uuid4())), arguments) == 0
+        after = harness.observe(engine)
+        assert before != after, "the step left no trace: nothing is proved"
+        return after
