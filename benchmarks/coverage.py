@@ -19,7 +19,7 @@ from scipy import stats
 from tasks.experiments.statistics.lift import lift_of_means, lift_of_proportions
 from tasks.experiments.statistics.means import welch
 from tasks.experiments.statistics.moments import Proportion, SampleMean
-from tasks.experiments.statistics.proportions import newcombe_interval
+from tasks.experiments.statistics.proportions import difference_interval
 
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], Floats]
@@ -67,7 +67,7 @@ def coverage_of_rates(arms: Rates) -> Coverage:
                 * np.array(
                     [
                         _holds(relative.lower, relative.upper, lift),
-                        _holds(*newcombe_interval(*pair), difference),
+                        _holds(*difference_interval(*pair), difference),
                     ]
                 )
             )

@@ -16,7 +16,7 @@ from scipy import special
 from tasks.experiments.statistics.comparison import Comparison, relative_lift
 from tasks.experiments.statistics.estimates import Estimate, compare, of_mean, of_proportion
 from tasks.experiments.statistics.moments import Proportion, SampleMean
-from tasks.experiments.statistics.rates import Interval
+from tasks.experiments.statistics.rates import FEW_UNITS, Interval
 from tasks.experiments.statistics.scores import score_ratio
 
 LEAST_FOR_FIELLER = 100
@@ -50,7 +50,8 @@ def lift_of_proportions(control: Proportion, treatment: Proportion, alpha: float
         return UNKNOWN
     if min(_rarer(control), _rarer(treatment)) >= LEAST_FOR_FIELLER:
         return fieller_lift(of_proportion(control), of_proportion(treatment), alpha)
-    lower, upper = score_ratio(control, treatment, alpha) or (0.0, inf)
+    is_few = min(control.n, treatment.n) < FEW_UNITS
+    lower, upper = score_ratio(control, treatment, alpha, continuity=is_few) or (0.0, inf)
     lift = relative_lift(control.rate, treatment.rate)
     return Lift(lift, lower - 1, upper - 1 if isfinite(upper) else None, "score")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import asin, sqrt
 from typing import Literal
@@ -18,7 +18,12 @@ from tasks.experiments.statistics.comparison import (
     relative_lift,
 )
 from tasks.experiments.statistics.moments import Proportion
-from tasks.experiments.statistics.rates import wilson_interval
+from tasks.experiments.statistics.rates import (
+    FEW_UNITS,
+    Interval,
+    clopper_pearson_interval,
+    wilson_interval,
+)
 
 LEAST_EXPECTED = 5.0
 """Below this expected count in a cell the pooled z is not normal enough; the usual choice."""
@@ -53,7 +58,7 @@ def compare_proportions(
     if control.rate is None or treatment.rate is None:
         return Comparison()
     difference = treatment.rate - control.rate
-    lower, upper = newcombe_interval(control, treatment, alpha)
+    lower, upper = difference_interval(control, treatment, alpha)
     error = pooled_error(control, treatment)
     statistic = pooled_z(control, treatment)
     p_value, z = None, statistic
@@ -119,12 +124,29 @@ def chi_square(arms: Sequence[Proportion], *, continuity: bool = False) -> ChiSq
     return ChiSquare(statistic, dof, float(special.chdtrc(dof, statistic)))
 
 
-def newcombe_interval(
+def difference_interval(
     control: Proportion, treatment: Proportion, alpha: float = 0.05
-) -> tuple[float, float]:
+) -> Interval:
+    """The interval of treatment minus control that is shown: Newcombe's.
+
+    With fewer than 50 units in an arm it is put together from exact limits instead, because that of
+    scores then covers 93 % here and there.
+    """
+    if min(control.n, treatment.n) < FEW_UNITS:
+        return newcombe_interval(control, treatment, alpha, limits=clopper_pearson_interval)
+    return newcombe_interval(control, treatment, alpha)
+
+
+def newcombe_interval(
+    control: Proportion,
+    treatment: Proportion,
+    alpha: float = 0.05,
+    *,
+    limits: Callable[[Proportion, float], Interval] = wilson_interval,
+) -> Interval:
     """Hybrid score interval of treatment minus control. Source: Newcombe (1998), method 10."""
-    low_c, high_c = wilson_interval(control, alpha)
-    low_t, high_t = wilson_interval(treatment, alpha)
+    low_c, high_c = limits(control, alpha)
+    low_t, high_t = limits(treatment, alpha)
     rate_c, rate_t = control.rate or 0.0, treatment.rate or 0.0
     difference = rate_t - rate_c
     lower = difference - sqrt((rate_t - low_t) ** 2 + (high_c - rate_c) ** 2)

@@ -10,6 +10,9 @@ from tasks.experiments.statistics.moments import Proportion
 
 Interval = tuple[float, float]
 
+FEW_UNITS = 50
+"""With fewer units in an arm than this, intervals are made from exact limits."""
+
 
 def wilson_interval(sample: Proportion, alpha: float = 0.05) -> Interval:
     """Score interval of one rate; (0, 1) without units. Source: Wilson (1927)."""
@@ -27,6 +30,8 @@ def wilson_interval(sample: Proportion, alpha: float = 0.05) -> Interval:
 
 def clopper_pearson_interval(sample: Proportion, alpha: float = 0.05) -> Interval:
     """Exact interval of one rate: covers at least 1 - alpha. Source: Clopper, Pearson (1934)."""
+    if sample.n == 0:
+        return 0.0, 1.0
     failures = sample.n - sample.successes
     lower = special.betaincinv(sample.successes, failures + 1, alpha / 2)
     upper = special.betainccinv(sample.successes + 1, failures, alpha / 2)

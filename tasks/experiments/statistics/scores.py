@@ -40,8 +40,14 @@ def score_difference(
     return lower, upper
 
 
-def score_ratio(control: Proportion, treatment: Proportion, alpha: float = 0.05) -> Interval | None:
-    """Interval of treatment / control, 0 to infinity; None where an arm is empty."""
+def score_ratio(
+    control: Proportion, treatment: Proportion, alpha: float = 0.05, *, continuity: bool = False
+) -> Interval | None:
+    """Interval of treatment / control, 0 to infinity; None where an arm is empty.
+
+    With ``continuity`` each arm is given the half unit that speaks for the null value: it then
+    covers at least 1 - alpha even with ten units an arm.
+    """
     if control.rate is None or treatment.rate is None:
         return None
     first, second = control.rate, treatment.rate
@@ -50,7 +56,10 @@ def score_ratio(control: Proportion, treatment: Proportion, alpha: float = 0.05)
         ratio = 2.0**power
         rate = _rate_given_ratio(control, treatment, ratio)
         rates = rate, min(1.0, ratio * rate)
-        return _deviate(second - ratio * first, rates, ratio, control, treatment)
+        gap = second - ratio * first
+        step = (0.5 / treatment.n + 0.5 * ratio / control.n) if continuity else 0.0
+        gap = copysign(max(0.0, abs(gap) - step), gap)
+        return _deviate(gap, rates, ratio, control, treatment)
 
     lower, upper = _inverted(deviate, (-_POWERS, _POWERS), alpha)
     return 0.0 if lower <= -_POWERS else 2.0**lower, inf if upper >= _POWERS else 2.0**upper
