@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
+from benchmarks.splits import alarms
 from tasks.experiments.statistics.bayes import (
     Beta,
     beta_posterior,
@@ -69,19 +70,12 @@ def test_nothing_is_significant_without_variance() -> None:
     assert normal_posterior(compare(*arms)) is None
 
 
-def _alarms(share: float, units: int, looks: int, runs: int, seed: int) -> float:
-    rng = np.random.default_rng(seed)
-    first = rng.binomial(units // looks, share, (runs, looks))
-    batches = np.stack((first, units // looks - first), axis=2)
-    return float(np.mean([sequential_ratio(b.tolist(), (0.5, 0.5)).is_mismatch for b in batches]))
-
-
-def test_a_sound_split_looked_at_hourly_hardly_ever_alarms() -> None:
-    assert _alarms(0.5, 33_600, 336, 1500, 1) <= 0.005
+def test_a_sound_split_looked_at_hourly_hardly_everalarms() -> None:
+    assert alarms(0.5, 33_600, 336, 1500, 1) <= 0.005
 
 
 def test_a_split_of_51_to_49_is_found_by_100_000_units() -> None:
-    assert _alarms(0.51, 100_000, 100, 400, 2) >= 0.95
+    assert alarms(0.51, 100_000, 100, 400, 2) >= 0.95
 
 
 def test_the_split_is_held_against_the_weights_of_its_time() -> None:

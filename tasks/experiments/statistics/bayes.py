@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 # Between these quantiles of both posteriors each piece is integrated on its own, so that a narrow
 # posterior is not missed inside a wide one.
-_TAILS = np.array([1e-300, 1e-100, 1e-40, 1e-20, 1e-12, 1e-7, 1e-4, 0.01, 0.1, 0.3, 0.5])
+_TAILS = np.array([1e-40, 1e-20, 1e-12, 1e-7, 1e-4, 0.01, 0.1, 0.3, 0.5])
 _NODES, _WEIGHTS = (np.asarray(part) for part in special.roots_legendre(24)[:2])
 
 
