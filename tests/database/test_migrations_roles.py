@@ -159,16 +159,18 @@ def test_functions_that_write_run_as_the_owner_with_a_fixed_search_path(database
 
 
 def test_assignment_by_sql_is_the_one_that_python_computes(filled: Engine) -> None:
-    from tasks.experiments.assignment.choosing import salt_of, variant_for
+    from tasks.bucketing import bucket
+    from tasks.experiments.assignment.choosing import salt_of
+    from tasks.experiments.assignment.ranges import first_ranges, variant_at
 
-    weights = [("plain", 0.5), ("bold", 0.5), ("off", 0.0)]
+    ranges = first_ranges([("plain", 0.5), ("bold", 0.5), ("off", 0.0)])
     with acting_as(filled, "headway_reader") as connection:
         for number in range(200):
             unit = f"user-{number}"
             given = connection.scalar(
                 text("SELECT assign_variant('layout', :unit)"), {"unit": unit}
             )
-            assert given == variant_for(unit, salt_of("layout"), weights)
+            assert given == variant_at(ranges, bucket(salt_of("layout"), unit))
 
 
 def test_assignment_stands_and_a_closed_experiment_gives_none(filled: Engine) -> None:

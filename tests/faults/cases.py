@@ -19,6 +19,7 @@ import tasks
 from tasks import clock
 from tasks.database import control_engine
 from tasks.experiments import steps as experiments
+from tasks.experiments.assignment.units import UnitSource
 from tasks.experiments.decision.evidence import Quality
 from tasks.experiments.definition.plan import ExperimentPlan, MetricPlan, VariantPlan
 from tasks.experiments.ingestion.files import scan_file
@@ -35,6 +36,7 @@ for _module in pkgutil.walk_packages(tasks.__path__, "tasks."):
         import_module(_module.name)  # registers its steps
 
 _EVENTS = Path(__file__).with_name("events.csv")
+_UNITS = Path(__file__).with_name("units.csv")
 Arrange = Callable[[], dict[str, Any]]
 KILL_CASES: dict[str, Arrange] = {}
 # Steps with an effect outside their transaction can also die between the effect and its record.
@@ -283,6 +285,18 @@ def _analyze_experiment() -> dict[str, Any]:
     experiments.ingest_batch(**_ingest_batch())
     due = experiments.list_due_experiments()
     return {"experiment_id": due[0].id, "quality": Quality(outcome="passed")}
+
+
+@kill_case("assign-units")
+def _assign_units() -> dict[str, Any]:
+    experiments.create_experiment(plan=_button(), is_started=True)
+    return {"experiment": "button", "source": UnitSource(path=str(_UNITS))}
+
+
+@kill_case("override-variant")
+def _override_variant() -> dict[str, Any]:
+    experiments.assign_units(**_assign_units())
+    return {"experiment": "button", "unit": "ann", "variant": "blue"}
 
 
 def _button() -> ExperimentPlan:

@@ -8,12 +8,17 @@ from pydantic import ValidationError
 
 from tasks.bucketing import bucket
 from tasks.errors import InputError, UnknownName
-from tasks.experiments.assignment.choosing import salt_of, variant_for
+from tasks.experiments.assignment.choosing import salt_of
+from tasks.experiments.assignment.ranges import first_ranges, variant_at
 from tasks.experiments.definition.plan import ExperimentPlan
 from tasks.experiments.metrics import metrics
 
 WEIGHTS = [("control", 0.5), ("red", 0.3), ("blue", 0.2)]
 SALT = salt_of("buttons")
+
+
+def variant_for(unit: str, salt: str, weights: list[tuple[str, float]]) -> str:
+    return variant_at(first_ranges(weights), bucket(salt, unit))
 
 
 def test_a_unit_gets_the_share_its_bucket_falls_into() -> None:

@@ -18,6 +18,7 @@ from tasks.experiments.assignment.choosing import (
     choose,
     salt_of,
 )
+from tasks.experiments.assignment.ranges import first_ranges
 
 QUERIES = load_queries(__package__)
 
@@ -78,4 +79,7 @@ def explain_variant(
     ).first()
     if row is None:
         raise NotFound(f"no experiment is called {experiment!r}")
-    return choose(unit, Enrolment.model_validate(row._asdict()), attributes or {})
+    found = row._asdict()
+    # Who made an experiment active by hand opened no allocation; the first request will.
+    ranges = found["ranges"] or first_ranges(list(found.pop("weights").items()))
+    return choose(unit, Enrolment.model_validate(found | {"ranges": ranges}), attributes or {})

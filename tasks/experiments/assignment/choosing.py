@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.bucketing import bucket
 from tasks.errors import InputError
-from tasks.experiments.assignment.ranges import Range, Weights, first_ranges, variant_at
+from tasks.experiments.assignment.ranges import Range, variant_at
 from tasks.experiments.assignment.targeting import TargetRule, matches
 
 MAX_UNIT_LENGTH = 255
@@ -79,19 +79,6 @@ def choose(unit: str, enrolment: Enrolment, attributes: Mapping[str, Any]) -> Ch
     if not matches(enrolment.target_rules, attributes):
         return Choice(variant=None, why="not-targeted", bucket=place)
     return Choice(variant=variant_at(enrolment.ranges, place), why="allocated", bucket=place)
-
-
-def variant_for(unit: str, salt: str, weights: Weights) -> str:
-    """Return the variant whose share of [0, 1) the unit's bucket falls into.
-
-    Args:
-        unit: whatever is assigned, as text.
-        salt: see salt_of.
-        weights: variants with their weights (any positive scale), in a fixed order.
-
-    Raises InputError where no weight is positive.
-    """
-    return variant_at(first_ranges(weights), bucket(salt, unit))
 
 
 def checked_unit(unit: str) -> str:

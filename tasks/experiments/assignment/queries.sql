@@ -64,7 +64,10 @@ SELECT e.experiment_name AS experiment, e.status = 'active' AS is_active,
            FROM allocation_range r JOIN ab_variants v ON v.id = r.variant_id
            WHERE r.experiment_id = e.id
              AND r.epoch = (SELECT max(a.epoch) FROM allocation a WHERE a.experiment_id = e.id)
-       ), '[]') AS ranges
+       ), '[]') AS ranges,
+       (SELECT json_object_agg(v.variant_name, v.traffic_weight
+                               ORDER BY v.is_control DESC, v.variant_name COLLATE "C")
+        FROM ab_variants v WHERE v.experiment_id = e.id) AS weights
 FROM ab_experiments e
 LEFT JOIN experiment_plan p ON p.experiment_id = e.id
 LEFT JOIN assignment_override o ON o.experiment_id = e.id AND o.user_id = :unit
@@ -72,3 +75,152 @@ LEFT JOIN ab_variants forced ON forced.id = o.variant_id
 LEFT JOIN ab_assignments a ON a.experiment_id = e.id AND a.user_id = :unit
 LEFT JOIN ab_variants given ON given.id = a.variant_id
 WHERE e.experiment_name = :experiment;
+
+-- name: lock_for_override
+-- An experiment and one of its arms; new assignments wait, so that none misses the override.
+SELECT e.id AS experiment_id, v.id AS variant_id,
+       (SELECT array_agg(known.variant_name ORDER BY known.variant_name)
+        FROM ab_variants known WHERE known.experiment_id = e.id) AS known
+FROM ab_experiments e
+LEFT JOIN ab_variants v ON v.experiment_id = e.id AND v.variant_name = :variant
+WHERE e.experiment_name = :experiment
+FOR UPDATE OF e;
+
+-- name: set_override
+-- Choose the arm of one unit; no row where it is chosen already.
+INSERT INTO assignment_override AS held (
+    experiment_id, user_id, variant_id, actor, reason, created_at
+) VALUES (:experiment_id, :unit, :variant_id, :actor, :reason, headway.clock_now())
+ON CONFLICT (experiment_id, user_id) DO UPDATE
+SET variant_id = excluded.variant_id, actor = excluded.actor, reason = excluded.reason,
+    created_at = excluded.created_at
+WHERE held.variant_id <> excluded.variant_id
+RETURNING variant_id;
+
+-- name: remove_override
+-- Let the bucket choose again.
+DELETE FROM assignment_override
+WHERE experiment_id = :experiment_id AND user_id = :unit
+RETURNING variant_id;
+
+-- name: flag_overridden
+-- Assigned units with an override leave the analysis, for good.
+WITH flagged AS (
+    UPDATE ab_assignments a SET is_override = true
+    FROM assignment_override o
+    WHERE o.experiment_id = :experiment_id AND a.experiment_id = o.experiment_id
+      AND a.user_id = o.user_id AND NOT a.is_override
+    RETURNING a.experiment_id, a.id
+)
+INSERT INTO touched_unit (experiment_id, assignment_id) SELECT experiment_id, id FROM flagged;
+
+-- name: create_incoming_units
+-- Units of one batch as they came; those with a problem go no further.
+CREATE TEMPORARY TABLE incoming_unit (
+    line_number bigint NOT NULL,
+    user_id text,
+    session_id text,
+    attributes jsonb,
+    metadata jsonb,
+    problem text
+) ON COMMIT DROP;
+
+-- name: columns_of_table
+-- The columns of a table or view that say something about units; no row where there is none.
+SELECT array_agg(attname) FILTER (
+    WHERE attname IN ('user_id', 'session_id', 'attributes', 'metadata')
+) AS columns
+FROM pg_attribute
+WHERE attrelid = to_regclass(:table) AND attnum > 0 AND NOT attisdropped
+HAVING count(*) > 0;
+
+-- name: mark_broken_units
+-- What a file's rows are checked for when they are read, for units that come from a table.
+UPDATE incoming_unit SET problem = CASE
+    WHEN user_id IS NULL OR user_id = '' THEN 'missing-user'
+    WHEN length(user_id) > 255 THEN 'user-too-long'
+    ELSE 'no-json-object' END
+WHERE user_id IS NULL OR length(user_id) NOT BETWEEN 1 AND 255
+   OR jsonb_typeof(attributes) <> 'object' OR jsonb_typeof(metadata) <> 'object';
+
+-- name: lock_batch
+-- Two batches of one experiment take turns: they may hold the same units in another order.
+SELECT pg_advisory_xact_lock(hashtextextended('assign:' || CAST(:experiment_id AS text), 0));
+
+-- name: batch_split
+-- What decides about all units alike.
+SELECT e.id AS experiment_id, e.status::text AS status,
+       coalesce(p.traffic_fraction, 1) AS fraction, coalesce(p.target_rules, '[]') AS rules,
+       EXISTS (SELECT FROM assignment_override o WHERE o.experiment_id = e.id) AS has_overrides,
+       split.epoch, split.bounds, split.arms
+FROM ab_experiments e
+LEFT JOIN experiment_plan p ON p.experiment_id = e.id
+LEFT JOIN LATERAL (
+    SELECT r.epoch, array_agg(r.lower_bound ORDER BY r.lower_bound) AS bounds,
+           array_agg(r.variant_id ORDER BY r.lower_bound) AS arms
+    FROM allocation_range r WHERE r.experiment_id = e.id
+    GROUP BY r.epoch ORDER BY r.epoch DESC LIMIT 1
+) split ON true
+WHERE e.experiment_name = :experiment
+FOR KEY SHARE OF e;
+
+-- name: choose_units
+-- Bucket, override and arm of every unit; as choosing.py has it. OFFSET 0 keeps each from being
+-- worked out twice.
+SELECT drawn.line_number, drawn.user_id, drawn.session_id, drawn.metadata, drawn.bucket,
+       drawn.override_id, drawn.is_in_traffic, drawn.is_targeted,
+       CASE WHEN drawn.is_in_traffic AND drawn.is_targeted
+            THEN (CAST(:arms AS uuid[]))[
+                width_bucket(drawn.bucket, CAST(:bounds AS double precision[]))] END AS variant_id
+FROM (
+    SELECT u.line_number, u.user_id, u.session_id, u.metadata,
+           bucket(:salt, u.user_id) AS bucket,
+           CASE WHEN CAST(:has_overrides AS boolean) THEN (
+               SELECT o.variant_id FROM assignment_override o
+               WHERE o.experiment_id = :experiment_id AND o.user_id = u.user_id
+           ) END AS override_id,
+           CAST(:fraction AS double precision) >= 1
+               OR bucket(:traffic_salt, u.user_id) < :fraction AS is_in_traffic,
+           CAST(:rules AS jsonb) = '[]'
+               OR matches_target(CAST(:rules AS jsonb), coalesce(u.attributes, '{}'))
+               AS is_targeted
+    FROM incoming_unit u WHERE u.problem IS NULL
+    OFFSET 0
+) drawn;
+
+-- name: assign_chosen
+-- Write the assignments; who has an arm keeps it, and of a unit's rows the first one counts.
+WITH given AS (
+    INSERT INTO ab_assignments (
+        experiment_id, variant_id, user_id, session_id, assigned_at, bucket_value, metadata,
+        epoch, is_override
+    )
+    SELECT :experiment_id, coalesce(override_id, variant_id), user_id, session_id,
+           (SELECT headway.clock_now()), bucket, coalesce(metadata, '{}'), :epoch,
+           override_id IS NOT NULL
+    FROM chosen_unit WHERE coalesce(override_id, variant_id) IS NOT NULL
+    ON CONFLICT (experiment_id, user_id) DO NOTHING
+    RETURNING id, variant_id
+), touched AS (
+    INSERT INTO touched_unit (experiment_id, assignment_ids)
+    SELECT :experiment_id, array_agg(id) FROM given HAVING count(*) > 0
+)
+SELECT v.variant_name AS variant, count(*) AS units
+FROM given JOIN ab_variants v ON v.id = given.variant_id
+GROUP BY v.variant_name ORDER BY v.variant_name;
+
+-- name: count_chosen
+-- Rows of units that have an arm now, and of those that are not let in.
+SELECT count(*) FILTER (WHERE a.id IS NOT NULL) AS with_arm,
+       count(*) FILTER (WHERE a.id IS NULL AND NOT c.is_in_traffic) AS outside_traffic,
+       count(*) FILTER (WHERE a.id IS NULL AND c.is_in_traffic) AS not_targeted
+FROM chosen_unit c
+LEFT JOIN ab_assignments a ON a.experiment_id = :experiment_id AND a.user_id = c.user_id;
+
+-- name: count_incoming_units
+-- All rows of the batch, and the first broken ones.
+SELECT count(*) AS rows, count(problem) AS rejected,
+       (SELECT json_agg(json_build_array(b.line_number, left(b.user_id, 80), b.problem))
+        FROM (SELECT * FROM incoming_unit WHERE problem IS NOT NULL
+              ORDER BY line_number LIMIT 100) b) AS broken
+FROM incoming_unit;

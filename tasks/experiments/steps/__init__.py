@@ -7,6 +7,7 @@ from tasks.experiments.steps.analyzing import (
     check_experiment_data,
     list_due_experiments,
 )
+from tasks.experiments.steps.assigning import assign_units, override_variant
 from tasks.experiments.steps.defining import (
     apply_schedule,
     change_experiment,
@@ -18,11 +19,13 @@ from tasks.experiments.steps.ingesting import ingest_batch, release_waiting_even
 __all__ = [
     "analyze_experiment",
     "apply_schedule",
+    "assign_units",
     "change_experiment",
     "check_experiment_data",
     "create_experiment",
     "ingest_batch",
     "list_due_experiments",
+    "override_variant",
     "release_waiting_events",
     "sync_experiment",
 ]
