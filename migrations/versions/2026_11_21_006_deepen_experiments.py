@@ -820,8 +820,12 @@ GRANTS = (
 )
 
 
-# When the last events of a type came, without reading the others.
-ADD_INDEX = "CREATE INDEX idx_metric_arrival ON ab_metrics (experiment_id, event_type, created_at)"
+ADD_INDEXES = (
+    # When the last events of a type came, without reading the others.
+    "CREATE INDEX idx_metric_arrival ON ab_metrics (experiment_id, event_type, created_at)",
+    # The few units whose arm a person chose.
+    "CREATE INDEX idx_assignment_overridden ON ab_assignments (experiment_id) WHERE is_override",
+)
 
 
 def upgrade() -> None:
@@ -839,10 +843,12 @@ def upgrade() -> None:
     for table in TABLES:
         op.execute(f"ALTER TABLE {table} OWNER TO {OWNER}")
     op.execute(f"ALTER FUNCTION public.keep_event_correction() OWNER TO {OWNER}")
-    op.execute(ADD_INDEX)
+    for statement in ADD_INDEXES:
+        op.execute(statement)
 
 
 def downgrade() -> None:
+    op.execute("DROP INDEX idx_assignment_overridden")
     op.execute("DROP INDEX idx_metric_arrival")
     for role, privileges, tables in GRANTS:
         op.execute(f"REVOKE {privileges} ON {', '.join(tables)} FROM {role}")

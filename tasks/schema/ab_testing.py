@@ -96,6 +96,8 @@ ab_assignments = sa.Table(
     sa.Index("idx_assignment_experiment", "experiment_id"),
     sa.Index("idx_assignment_user", "user_id"),
     sa.Index("idx_assignment_converted", "has_converted"),
+    # The few units whose arm a person chose (revision 006).
+    sa.Index("idx_assignment_overridden", "experiment_id", postgresql_where=sa.text("is_override")),
 )
 
 ab_metrics = sa.Table(

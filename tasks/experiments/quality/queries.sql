@@ -21,7 +21,9 @@ ORDER BY w.experiment_id, w.epoch;
 
 -- name: metrics
 -- Their metrics; whether somebody else aggregated them.
-SELECT em.experiment_id, m.name, em.role::text AS role, m.event_type, m.missing::text AS missing,
+SELECT em.experiment_id, m.name, em.role::text AS role, m.event_type,
+       CASE WHEN m.kind IN ('proportion', 'retention') THEN 'zero'
+            ELSE m.missing::text END AS missing,
        m.covariate_days IS NOT NULL OR m.covariate_attribute IS NOT NULL AS has_covariate,
        EXISTS (
            SELECT FROM aggregate_statistic g
@@ -54,20 +56,35 @@ WITH changed AS (
         OR count(*) <> (
             SELECT count(*) FROM allocation l WHERE l.experiment_id = w.experiment_id
         )
+), placed AS (
+    SELECT a.experiment_id, d.dimension,
+           COALESCE(left(a.metadata ->> d.dimension, 200), '(none)') AS level,
+           COALESCE(
+               a.epoch,
+               (SELECT max(l.epoch) FROM allocation l
+                WHERE l.experiment_id = a.experiment_id AND l.started_at <= a.assigned_at),
+               1
+           ) AS epoch,
+           a.variant_id, count(*) AS assigned
+    FROM changed c
+    JOIN experiment_plan p ON p.experiment_id = c.experiment_id
+    CROSS JOIN LATERAL unnest(p.dimensions) AS d (dimension)
+    JOIN ab_assignments a ON a.experiment_id = c.experiment_id AND NOT a.is_override
+    GROUP BY 1, 2, 3, 4, 5
+), ranked AS (
+    -- The hundred largest levels of a dimension, and the others together.
+    SELECT experiment_id, dimension, level,
+           row_number() OVER (
+               PARTITION BY experiment_id, dimension ORDER BY sum(assigned) DESC, level
+           ) AS place
+    FROM placed GROUP BY experiment_id, dimension, level
 )
-SELECT a.experiment_id, d.dimension, COALESCE(a.metadata ->> d.dimension, '') AS level,
-       COALESCE(
-           a.epoch,
-           (SELECT max(l.epoch) FROM allocation l
-            WHERE l.experiment_id = a.experiment_id AND l.started_at <= a.assigned_at),
-           1
-       ) AS epoch,
-       v.variant_name AS arm, count(*) AS assigned
-FROM changed c
-JOIN experiment_plan p ON p.experiment_id = c.experiment_id
-CROSS JOIN LATERAL unnest(p.dimensions) AS d (dimension)
-JOIN ab_assignments a ON a.experiment_id = c.experiment_id AND NOT a.is_override
-JOIN ab_variants v ON v.id = a.variant_id
+SELECT p.experiment_id, p.dimension,
+       CASE WHEN r.place <= 100 THEN p.level ELSE '(other)' END AS level,
+       p.epoch, v.variant_name AS arm, sum(p.assigned)::bigint AS assigned
+FROM placed p
+JOIN ranked r USING (experiment_id, dimension, level)
+JOIN ab_variants v ON v.id = p.variant_id
 GROUP BY 1, 2, 3, 4, 5;
 
 -- name: arrivals
@@ -170,8 +187,7 @@ GROUP BY e.id;
 
 -- name: overridden
 -- Units in an arm that a person chose.
-SELECT o.experiment_id, count(*) AS units
-FROM assignment_override o
-JOIN ab_assignments a ON a.experiment_id = o.experiment_id AND a.user_id = o.user_id
-WHERE o.experiment_id = ANY(CAST(:experiment_ids AS uuid[])) AND a.is_override
-GROUP BY o.experiment_id;
+SELECT a.experiment_id, count(*) AS units
+FROM ab_assignments a
+WHERE a.experiment_id = ANY(CAST(:experiment_ids AS uuid[])) AND a.is_override
+GROUP BY a.experiment_id;
