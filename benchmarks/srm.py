@@ -108,7 +108,8 @@ def _block(
             if any(
                 run_check(name, _facts(traffic, units[number, look], values[number, look])).outcome
                 == "failed"
-                for look in np.flatnonzero(far[name][number])
+                # From the last one: what is wrong shows there soonest.
+                for look in np.flatnonzero(far[name][number])[::-1]
             )
         }
 
