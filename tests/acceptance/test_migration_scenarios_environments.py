@@ -58,7 +58,7 @@ def refused(flow: Any, of: str, **asked: Any) -> dict[str, str]:
 def test_hot_fix_by_hand_is_refused_and_taken_back(project: AlembicProject) -> None:
     """S43: drift names the index; the upgrade that makes it is refused until it is reverted."""
     project.revision("r1", None, *TABLE)
-    upgrade()
+    upgrade(**QUICK)
     project.revision("r2", "r1", [HOT], ["DROP INDEX ix_hot"])
     project.execute("dev", HOT)
     reasons = refused(apply_migrations, "dev", environment="dev")
@@ -138,7 +138,7 @@ def test_skipped_revision_is_the_gap(three: AlembicProject) -> None:
 def test_promotion_goes_by_proof(three: AlembicProject) -> None:
     """Drift of a target, and another resulting schema than its predecessor has, are refused."""
     upgrade("dev", **QUICK)
-    sync()
+    sync(**QUICK)
     assert three.heads("prod") == ["r1"]
     three.revision("r2", "r1", ["CREATE TABLE u (id int)"], ["DROP TABLE u"])
     upgrade("dev", **QUICK)
@@ -152,7 +152,7 @@ def test_promotion_goes_by_proof(three: AlembicProject) -> None:
 def test_other_schema_than_the_predecessor_is_refused(three: AlembicProject) -> None:
     """A revision that does something else here than there is not promoted."""
     upgrade("dev", **QUICK)
-    sync()
+    sync(**QUICK)
     up = "if op.get_bind().exec_driver_sql('SELECT 1 FROM t LIMIT 1').first():\n"
     up += "    op.execute('CREATE TABLE for_rows (id int)')\n"
     up += "op.execute('CREATE TABLE u (id int)')"

@@ -1,15 +1,11 @@
 """Scenarios S13 to S23 of a migration: what happens while it runs, through the flows.
 
-S15 and S23 need a fault at a known statement:
+S14, S15 and S23 need a fault at a known statement:
 `tests/database/test_migrations_apply.py`.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +16,6 @@ from flows.migrate import apply_migrations
 from tasks.errors import HeadwayError
 from tasks.migrations.status import migration_status
 from tests.acceptance.scenarios import history, refused, up
-from tests.conftest import ROOT
 from tests.database.projects import AlembicProject
 
 TABLE, NO_TABLE = ["CREATE TABLE t (id int PRIMARY KEY)"], ["DROP TABLE t"]
@@ -99,18 +94,6 @@ def test_a_stamp_is_compared_with_the_schema_and_refused(project: AlembicProject
     assert up() == []
 
 
-def test_what_a_killed_client_left_running_is_not_applied_twice(project: AlembicProject) -> None:
-    """S14: the command is killed in a statement; a new run waits for what is left of it."""
-    project.revision("r1", None, [*TABLE, "SELECT pg_sleep(2)"], NO_TABLE)
-    killed = command("run", "--env", "dev", "--no-rehearse", "--actor", "ada", "--reason", "why")
-    wait_until(lambda: killed.poll() is not None or sleeping(project))
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    assert sleeping(project)
-    assert up() == ["r1"]
-    assert outcomes() == [("r1", "done")]
-
-
 def test_of_three_runs_at_once_one_applies_and_the_others_find_it_done(
     project: AlembicProject,
 ) -> None:
@@ -121,25 +104,6 @@ def test_of_three_runs_at_once_one_applies_and_the_others_find_it_done(
         found = [running.result(60) for running in [pool.submit(up) for _ in range(3)]]
     assert sorted(revision for each in found for revision in each) == ["r1", "r2"]
     assert outcomes() == [("r1", "done"), ("r2", "done")]
-
-
-def command(*words: str) -> subprocess.Popen[bytes]:
-    """`headway migrate …` in a process of its own."""
-    code = "from flows.cli import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, "migrate", *words],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-    )
-
-
-def sleeping(project: AlembicProject) -> list[int]:
-    """Backends of a migration that are in a long statement."""
-    query = (
-        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' "
-        "AND application_name LIKE 'headway-migrate/%' AND query LIKE 'SELECT pg_sleep%'"
-    )
-    return [pid for (pid,) in project.rows("dev", query)]
 
 
 def waiting_for_rows(project: AlembicProject) -> list[int]:
