@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import isclose, sqrt
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from benchmarks.coverage import Rates, coverage_of_rates
+from tasks.experiments.statistics.comparison import Alternative
 from tasks.experiments.statistics.estimates import Estimate, of_mean
 from tasks.experiments.statistics.lift import (
     delta_lift,
@@ -122,6 +124,26 @@ def test_small_counts_are_compared_exactly() -> None:
     assert 2 * stats.norm.sf(found.z) == pytest.approx(exact)
     larger = fisher_exact(control, treatment, "larger")
     assert larger == pytest.approx(stats.fisher_exact(table, alternative="greater").pvalue)
+
+
+@pytest.mark.parametrize("side", ["two-sided", "greater", "less"])
+def test_the_exact_test_agrees_with_scipy(side: Literal["two-sided", "greater", "less"]) -> None:
+    rng = np.random.default_rng(6)
+    ours: dict[str, Alternative] = {"greater": "larger", "less": "smaller"}
+    for n1, n2 in rng.integers(1, 60, (60, 2)).tolist():
+        control = Proportion(n1, int(rng.integers(0, n1 + 1)))
+        treatment = Proportion(n2, int(rng.integers(0, n2 + 1)))
+        table = np.array([[a.successes, a.n - a.successes] for a in (treatment, control)])
+        expected = stats.fisher_exact(table, alternative=side).pvalue
+        assert fisher_exact(control, treatment, ours.get(side, "two-sided")) == pytest.approx(
+            expected
+        )
+
+
+def test_a_few_conversions_of_a_billion_are_compared_at_once() -> None:
+    assert fisher_exact(Proportion(10**9, 0), Proportion(10**9, 3)) == pytest.approx(0.25)
+    far = compare_proportions(Proportion(10**9, 1000), Proportion(10**6, 1000))
+    assert (far.p_value, far.z) == (0.0, 37.5)
 
 
 def test_the_delta_method_has_its_known_error() -> None:

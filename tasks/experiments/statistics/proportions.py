@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import asin, sqrt
-from typing import Literal
+from math import asin, copysign, sqrt
 
 import numpy as np
 from scipy import special
@@ -28,11 +27,8 @@ from tasks.experiments.statistics.rates import (
 LEAST_EXPECTED = 5.0
 """Below this expected count in a cell the pooled z is not normal enough; the usual choice."""
 
-_SIDES: dict[Alternative, Literal["two-sided", "greater", "less"]] = {
-    "two-sided": "two-sided",
-    "larger": "greater",
-    "smaller": "less",
-}
+_SAME = 1e-9  # tables so close in probability are equally likely
+_FURTHEST = 37.5  # standard errors; beyond it a two-sided p-value is below the smallest double
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +61,7 @@ def compare_proportions(
     if statistic is not None and _least_expected(control, treatment) < LEAST_EXPECTED:
         p_value = fisher_exact(control, treatment, alternative)
         z = normal_deviate(fisher_exact(control, treatment), difference)
+        z = copysign(_FURTHEST, difference) if z is None else z
     elif statistic is not None:
         p_value = normal_p_value(statistic, alternative)
     return Comparison(
@@ -99,11 +96,25 @@ def pooled_z(control: Proportion, treatment: Proportion) -> float | None:
 def fisher_exact(
     control: Proportion, treatment: Proportion, alternative: Alternative = "two-sided"
 ) -> float:
-    """P-value of Fisher's exact test: all tables with these margins that are no more likely."""
-    from scipy import stats  # slow to import, and only small counts come here
+    """P-value of Fisher's exact test: all tables with these margins that are no more likely.
 
-    table = np.array([[arm.successes, arm.n - arm.successes] for arm in (treatment, control)])
-    return min(1.0, float(stats.fisher_exact(table, alternative=_SIDES[alternative]).pvalue))
+    From table to table by the ratio of their probabilities, so the sizes of the arms do not matter,
+    only how few the counts are.
+    """
+    successes = control.successes + treatment.successes
+    least = max(0, successes - control.n)
+    counts = np.arange(least, min(successes, treatment.n) + 1, dtype=float)
+    before = counts[:-1]
+    ratio = np.log(successes - before) + np.log(treatment.n - before)
+    ratio -= np.log(before + 1) + np.log(control.n - successes + before + 1)
+    weight = np.concatenate(([0.0], np.cumsum(ratio)))
+    chance = np.exp(weight - special.logsumexp(weight))
+    seen = treatment.successes - least
+    if alternative == "larger":
+        return min(1.0, float(chance[seen:].sum()))
+    if alternative == "smaller":
+        return min(1.0, float(chance[: seen + 1].sum()))
+    return min(1.0, float(chance[chance <= chance[seen] * (1 + _SAME)].sum()))
 
 
 def chi_square(arms: Sequence[Proportion], *, continuity: bool = False) -> ChiSquare:
