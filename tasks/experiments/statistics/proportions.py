@@ -98,8 +98,8 @@ def fisher_exact(
 ) -> float:
     """P-value of Fisher's exact test: all tables with these margins that are no more likely.
 
-    From table to table by the ratio of their probabilities, so the sizes of the arms do not matter,
-    only how few the counts are.
+    From table to table by the ratio of their probabilities: as many steps as the smallest margin of
+    the table, however large the other ones.
     """
     successes = control.successes + treatment.successes
     least = max(0, successes - control.n)
