@@ -27,6 +27,7 @@ from tests.database.migrations import ALL, HEAD, NEXT, ROOT, copy_scripts, histo
 from tests.database.projects import AlembicProject
 
 PERSON: dict[str, Any] = {"actor": "ada", "reason": "a test"}
+QUICK: dict[str, Any] = {**PERSON, "rehearse": False}  # for what is not the subject of a test
 
 
 def rows(engine: Engine) -> list[tuple[Any, ...]]:
@@ -56,7 +57,7 @@ def test_rollback_undoes_in_reverse_and_leaves_the_ledger_alone(database: Engine
     result = roll_back_migrations(actor="ada", reason="a test", steps=len(ALL), rehearse=False)
     assert [m.revision for m in result.moved] == ALL[::-1]
     assert history(database)[-len(ALL) :] == [("downgrade", r) for r in reversed(ALL)]
-    assert [m.revision for m in apply_migrations(**PERSON).moved] == ALL
+    assert [m.revision for m in apply_migrations(**QUICK).moved] == ALL
     with database.connect() as connection:
         rules = connection.scalars(text("SELECT DISTINCT rule FROM headway.decision")).all()
         load_rules()
@@ -82,12 +83,11 @@ def test_flow_and_command_line_leave_the_same_history(empty_database: Engine) ->
             capture_output=True,
         )
     by_alembic = rows(empty_database)
-    quick = {**PERSON, "rehearse": False}
-    run_by_ledger(roll_back_migrations, {**quick, "steps": len(ALL)})
+    run_by_ledger(roll_back_migrations, {**QUICK, "steps": len(ALL)})
     before = len(rows(empty_database))
-    run_by_ledger(apply_migrations, quick)
-    run_by_ledger(roll_back_migrations, quick)
-    run_by_ledger(apply_migrations, quick)
+    run_by_ledger(apply_migrations, QUICK)
+    run_by_ledger(roll_back_migrations, QUICK)
+    run_by_ledger(apply_migrations, QUICK)
     assert rows(empty_database)[before:] == by_alembic
 
 
@@ -98,7 +98,7 @@ def test_rows_that_a_rollback_takes_away_come_back(
     monkeypatch.setattr(own_project, "ROOT", tmp_path)
     up = 'op.create_table("note", sa.Column("x", sa.Integer))'
     write_revision(versions, NEXT, HEAD, up, 'op.drop_table("note")')
-    run_by_ledger(apply_migrations, dict(PERSON))
+    run_by_ledger(apply_migrations, QUICK)
     with database.begin() as connection:
         connection.execute(text("INSERT INTO note VALUES (1), (2)"))
     back = run_by_ledger(roll_back_migrations, PERSON)
@@ -141,7 +141,7 @@ def test_reset_archives_everything_and_asks_for_the_name(project: AlembicProject
     """S42."""
     project.revision("r1", None, ["CREATE TABLE t (id int PRIMARY KEY)"], ["DROP TABLE t"])
     asked = {**PERSON, "environment": "dev"}
-    run_by_ledger(apply_migrations, asked)
+    run_by_ledger(apply_migrations, {**asked, **QUICK})
     project.execute("dev", "INSERT INTO t VALUES (1), (2)")
     with pytest.raises(Refused, match="unconfirmed-reset"):
         run_by_ledger(reset_migrations, {**asked, "confirm": "prod"})
@@ -153,7 +153,7 @@ def test_reset_archives_everything_and_asks_for_the_name(project: AlembicProject
     assert [moved.revision for moved in result.moved] == ["r1"]
     kept = "SELECT revision, row_count FROM headway.archive ORDER BY id"
     assert project.rows("dev", kept) == [("reset", 2), ("r1", 2)]
-    run_by_ledger(apply_migrations, asked)
+    run_by_ledger(apply_migrations, {**asked, **QUICK})
     assert project.rows("dev", "SELECT id FROM t ORDER BY id") == [(1,), (2,)]
 
 
@@ -168,14 +168,14 @@ def test_protected_environment_needs_its_name(
     load_settings.cache_clear()
     with pytest.raises(Refused, match="protected-environment"):
         run_by_ledger(roll_back_migrations, {**PERSON, "environment": "prod"})
-    confirmed = {**PERSON, "environment": "prod", "confirm": "prod"}
+    confirmed = {**QUICK, "environment": "prod", "confirm": "prod"}
     assert run_by_ledger(roll_back_migrations, confirmed).moved[0].outcome == "done"
 
 
 def test_run_that_is_repeated_does_nothing_twice(database: Engine) -> None:
     run_id = "7f0c1f8e-6a55-4f5e-9d5e-0a54c8a7e001"
-    first = run_by_ledger(roll_back_migrations, PERSON, run_id)
-    second = run_by_ledger(roll_back_migrations, PERSON, run_id)
+    first = run_by_ledger(roll_back_migrations, QUICK, run_id)
+    second = run_by_ledger(roll_back_migrations, QUICK, run_id)
     assert second == first
     assert history(database)[-1] == ("downgrade", HEAD)
     assert history(database).count(("downgrade", HEAD)) == 1
