@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import archives, comparisons, fingerprints, steps, upgrades
+from benchmarks import archives, comparisons, fingerprints, ingestion, steps, upgrades
 from benchmarks.harness import Result, Unavailable
 from benchmarks.surroundings import prefect_server
 
@@ -17,6 +17,7 @@ CASES: dict[str, Callable[[], Result]] = {
     "archive-and-restore-of-1m-rows": archives.archive_and_restore,
     "fingerprint-of-500-tables": fingerprints.fingerprint_of_500_tables,
     "upgrade-of-20-revisions": upgrades.upgrade_of_20_revisions,
+    "ingest-of-200k-events": ingestion.ingest_of_200k_events,
     "10000-welch-comparisons": comparisons.ten_thousand_comparisons,
 }
 

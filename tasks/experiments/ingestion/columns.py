@@ -6,7 +6,7 @@ cannot be loaded is left to `parse_row`, which knows the reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from types import NoneType
 from typing import Any, NamedTuple
@@ -20,12 +20,22 @@ from tasks.experiments.ingestion.events import (
     parse_row,
     rejected,
 )
-from tasks.experiments.ingestion.values import BrokenRow, text_of
+from tasks.experiments.ingestion.values import (
+    MAX_USER_LENGTH,
+    MAX_VALUE,
+    BrokenRow,
+    number_of,
+    text_of,
+    user_of,
+)
 
 # Types of a column in which equal values mean the same: 1, 1.0 and True are equal, but not alike.
 _ALIKE: tuple[set[type], ...] = tuple({kind, NoneType} for kind in (str, float, int, datetime))
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 _NULL = r"\N"
+_BROKEN = "\0"  # no kind is called that
+_ODD = frozenset(" \\")
+_DIGITS = frozenset("0123456789.-")
 
 
 class Records(NamedTuple):
@@ -65,20 +75,17 @@ def encode(
 
 def _kinds(raws: Sequence[Any]) -> list[str | None]:
     """The kind of each row; None where it is broken."""
-    known: dict[tuple[Any, Any], str | None] = {}
-    return [None if isinstance(raw, BrokenRow) else _kind(raw, known) for raw in raws]
+    said = [_BROKEN if type(raw) is BrokenRow else raw.get("kind") for raw in raws]
+    types = [None if type(raw) is BrokenRow else raw.get("event_type") for raw in raws]
+    pairs = list(zip(said, types, strict=True))
+    if not set(map(type, said)) | set(map(type, types)) <= {str, NoneType}:
+        return [_kind(pair) for pair in pairs]
+    known = {pair: _kind(pair) for pair in set(pairs)}
+    return [known[pair] for pair in pairs]
 
 
-def _kind(raw: Mapping[str, Any], known: dict[tuple[Any, Any], str | None]) -> str | None:
-    said, event_type = raw.get("kind"), raw.get("event_type")
-    if type(said) not in {str, NoneType} or type(event_type) not in {str, NoneType}:
-        return _kind_or_none(said, event_type)
-    if (said, event_type) not in known:
-        known[said, event_type] = _kind_or_none(said, event_type)
-    return known[said, event_type]
-
-
-def _kind_or_none(said: Any, event_type: Any) -> str | None:
+def _kind(pair: tuple[Any, Any]) -> str | None:
+    said, event_type = pair
     try:
         return kind_of(text_of(said, "kind"), lambda: event_type)
     except BrokenRow:
@@ -96,7 +103,7 @@ def _columns(
     columns = []
     for field in fields:
         column = _column(field, [raw.get(field.column) for raw in raws], experiment)
-        if field.target == "event_id":
+        if field.target == "event_id" and _NULL in column:
             column = [
                 _text(fallback_id(place)) if text == _NULL else text
                 for place, text in zip(places, column, strict=True)
@@ -110,8 +117,31 @@ def _column(field: Field, values: list[Any], experiment: str | None) -> list[str
     found = set(map(type, values))
     if not any(found <= alike for alike in _ALIKE):
         return [_cell(field, value, experiment) for value in values]
-    known = {value: _cell(field, value, experiment) for value in set(values)}
+    unique = set(values)
+    if str in found and _are_plain(field, [value for value in unique if value]):
+        known = {value: value or _cell(field, None, experiment) for value in unique}
+    else:
+        known = {value: _cell(field, value, experiment) for value in unique}
     return [known[value] for value in values]
+
+
+def _are_plain(field: Field, texts: list[str]) -> bool:
+    """True if all of them are good as they stand, for COPY too: mostly they are."""
+    together = "".join(texts)
+    if not together.isascii() or not together.isprintable() or _ODD & set(together):
+        return False
+    if field.read is user_of:
+        return max(map(len, texts), default=0) <= MAX_USER_LENGTH
+    return field.read is text_of or (field.read is number_of and _are_numbers(texts, together))
+
+
+def _are_numbers(texts: list[str], together: str) -> bool:
+    if not set(together) <= _DIGITS:
+        return False
+    try:
+        return max(map(abs, map(float, texts)), default=0) <= MAX_VALUE
+    except ValueError:
+        return False
 
 
 def _cell(field: Field, value: Any, experiment: str | None) -> str | None:
@@ -139,11 +169,14 @@ def _encoded(
     places: list[int],
     columns: list[list[str | None]],
 ) -> Encoded:
+    has_id = [str(bool(records.raws[place].get("event_id"))) for place in places]
     lines = [str(records.line_numbers[place]) for place in places]
     numbers = [str(records.row_numbers[place]) for place in places]
-    rows: Iterator[Any] = zip(lines, numbers, [kind] * len(places), *columns, strict=True)
-    whole = ["\t".join(row) for row in rows if None not in row]
-    names = ("line_number", "row_number", "kind", *(field.target for field in fields))
+    rows: Iterator[Any] = zip(lines, numbers, [kind] * len(places), has_id, *columns, strict=True)
+    if any(None in column for column in columns):
+        rows = (row for row in rows if None not in row)
+    whole = list(map("\t".join, rows))
+    names = ("line_number", "row_number", "kind", "has_id", *(field.target for field in fields))
     return Encoded(names, "\n".join(whole), len(whole))
 
 

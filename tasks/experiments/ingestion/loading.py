@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
 
 from tasks.database import load_queries
 from tasks.experiments.ingestion.columns import Encoded, Records, encode
@@ -17,6 +18,7 @@ from tasks.experiments.ingestion.values import BrokenRow, dump
 from tasks.runs import current_run
 
 QUERIES = load_queries(__package__)
+_UNIQUE_VIOLATION = "23505"
 # Reasons that may have gone by the time the same content comes again.
 RETRIED = [
     "unknown-experiment",
@@ -156,12 +158,14 @@ def _move(tx: Connection, content: Content, moved: Moved) -> None:
         moved.assignments = tx.execute(QUERIES["insert_assignments"]).scalar_one()
         tx.execute(QUERIES["reject_conflicting_assignments"])
         _release(tx, moved, everyone=False)
-    if not good.events + good.unassigned:
+        tx.execute(QUERIES["match_events"])
+        good = tx.execute(QUERIES["count_incoming"]).one()
+    if good.unassigned:
+        moved.waiting = tx.execute(QUERIES["keep_waiting"], {"source": content.origin}).rowcount
+    if not good.events:
         return
-    tx.execute(QUERIES["match_events"])
-    moved.waiting = tx.execute(QUERIES["keep_waiting"], {"source": content.origin}).rowcount
     moved.events = _insert(tx, content.origin, is_released=False)
-    if moved.events < tx.execute(QUERIES["count_incoming"]).one().events:
+    if moved.events < good.events:
         tx.execute(QUERIES["reject_taken_ids"], {"is_released": False})
         corrected = tx.execute(QUERIES["correct_events"]).all()
         moved.corrected = sum(row.events for row in corrected)
@@ -183,8 +187,17 @@ def _release(tx: Connection, moved: Moved, *, everyone: bool) -> None:
 
 
 def _insert(tx: Connection, source: str, *, is_released: bool) -> int:
+    """How many events were new. Mostly all are, and without looking for others it is faster."""
     given = {"source": source, "is_released": is_released}
-    inserted: int = tx.execute(QUERIES["insert_events"], given).scalar_one()
+    try:
+        with tx.begin_nested():
+            inserted: int = tx.execute(QUERIES["insert_events"], given).rowcount
+    except IntegrityError as error:
+        if getattr(error.orig, "sqlstate", None) != _UNIQUE_VIOLATION:
+            raise
+        inserted = tx.execute(QUERIES["insert_new_events"], given).scalar_one()
+    else:
+        tx.execute(QUERIES["touch_units"], given)
     return inserted
 
 
@@ -242,7 +255,7 @@ def _copy(
             for place, row in broken:
                 number = records.row_numbers[place]
                 copy.write_row((row.line_number, number, row.raw, row.reason_code, row.message))
-    tx.execute(text("ANALYZE incoming_row"))
+    tx.execute(text("ANALYZE incoming_row (user_id, event_id)"))
 
 
 def _fill_raw(tx: Connection, records: Records) -> None:

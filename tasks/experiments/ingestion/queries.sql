@@ -54,6 +54,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming_row (
     event_type text,
     event_value double precision,
     event_id text,
+    has_id boolean NOT NULL DEFAULT true, -- else the source's content and its row stand for one
     source text,
     details jsonb,
     session_context jsonb,
@@ -69,25 +70,31 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming_row (
 TRUNCATE incoming_row;
 
 -- name: resolve_incoming
--- Names to ids; rows that name what does not exist, or a time that has not come.
+-- Names to ids, events to the assignment of their unit; and rows that do not fit, or name a time
+-- that has not come.
 UPDATE incoming_row r
-SET experiment_id = known.experiment_id, variant_id = known.variant_id,
+SET experiment_id = known.experiment_id, assignment_id = a.id,
+    variant_id = COALESCE(a.variant_id, known.variant_id),
     reason_code = CASE
         WHEN known.experiment_id IS NULL THEN 'unknown-experiment'
-        WHEN r.variant IS NOT NULL AND known.variant_id IS NULL THEN 'unknown-variant'
-        WHEN r.moment > headway.clock_now() + interval '5 minutes' THEN 'future-timestamp'
-        WHEN r.epoch IS NOT NULL AND NOT EXISTS (
-            SELECT FROM allocation a
-            WHERE a.experiment_id = known.experiment_id AND a.epoch = r.epoch
-        ) THEN 'unknown-epoch' END
-FROM (
-    SELECT named.experiment, named.variant, e.id AS experiment_id, v.id AS variant_id
+        WHEN i.variant IS NOT NULL AND known.variant_id IS NULL THEN 'unknown-variant'
+        WHEN i.moment > (SELECT headway.clock_now()) + interval '5 minutes' THEN 'future-timestamp'
+        WHEN i.epoch IS NOT NULL AND NOT EXISTS (
+            SELECT FROM allocation l
+            WHERE l.experiment_id = known.experiment_id AND l.epoch = i.epoch
+        ) THEN 'unknown-epoch'
+        WHEN a.variant_id <> known.variant_id THEN 'variant-mismatch' END
+FROM incoming_row i
+JOIN (
+    SELECT named.experiment, COALESCE(named.variant, '') AS variant, e.id AS experiment_id,
+           v.id AS variant_id
     FROM (SELECT DISTINCT experiment, variant FROM incoming_row WHERE reason_code IS NULL) named
     LEFT JOIN ab_experiments e ON e.experiment_name = named.experiment
     LEFT JOIN ab_variants v ON v.experiment_id = e.id AND v.variant_name = named.variant
-) known
-WHERE r.reason_code IS NULL AND r.experiment = known.experiment
-  AND r.variant IS NOT DISTINCT FROM known.variant;
+) known ON known.experiment = i.experiment AND known.variant = COALESCE(i.variant, '')
+LEFT JOIN ab_assignments a
+    ON i.kind = 'event' AND a.experiment_id = known.experiment_id AND a.user_id = i.user_id
+WHERE i.ctid = r.ctid AND r.reason_code IS NULL;
 
 -- name: insert_assignments
 -- The first assignment of a unit stands; later ones change nothing.
@@ -149,12 +156,12 @@ JOIN ab_experiments e ON e.id = f.experiment_id
 LEFT JOIN ab_variants v ON v.experiment_id = f.experiment_id AND v.variant_name = f.variant;
 
 -- name: match_events
--- Events to the assignment of their unit.
+-- Events to an assignment that came with them, or that they waited for.
 UPDATE incoming_row r
 SET assignment_id = a.id, variant_id = a.variant_id,
     reason_code = CASE WHEN a.variant_id <> r.variant_id THEN 'variant-mismatch' END
 FROM ab_assignments a
-WHERE r.kind = 'event' AND r.reason_code IS NULL
+WHERE r.kind = 'event' AND r.reason_code IS NULL AND r.assignment_id IS NULL
   AND a.experiment_id = r.experiment_id AND a.user_id = r.user_id;
 
 -- name: keep_waiting
@@ -165,7 +172,7 @@ INSERT INTO waiting_event AS w (
 )
 SELECT DISTINCT ON (experiment_id, event_id)
        experiment_id, user_id, variant, event_type, event_value, COALESCE(details, '{}'), moment,
-       event_id, COALESCE(source, :source), COALESCE(session_context, '{}'), headway.clock_now()
+       event_id, COALESCE(source, :source), COALESCE(session_context, '{}'), (SELECT headway.clock_now())
 FROM incoming_row
 WHERE kind = 'event' AND reason_code IS NULL AND assignment_id IS NULL
 ORDER BY experiment_id, event_id, line_number DESC
@@ -181,6 +188,20 @@ WHERE (w.user_id, w.variant, w.event_type, w.event_value, w.event_data, w.event_
        EXCLUDED.event_data, EXCLUDED.event_timestamp, EXCLUDED.session_context);
 
 -- name: insert_events
+-- Events, each once; breaks off at one that is known.
+INSERT INTO ab_metrics (
+    experiment_id, variant_id, assignment_id, event_type, event_value, event_data,
+    event_timestamp, source, session_context, created_at, event_id
+)
+SELECT experiment_id, variant_id, assignment_id, event_type, event_value,
+       COALESCE(details, '{}'), moment, COALESCE(source, :source),
+       COALESCE(session_context, '{}'), (SELECT headway.clock_now()), event_id
+FROM incoming_row
+WHERE kind = 'event' AND reason_code IS NULL AND assignment_id IS NOT NULL
+  AND is_released = :is_released
+ORDER BY line_number;
+
+-- name: insert_new_events
 -- Events, each once: one whose event_id is known is left to what follows.
 WITH inserted AS (
     INSERT INTO ab_metrics (
@@ -189,7 +210,7 @@ WITH inserted AS (
     )
     SELECT experiment_id, variant_id, assignment_id, event_type, event_value,
            COALESCE(details, '{}'), moment, COALESCE(source, :source),
-           COALESCE(session_context, '{}'), headway.clock_now(), event_id
+           COALESCE(session_context, '{}'), (SELECT headway.clock_now()), event_id
     FROM incoming_row
     WHERE kind = 'event' AND reason_code IS NULL AND assignment_id IS NOT NULL
       AND is_released = :is_released
@@ -201,6 +222,14 @@ WITH inserted AS (
     SELECT DISTINCT experiment_id, assignment_id FROM inserted
 )
 SELECT count(*) FROM inserted;
+
+-- name: touch_units
+-- Log the units of events that are all new.
+INSERT INTO touched_unit (experiment_id, assignment_id)
+SELECT DISTINCT experiment_id, assignment_id
+FROM incoming_row
+WHERE kind = 'event' AND reason_code IS NULL AND assignment_id IS NOT NULL
+  AND is_released = :is_released;
 
 -- name: reject_taken_ids
 -- An event stays with its unit: another unit cannot take its event_id over.
@@ -277,20 +306,29 @@ FROM (
 WHERE a.id = found.id AND a.converted_at IS DISTINCT FROM found.moment;
 
 -- name: profile_incoming
--- The batch in a few figures, which its suite judges.
-SELECT event_type, sum(rows)::bigint AS events,
-       extract(year FROM min(moment) AT TIME ZONE 'UTC')::integer AS first_year,
-       extract(epoch FROM max(moment) - headway.clock_now())::double precision AS seconds_ahead,
-       count(*) FILTER (WHERE user_id IS NULL OR user_id !~ '\S') AS without_unit,
-       count(*) FILTER (WHERE abs(event_value) = 'Infinity' OR event_value = 'NaN') AS not_finite,
-       sum(rows)::double precision / count(*) AS repetition
-FROM (
-    SELECT experiment_id, event_type, user_id, moment, event_value, count(*) AS rows
+-- The batch in a few figures, which its suite judges. Events with ids of their own are different
+-- ones, however alike.
+WITH repeated AS (
+    SELECT event_type, sum(rows)::double precision / count(*) AS repetition
+    FROM (
+        SELECT experiment_id, event_type, user_id, moment, event_value, count(*) AS rows
+        FROM incoming_row
+        WHERE kind = 'event' AND reason_code IS NULL AND NOT has_id
+        GROUP BY experiment_id, event_type, user_id, moment, event_value
+    ) alike
+    GROUP BY event_type
+), whole AS (
+    SELECT event_type, count(*) AS events, min(moment) AS first, max(moment) AS last,
+           count(*) FILTER (WHERE user_id IS NULL) AS without_unit,
+           count(*) FILTER (WHERE NOT abs(event_value) < 'Infinity') AS not_finite
     FROM incoming_row
     WHERE kind = 'event' AND reason_code IS NULL
-    GROUP BY experiment_id, event_type, user_id, moment, event_value
-) distinct_event
-GROUP BY event_type;
+    GROUP BY event_type
+)
+SELECT event_type, events, without_unit, not_finite, COALESCE(repetition, 1) AS repetition,
+       extract(year FROM first AT TIME ZONE 'UTC')::integer AS first_year,
+       extract(epoch FROM last - headway.clock_now())::double precision AS seconds_ahead
+FROM whole LEFT JOIN repeated USING (event_type);
 
 -- name: reject_batch
 -- A suite that failed keeps the whole batch out.
@@ -350,7 +388,7 @@ INSERT INTO rejected_row (
 )
 SELECT :batch_id, CASE WHEN is_released THEN 'waiting' ELSE :sha256 END,
        CASE WHEN is_released THEN '' ELSE :experiment END, line_number, raw, reason_code, message,
-       headway.clock_now()
+       (SELECT headway.clock_now())
 FROM incoming_row WHERE reason_code IS NOT NULL
 ON CONFLICT (content_sha256, experiment_name, line_number) DO NOTHING;
 

@@ -108,7 +108,7 @@ def moment_of(value: Any, column: str) -> datetime | None:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC)
+        return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise BrokenRow("bad-timestamp", f"{column} is not ISO 8601: {value!s:.40}") from None
 
