@@ -14,6 +14,11 @@ from tasks.experiments.steps.defining import (
     create_experiment,
     sync_experiment,
 )
+from tasks.experiments.steps.folding import (
+    fold_statistics,
+    list_folded_experiments,
+    recompute_statistics,
+)
 from tasks.experiments.steps.ingesting import ingest_batch, release_waiting_events
 
 __all__ = [
@@ -23,9 +28,12 @@ __all__ = [
     "change_experiment",
     "check_experiment_data",
     "create_experiment",
+    "fold_statistics",
     "ingest_batch",
     "list_due_experiments",
+    "list_folded_experiments",
     "override_variant",
+    "recompute_statistics",
     "release_waiting_events",
     "sync_experiment",
 ]

@@ -1,0 +1,1 @@
+"""Sufficient statistics: one value a unit, and their moments."""
