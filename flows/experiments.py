@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from flows.artifacts import publish_report, publish_table
 from flows.pipeline import Text, pipeline
+from tasks.errors import ItemsFailed
 from tasks.experiments import steps
+from tasks.experiments.definition.changing import ChangedExperiment
 from tasks.experiments.definition.creating import CreatedExperiment
+from tasks.experiments.definition.editing import ExperimentEdit
+from tasks.experiments.definition.files import read_folder
+from tasks.experiments.definition.lifecycle import Action
 from tasks.experiments.definition.plan import ExperimentPlan
 
 
@@ -26,3 +34,62 @@ def create_experiment(
     """
     del actor, reason  # kept with the run
     return steps.create_experiment(plan=plan, is_started=start)
+
+
+@pipeline(name="change-experiment", run_name="change-experiment/{action}/{experiment}")
+def change_experiment(
+    experiment: Text,
+    action: Action,
+    actor: Text,
+    reason: Text,
+    edit: ExperimentEdit | None = None,
+    version: int | None = None,
+) -> ChangedExperiment:
+    """Start, pause, resume, complete, archive, edit or delete an experiment.
+
+    A draft may be edited in everything, and deleted. Once it has started, only what keeps its
+    data valid may change: words, ends_at, a larger minimum_sample_size, and the weights, which
+    move only units that have no arm yet. Anything else is refused.
+
+    Args:
+        experiment: its name.
+        action: what to do.
+        actor: who does it.
+        reason: why; it is kept for ever.
+        edit: for the action edit, what is to be different.
+        version: the version that you saw; refused where somebody changed it since.
+    """
+    del actor, reason  # kept with the run, and with the decision
+    return steps.change_experiment(experiment=experiment, action=action, edit=edit, version=version)
+
+
+@pipeline(name="sync-experiments", run_name="sync-experiments/{folder}")
+def sync_experiments(folder: Text, actor: Text, reason: Text) -> list[ChangedExperiment]:
+    """Bring the experiments in step with a folder of files, one plan a file (.toml, .json).
+
+    New ones become drafts, which start at their starts_at; known ones are edited in what may
+    be edited. A file that cannot be read, or whose change is refused, stops no other; the run
+    then ends Failed and names it. Experiments without a file are left alone.
+
+    Args:
+        folder: as the worker sees it.
+        actor: who does it.
+        reason: why.
+    """
+    del actor, reason  # kept with the run, and with each decision
+    found = read_folder(Path(folder))
+    results = steps.sync_experiment.map([{"plan": plan} for plan in found.plans.values()])
+    failures = found.failures | {
+        file: str(result)
+        for file, result in zip(found.plans, results, strict=True)
+        if isinstance(result, Exception)
+    }
+    changed = [result for result in results if isinstance(result, ChangedExperiment)]
+    rows = [{"experiment": each.name, "what": each.summary} for each in changed]
+    rows += [{"experiment": file, "what": said} for file, said in failures.items()]
+    publish_table("sync-experiments", rows)
+    if not rows:
+        publish_report("sync-experiments", f"No plan lies in {folder}: nothing to do.")
+    if failures:
+        raise ItemsFailed("files", failures)
+    return changed

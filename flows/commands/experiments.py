@@ -6,12 +6,17 @@ from pathlib import Path
 
 import click
 
-from flows.commands.output import act, emit, json_option, person_options, remote_option, table
+from flows.commands import defining
+from flows.commands.output import act, emit, json_option, remote_option, table
 
 
 @click.group()
 def experiment() -> None:
-    """Decide experiments: ingest events, analyse, report."""
+    """Decide experiments: plan and create them, ingest events, analyse, report."""
+
+
+for _command in defining.commands:
+    experiment.add_command(_command)
 
 
 @experiment.command("list")
@@ -37,25 +42,6 @@ def ingest(path: Path, name: str | None, batch_size: int, remote: bool, as_json:
     """Load assignments and events from a CSV, JSONL or Parquet file; loading again is harmless."""
     parameters = {"path": str(path.absolute()), "experiment": name, "batch_size": batch_size}
     act("flows.analyze:ingest_events", parameters, remote=remote, as_json=as_json)
-
-
-@experiment.command()
-@click.argument("plan", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@person_options
-@remote_option
-@json_option
-def create(plan: Path, actor: str, reason: str, remote: bool, as_json: bool) -> None:
-    """Start the experiment that the JSON file PLAN describes (docs/experiments.md)."""
-    import json
-
-    from tasks.errors import InputError
-
-    try:
-        described = json.loads(plan.read_text("utf-8"))
-    except ValueError as error:
-        raise InputError(f"{plan} is not a JSON file: {error}") from None
-    parameters = {"plan": described, "actor": actor, "reason": reason}
-    act("flows.experiments:create_experiment", parameters, remote=remote, as_json=as_json)
 
 
 @experiment.command()

@@ -73,6 +73,7 @@ def change(
     """
     if (edit is None or edit.is_empty) is (action == "edit"):
         raise InputError("say what to edit with the action edit, and only with it")
+    tx.execute(QUERIES["lock_definition"], {"name": name})
     stored = read_experiment(tx, name)
     plan = edited(stored.plan, edit) if edit is not None else stored.plan
     evidence = ChangeEvidence(

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from tasks.errors import InputError, Reason, Refused
 from tasks.experiments.definition.lifecycle import FieldChange
 from tasks.experiments.definition.plan import ExperimentPlan
-from tasks.experiments.definition.words import Moment, Name, Planned, Words
+from tasks.experiments.definition.words import Moment, Name, Planned, Words, problems
 
 _EXACT_DIGITS = 16
 _NAMED = ("description", "hypothesis", "starts_at", "ends_at", "minimum_sample_size")
@@ -55,8 +55,9 @@ def edited(plan: ExperimentPlan, edit: ExperimentEdit) -> ExperimentPlan:
     try:
         return ExperimentPlan.model_validate(wanted)
     except ValidationError as error:
-        found = "; ".join(each["msg"] for each in error.errors(include_url=False))
-        raise Refused(f"experiment {plan.name}", [Reason("invalid-plan", found)]) from None
+        raise Refused(
+            f"experiment {plan.name}", [Reason("invalid-plan", problems(error))]
+        ) from None
 
 
 def comparable(plan: ExperimentPlan) -> dict[str, Any]:
@@ -73,7 +74,8 @@ def comparable(plan: ExperimentPlan) -> dict[str, Any]:
         metrics.sort(key=lambda metric: metric["name"])
         for metric in metrics:
             del metric["description"]
-            metric["alpha"] = metric.get("alpha") or found["alpha"]
+    for guardrail in found["guardrails"]:
+        guardrail["alpha"] = guardrail["alpha"] or found["alpha"]
     return found
 
 

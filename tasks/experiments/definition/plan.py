@@ -11,7 +11,7 @@ from tasks.experiments.assignment.targeting import TargetRule
 from tasks.experiments.definition.arms import VariantPlan, check_arms
 from tasks.experiments.definition.measures import GuardrailPlan, MetricPlan
 from tasks.experiments.definition.methods import Policy, options_of
-from tasks.experiments.definition.sample import Baseline, sample_to_plan
+from tasks.experiments.definition.sample import Baseline, Sizing
 from tasks.experiments.definition.words import (
     LARGEST_COUNT,
     Document,
@@ -175,14 +175,17 @@ class ExperimentPlan(Planned):
             raise ValueError(
                 "say planned_sample_size, or minimum_effect and baseline to compute it from"
             )
-        sample = sample_to_plan(
-            self.metric.kind,
-            self.baseline,
-            self.minimum_effect,
-            self.shares,
+        return self.sizing(self.baseline).sample(self.minimum_effect).total
+
+    def sizing(self, baseline: Baseline) -> Sizing:
+        """What decides how many units find an effect on the primary metric."""
+        return Sizing(
+            kind=self.metric.kind,
+            baseline=baseline,
+            shares=self.shares,
             alpha=self.alpha - self.reserved_alpha,
             power=self.power,
             method=self.method,
             options=self.method_options,
+            quantile=self.metric.quantile,
         )
-        return sample.total

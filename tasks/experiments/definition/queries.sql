@@ -73,7 +73,7 @@ SELECT m.name, to_jsonb(m) - 'id' - 'created_at' AS described
 FROM metric m WHERE m.name = ANY(CAST(:names AS text[]));
 
 -- name: find_experiment
--- An experiment by name with its plan and its newest split; nobody else changes it meanwhile.
+-- An experiment by name with its plan and its newest split.
 SELECT e.id, e.experiment_name AS name, e.status::text AS status,
        COALESCE(p.version, 1) AS version, e.metric_type, e.created_by, e.created_at, e.started_at,
        e.completed_at, e.winner_variant AS winner,
@@ -98,8 +98,19 @@ SELECT e.id, e.experiment_name AS name, e.status::text AS status,
         WHERE em.experiment_id = e.id) AS metrics
 FROM ab_experiments e
 LEFT JOIN experiment_plan p ON p.experiment_id = e.id
-WHERE e.experiment_name = :name
-FOR NO KEY UPDATE OF e;
+WHERE e.experiment_name = :name;
+
+-- name: lock_definition
+-- One change of an experiment at a time; rows that refer to it can be added meanwhile.
+SELECT id FROM ab_experiments WHERE experiment_name = :name FOR NO KEY UPDATE;
+
+-- name: changes
+-- What was done to an experiment, the newest first.
+SELECT decided_at AS changed_at, inputs ->> 'action' AS action, details -> 'changed' AS changed,
+       actor, reason
+FROM headway.decision
+WHERE subject = :subject AND rule = 'experiment-change'
+ORDER BY id DESC;
 
 -- name: start_experiment
 -- A draft becomes active.

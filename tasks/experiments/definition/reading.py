@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row
 from tasks.database import load_queries
 from tasks.errors import NotFound, Reason, Refused
 from tasks.experiments.definition.plan import ExperimentPlan
+from tasks.experiments.definition.words import problems
 
 QUERIES = load_queries(__package__)
 _OF_PRIMARY = ("planned_sample_size", "alpha", "is_stopped_at_winner")
@@ -35,15 +36,14 @@ class StoredExperiment(BaseModel):
 
 
 def read_experiment(tx: Connection, name: str) -> StoredExperiment:
-    """Read and lock an experiment; NotFound, or Refused where it has no complete plan."""
+    """Read an experiment; NotFound, or Refused where its tables hold no complete plan."""
     row = tx.execute(QUERIES["find_experiment"], {"name": name}).first()
     if row is None:
         raise NotFound(f"no experiment is called {name!r}")
     try:
         return StoredExperiment(**row._asdict(), plan=ExperimentPlan(**_described(row)))
     except ValidationError as error:
-        found = "; ".join(each["msg"] for each in error.errors(include_url=False))
-        message = f"its tables hold no complete plan: {found}"
+        message = f"its tables hold no complete plan: {problems(error)}"
         raise Refused(f"experiment {name}", [Reason("no-plan", message)]) from None
 
 

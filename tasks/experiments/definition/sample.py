@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from math import ceil, exp, log, log1p, pi, sqrt
 from typing import Annotated, Any
 
@@ -16,6 +16,8 @@ from tasks.experiments.statistics.sizing import Sample, plan_means, plan_rates
 RATES = {"proportion", "retention"}
 # More looks than this change the bound by less than a thousandth (hourly for two weeks).
 _LOOKS = 336
+_SMALLEST_EFFECT, _LARGEST_EFFECT = 1e-6, 1e3
+_HALVINGS = 50
 
 
 class Baseline(Planned):
@@ -27,54 +29,76 @@ class Baseline(Planned):
     ] = None
 
 
-def sample_to_plan(
-    kind: str,
-    baseline: Baseline,
-    minimum_effect: float,
-    shares: Sequence[float],
-    *,
-    alpha: float,
-    power: float,
-    method: str,
-    options: Mapping[str, Any],
-    quantile: float | None = None,
-) -> Sample:
-    """The sample that finds a relative effect with this power, looked at hourly by the method.
+@dataclass(frozen=True)
+class Sizing:
+    """What decides how many units find an effect.
 
-    Args:
-        kind: the metric's kind; rates are compared by the z test, all others by Welch's.
-        baseline: of the control.
-        minimum_effect: relative to the baseline's mean, above 0; what is found may be a loss.
-        shares: of the traffic, the control first, all above 0.
-        alpha: error of the looks up to the planned end, over all arms.
-        power: for each arm.
-        method: a registered method; its bound says what looking often costs.
-        options: of the method.
-        quantile: which one, where the kind is `quantile`.
-
-    Raises ValueError where no sample can be computed.
+    ``shares`` of the traffic have the control first and are all above 0; ``alpha`` is the error of
+    all looks up to the planned end, over all arms; ``power`` that of each arm.
     """
-    difference = abs(baseline.mean) * minimum_effect
-    if not difference > 0:
-        raise ValueError("the baseline's mean is 0, so nothing is relative to it")
-    rho = float(options.get("spending_power", 2))
-    looks = _LOOKS if method == "group_sequential" else 1
-    try:
-        if kind in RATES:
-            moved = _rate(baseline.mean, difference)
-            sample = plan_rates(baseline.mean, moved, looks, shares, alpha, power, rho)
+
+    kind: str
+    baseline: Baseline
+    shares: tuple[float, ...]
+    alpha: float
+    power: float
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    quantile: float | None = None
+
+    def sample(self, effect: float) -> Sample:
+        """The sample that finds an effect relative to the baseline, looked at hourly.
+
+        Rates are compared by the z test, all others by Welch's. Raises ValueError where no sample
+        can be computed.
+        """
+        difference = abs(self.baseline.mean) * effect
+        if not difference > 0:
+            raise ValueError("the baseline's mean is 0, so nothing is relative to it")
+        try:
+            sample = self._of_difference(difference)
+        except ArithmeticError:
+            raise ValueError("no sample is large enough for an effect this small") from None
+        if not sample.total <= LARGEST_COUNT:
+            raise ValueError("no sample is large enough for an effect this small")
+        return sample
+
+    def _of_difference(self, difference: float) -> Sample:
+        looks = _LOOKS if self.method == "group_sequential" else 1
+        rho = float(self.options.get("spending_power", 2))
+        asked = (looks, self.shares, self.alpha, self.power, rho)
+        if self.kind in RATES:
+            sample = plan_rates(
+                self.baseline.mean, _rate_moved(self.baseline.mean, difference), *asked
+            )
         else:
-            deviation = _deviation(baseline, quantile)
-            sample = plan_means(deviation, difference, looks, shares, alpha, power, rho)
-        sample = _for_sequences(sample, power) if method == "confidence_sequence" else sample
-    except ArithmeticError:
-        raise ValueError("no sample is large enough for an effect this small") from None
-    if not sample.total <= LARGEST_COUNT:
-        raise ValueError("no sample is large enough for an effect this small")
-    return sample
+            sample = plan_means(_deviation(self.baseline, self.quantile), difference, *asked)
+        is_sequence = self.method == "confidence_sequence"
+        return _for_sequences(sample, self.power) if is_sequence else sample
 
 
-def _rate(baseline: float, difference: float) -> float:
+def smallest_effect(sizing: Sizing, total: int) -> float | None:
+    """The smallest relative effect that ``total`` units find; None where they find none."""
+    low, high = log(_SMALLEST_EFFECT), log(_LARGEST_EFFECT)
+    if sizing.kind in RATES:
+        rate = sizing.baseline.mean
+        high = log(max(1 - rate, rate) / rate) - 1e-9
+    if not _finds(sizing, exp(high), total):
+        return None
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _finds(sizing, exp(middle), total) else (middle, high)
+    return exp(high)
+
+
+def _finds(sizing: Sizing, effect: float, total: int) -> bool:
+    try:
+        return sizing.sample(effect).total <= total
+    except ValueError:
+        return False
+
+
+def _rate_moved(baseline: float, difference: float) -> float:
     """The difference that is planned for: upwards, or downwards where up is out of room."""
     if not 0 < baseline < 1:
         raise ValueError(f"the rate of the baseline must lie between 0 and 1, not {baseline:g}")
@@ -82,7 +106,7 @@ def _rate(baseline: float, difference: float) -> float:
         return difference
     if baseline - difference > 0:
         return -difference
-    raise ValueError("minimum_effect would take the rate out of 0 to 1")
+    raise ValueError("the effect would take the rate out of 0 to 1")
 
 
 def _deviation(baseline: Baseline, quantile: float | None) -> float:
@@ -105,6 +129,10 @@ def _for_sequences(sample: Sample, power: float) -> Sample:
     bound = sqrt(2 * (spread + 1) / spread * (log1p(spread) / 2 - log(alpha)))
     z_power = float(special.ndtri(power))
     factor = ((bound + z_power) / (z_power - float(special.ndtri(alpha / 2)))) ** 2
-    control, treatment = ceil(sample.control * factor), ceil(sample.treatment * factor)
-    total = ceil(sample.total * factor)
-    return replace(sample, control=control, treatment=treatment, total=total, inflation=factor)
+    return replace(
+        sample,
+        control=ceil(sample.control * factor),
+        treatment=ceil(sample.treatment * factor),
+        total=ceil(sample.total * factor),
+        inflation=factor,
+    )

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 NAME_PATTERN = r"^[^\x00]*[^\s\x00][^\x00]*$"
 LARGEST_COUNT = 2**53  # beyond it a float no longer tells two counts apart
@@ -39,6 +39,18 @@ def _storable(document: dict[str, JsonValue]) -> dict[str, JsonValue]:
     if "\\u0000" in text:
         raise ValueError("a NUL character cannot be stored")
     return document
+
+
+def problems(error: ValidationError) -> str:
+    """What does not fit a model and where, on one line; without the values, which may be long."""
+    found = []
+    for each in error.errors(include_url=False, include_input=False, include_context=False):
+        place = "".join(
+            f"[{part}]" if isinstance(part, int) else f".{part}" for part in each["loc"]
+        )
+        message = each["msg"].removeprefix("Value error, ")
+        found.append(f"{place.removeprefix('.')}: {message}" if place else message)
+    return "; ".join(found)
 
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=255)]

@@ -1,0 +1,279 @@
+"""Plans of experiments: accepted or refused with a reason, whatever they say; never a crash."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from math import inf, nan
+from typing import Any
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tasks import jsonb
+from tasks.errors import InputError
+from tasks.experiments.definition.editing import comparable, differences
+from tasks.experiments.definition.files import as_plan, parse
+from tasks.experiments.definition.kinds import kind_rules
+from tasks.experiments.definition.methods import method_options
+from tasks.experiments.definition.plan import ExperimentPlan, MetricPlan
+from tasks.experiments.definition.words import LARGEST_COUNT
+
+FUZZED = 5_000
+
+METRIC = {"name": "m", "kind": "mean", "event_type": "e", "aggregation": "sum", "missing": "zero"}
+PLAN: dict[str, Any] = {
+    "name": "p",
+    "variants": [{"name": "a", "weight": 0.5, "is_control": True}, {"name": "b", "weight": 0.5}],
+    "metric": METRIC,
+    "planned_sample_size": 1000,
+}
+FULL: dict[str, Any] = PLAN | {
+    "secondary_metrics": [METRIC | {"name": "n", "window_start_hours": 1, "window_hours": 48}],
+    "guardrails": [METRIC | {"name": "g", "margin": 0.02, "alpha": 0.1, "cap_quantile": 0.9}],
+    "baseline": {"mean": 2, "standard_deviation": 3},
+    "minimum_effect": 0.1,
+    "minimum_sample_size": 10,
+    "minimum_weeks": 1,
+    "alpha": 0.05,
+    "power": 0.9,
+    "method": "group_sequential",
+    "method_options": {"spending_power": 3},
+    "policy": "select",
+    "is_stopped_at_winner": False,
+    "reserved_alpha": 0.01,
+    "tie_break_metric": "n",
+    "description": "d",
+    "hypothesis": "h",
+    "target_bot": "bot",
+    "organization": "acme",
+    "traffic_fraction": 0.5,
+    "target_rules": [{"attribute": "country", "op": "in", "value": ["DE"]}],
+    "dimensions": ["country"],
+    "starts_at": "2031-01-01T00:00:00Z",
+    "ends_at": "2031-02-01T00:00:00+01:00",
+}
+_ODD: list[Any] = [
+    None,
+    "",
+    " ",
+    "\0",
+    "\ud800",
+    "x" * 300,
+    True,
+    False,
+    0,
+    -1,
+    1,
+    2,
+    0.5,
+    0.999,
+    1e-9,
+    2**53,
+]
+_ODD += [10**400, 1e308, 5e-324, nan, inf, -inf, [], {}, [{}], {"a": nan}, {"a": ["\0"]}]
+_ODD += ["1e3", "0001-01-01T00:00:00+09:00", "2031-01-20", "2031-01-20 10:00:00", "epoch", "any"]
+_SENSIBLE: dict[str, list[Any]] = {
+    "kind": [*kind_rules.names(), "median"],
+    "aggregation": ["sum", "count", "any", "last", "median"],
+    "missing": ["zero", "exclude", "one"],
+    "method": [*method_options.names(), "guess"],
+    "method_options": [{"threshold": 0.9}, {"spending_power": 1}, {"tuned_for": 10}],
+    "policy": ["recommend", "roll_out", "guess"],
+    "op": ["eq", "not_in", "gt", "exists", "starts_with", "like"],
+    "value": ["DE", 3, ["DE", 4, True], [["DE"]]],
+    "weight": [0.4, 0.6, 0.25],
+    "name": ["a", "m", "n", "g", "c"],
+    "planned_sample_size": [0, 10],
+    "metric": [METRIC | {"kind": kind} for kind in kind_rules.names()],
+    "variants": [[*PLAN["variants"], {"name": "c", "weight": 0}], PLAN["variants"][:1]],
+    "weigth": [0.5],
+}
+_OPTIONAL = ["window_start_hours", "window_hours", "cap_quantile", "covariate_days", "quantile"]
+_OPTIONAL += ["covariate_attribute", "denominator_event_type", "denominator_aggregation", "weigth"]
+_OF_ARMS = ["label", "model_version", "config_overrides", "system_prompt"]
+
+
+def _places(document: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place in the document, and some that it leaves out."""
+    inner = list(document.items()) if isinstance(document, dict) else []
+    inner += list(enumerate(document)) if isinstance(document, list) else []
+    more = _OPTIONAL if isinstance(document, dict) and "kind" in document else []
+    more = _OF_ARMS if isinstance(document, dict) and "weight" in document else more
+    below = [each for name, value in inner for each in _places(value, (*place, name))]
+    return [*([place] if place else []), *below, *((*place, name) for name in more)]
+
+
+PLACES = _places(FULL)
+_FULL = json.dumps(FULL)
+_place = st.sampled_from(PLACES)
+_usual = st.sampled_from(
+    [(place, value) for place in PLACES for value in _SENSIBLE.get(str(place[-1]), [0.2, 7])]
+)
+_mutation = (
+    _usual
+    | _usual
+    | st.tuples(_place, st.sampled_from(_ODD))
+    | st.tuples(_place, st.floats() | st.integers() | st.text(max_size=4))
+)
+_BATCH = 20  # definitions an example: drawing one by one costs more than defining
+
+
+def test_fuzzed_definitions_are_accepted_or_refused_with_a_reason() -> None:
+    """A sound plan in which one or two things are otherwise, 5,000 times."""
+    counts: Counter[str] = Counter()
+
+    @settings(max_examples=FUZZED // _BATCH, deadline=None, database=None, phases=[Phase.generate])
+    @given(st.lists(st.tuples(_mutation, st.none() | _mutation), min_size=_BATCH, max_size=_BATCH))
+    def define(batch: list[tuple[Any, Any]]) -> None:
+        for mutations in batch:
+            counts[_outcome(_mutated([each for each in mutations if each]))] += 1
+
+    define()
+    assert counts.total() >= FUZZED
+    assert set(counts) == {"accepted", "refused"}
+    assert min(counts.values()) > FUZZED // 20, counts
+
+
+def _mutated(mutations: list[tuple[tuple[Any, ...], Any]]) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(_FULL)
+    for (*path, last), value in mutations:
+        inner: Any = document
+        for part in path:
+            is_there = isinstance(inner, dict | list) and part in _indices(inner)
+            inner = inner[part] if is_there else {}
+        if isinstance(inner, dict) or (isinstance(inner, list) and last in _indices(inner)):
+            inner[last] = value
+    return document
+
+
+def _indices(inner: dict[Any, Any] | list[Any]) -> Any:
+    return inner if isinstance(inner, dict) else range(len(inner))
+
+
+_REASON = re.compile(r"the file is no plan of an experiment: (?=.*\w)[^\0]+", re.DOTALL)
+
+
+def _outcome(document: dict[str, Any]) -> str:
+    """Define it; an accepted plan can be stored, and means the same when it is read back."""
+    try:
+        plan = as_plan(document, "the file")
+    except InputError as refusal:
+        return "refused" if _REASON.fullmatch(str(refusal)) else f"no reason: {refusal}"
+    read = ExperimentPlan.model_validate_json(jsonb.dump(plan))
+    assert differences(plan, read) == ()
+    assert "\\u0000" not in json.dumps(comparable(plan), allow_nan=False)
+    assert abs(sum(variant.weight for variant in plan.variants) - 1) <= 1e-6
+    assert 1 <= plan.planned_sample_size <= LARGEST_COUNT
+    return "accepted"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "median"}, "known: count, mean, proportion, quantile, ratio, retention, sum"),
+        ({"kind": "proportion", "aggregation": "sum"}, "a proportion needs aggregation 'any'"),
+        ({"kind": "count", "aggregation": "sum"}, "a count needs aggregation 'count'"),
+        ({"kind": "ratio"}, "needs denominator_aggregation and denominator_event_type"),
+        ({"kind": "quantile"}, "a quantile needs quantile"),
+        ({"kind": "quantile", "quantile": 0.5, "cap_quantile": 0.9}, "takes no cap_quantile"),
+        ({"kind": "mean", "quantile": 0.5}, "a mean takes no quantile"),
+        ({"kind": "mean", "window_hours": 2, "window_start_hours": 3}, "ends before it starts"),
+        ({"covariate_days": 7, "covariate_attribute": "x"}, "one covariate"),
+        ({"cap_quantile": 0.3}, r"cap_quantile: Input should be greater than 0\.5"),
+        ({"event_typ": "e"}, "event_typ: Extra inputs are not permitted"),
+    ],
+)
+def test_a_metric_that_does_not_fit_its_kind_is_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        as_plan(PLAN | {"metric": METRIC | changes}, "the file")
+
+
+def test_what_a_kind_leaves_no_choice_in_need_not_be_said() -> None:
+    told = {"name": "m", "event_type": "e"}
+    returned = MetricPlan.model_validate(
+        told | {"kind": "retention", "window_start_hours": 24, "window_hours": 48}
+    )
+    assert (returned.aggregation, returned.missing) == ("any", "zero")
+    with pytest.raises(ValidationError, match="a mean must say its aggregation and missing"):
+        MetricPlan.model_validate(told | {"kind": "mean"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "guess"}, "known: bayesian, confidence_sequence, fixed, group_sequential, no"),
+        ({"method_options": {"threshold": 1}}, r"threshold: .* \(options: spending_power\)"),
+        ({"method": "fixed", "reserved_alpha": 0.01}, "is for the method group_sequential"),
+        ({"reserved_alpha": 0.05}, "reserved_alpha is a part of alpha"),
+        ({"tie_break_metric": "x"}, "is none of the metrics: m"),
+        ({"guardrails": [METRIC | {"margin": 0.1}]}, "the metric 'm' is there twice"),
+        ({"dimensions": ["epoch"]}, "'epoch' is kept anyway"),
+        ({"dimensions": ["a", "a"]}, "a dimension is named twice"),
+        ({"starts_at": "2031-01-02", "ends_at": "2031-01-01"}, "ends_at must be after"),
+        (
+            {"starts_at": "2031-01-02", "ends_at": "2031-01-09", "minimum_weeks": 2},
+            "would end after 7 days, before its 2 minimum_weeks",
+        ),
+        ({"starts_at": "0001-01-01T00:00:00+09:00"}, "outside the years 1 to 9999"),
+        ({"planned_sample_size": 0}, "say planned_sample_size, or minimum_effect and baseline"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        as_plan(PLAN | changes, "the file")
+
+
+def test_a_control_without_traffic_is_refused() -> None:
+    arms = [{"name": "a", "weight": 0, "is_control": True}, {"name": "b", "weight": 1}]
+    with pytest.raises(InputError, match="the control 'a' has no traffic"):
+        as_plan(PLAN | {"variants": arms}, "the file")
+
+
+def test_times_without_a_zone_are_utc() -> None:
+    plan = as_plan(PLAN | {"ends_at": "2031-01-01T10:00:00"}, "the file")
+    assert str(plan.ends_at) == "2031-01-01 10:00:00+00:00"
+
+
+def test_toml_and_json_say_the_same() -> None:
+    text = """
+    name = "p"
+    planned_sample_size = 1000
+    ends_at = 2031-01-01T10:00:00Z
+    [metric]
+    name = "m"
+    kind = "mean"
+    event_type = "e"
+    aggregation = "sum"
+    missing = "zero"
+    [[variants]]
+    name = "a"
+    weight = 0.5
+    is_control = true
+    [[variants]]
+    name = "b"
+    weight = 0.5
+    """
+    document = json.dumps(PLAN | {"ends_at": "2031-01-01T10:00:00Z"})
+    plans = [as_plan(parse(text, ".toml"), "a"), as_plan(parse(document, ".json"), "b")]
+    assert differences(*plans) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix", "message"),
+    [
+        ("[]", ".json", "one object"),
+        ('{"name": 1, "name": 2}', ".json", "'name' is there twice in one object"),
+        ("{", ".json", "Expecting"),
+        ("name", ".toml", "Expected"),
+        ("a: 1", ".yaml", r"\.json or \.toml"),
+    ],
+)
+def test_a_text_that_is_no_plan_is_refused(text: str, suffix: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse(text, suffix)
