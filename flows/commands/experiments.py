@@ -53,6 +53,16 @@ def analyze(remote: bool, as_json: bool) -> None:
 
 
 @experiment.command()
+@click.argument("name", required=False)
+@remote_option
+@json_option
+def recompute(name: str | None, remote: bool, as_json: bool) -> None:
+    """Prove the statistics of all running experiments, or of NAME, from the raw events."""
+    parameters = {"experiment": name} if name else {}
+    act("flows.recompute:recompute_statistics", parameters, remote=remote, as_json=as_json)
+
+
+@experiment.command()
 @click.argument("name")
 @json_option
 def report(name: str, as_json: bool) -> None:

@@ -280,6 +280,25 @@ def _check_experiment_data() -> dict[str, Any]:
     return {}
 
 
+@kill_case("list-folded-experiments")
+def _list_folded_experiments() -> dict[str, Any]:
+    experiments.ingest_batch(**_ingest_batch())
+    return {}
+
+
+@kill_case("fold-statistics")
+def _fold_statistics() -> dict[str, Any]:
+    experiments.ingest_batch(**_ingest_batch())
+    return {"experiment_ids": [each.id for each in experiments.list_folded_experiments()]}
+
+
+@kill_case("recompute-statistics")
+def _recompute_statistics() -> dict[str, Any]:
+    arguments = _fold_statistics()
+    experiments.fold_statistics(**arguments)
+    return arguments
+
+
 @kill_case("analyze-experiment")
 def _analyze_experiment() -> dict[str, Any]:
     experiments.ingest_batch(**_ingest_batch())

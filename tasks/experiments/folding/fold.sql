@@ -298,7 +298,7 @@ WITH side AS (
     FROM fold_due d JOIN moment_statistic s USING (experiment_id, metric_id)
     WHERE NOT d.is_whole
 ), shifted AS (
-    -- Differences below 1e-140 have no square.
+    -- Differences below 1e-150 have no square that a double can hold.
     SELECT p.*, sign * n AS weight, p.mean - first_value(mean) OVER cell AS x,
            p.denominator_mean - first_value(denominator_mean) OVER cell AS y,
            p.covariate_mean - first_value(covariate_mean) OVER cell AS z
@@ -307,18 +307,18 @@ WITH side AS (
                     ORDER BY n > 0 DESC, is_before DESC)
 ), centred AS (
     SELECT s.*, sum(weight) OVER cell AS total,
-           x - sum(weight * CASE WHEN abs(x) > 1e-140 THEN x ELSE 0 END) OVER cell
+           x - sum(weight * CASE WHEN abs(x) > 1e-150 THEN x ELSE 0 END) OVER cell
                / NULLIF(sum(weight) OVER cell, 0) AS dx,
-           y - sum(weight * CASE WHEN abs(y) > 1e-140 THEN y ELSE 0 END) OVER cell
+           y - sum(weight * CASE WHEN abs(y) > 1e-150 THEN y ELSE 0 END) OVER cell
                / NULLIF(sum(weight) OVER cell, 0) AS dy,
-           z - sum(weight * CASE WHEN abs(z) > 1e-140 THEN z ELSE 0 END) OVER cell
+           z - sum(weight * CASE WHEN abs(z) > 1e-150 THEN z ELSE 0 END) OVER cell
                / NULLIF(sum(weight) OVER cell, 0) AS dz
     FROM shifted s
     WINDOW cell AS (PARTITION BY number, variant_id, dimension, level)
 ), safe AS (
-    SELECT c.*, CASE WHEN abs(dx) > 1e-140 THEN dx ELSE 0 END AS u,
-           CASE WHEN abs(dy) > 1e-140 THEN dy ELSE 0 END AS v,
-           CASE WHEN abs(dz) > 1e-140 THEN dz ELSE 0 END AS w
+    SELECT c.*, CASE WHEN abs(dx) > 1e-150 THEN dx ELSE 0 END AS u,
+           CASE WHEN abs(dy) > 1e-150 THEN dy ELSE 0 END AS v,
+           CASE WHEN abs(dz) > 1e-150 THEN dz ELSE 0 END AS w
     FROM centred c
 ), merged AS (
     SELECT number, variant_id, dimension, level, bool_or(is_new) AS is_new,

@@ -133,10 +133,10 @@ WITH known AS (
     FROM placed GROUP BY number, variant_id, dimension, level
 ), away AS (
     SELECT p.number, p.variant_id, p.dimension, p.level,
-           CASE WHEN abs(x - mean) > 1e-140 THEN x - mean WHEN x IS NOT NULL THEN 0 END AS x,
-           CASE WHEN abs(y - denominator_mean) > 1e-140 THEN y - denominator_mean
+           CASE WHEN abs(x - mean) > 1e-150 THEN x - mean WHEN x IS NOT NULL THEN 0 END AS x,
+           CASE WHEN abs(y - denominator_mean) > 1e-150 THEN y - denominator_mean
                 WHEN y IS NOT NULL THEN 0 END AS y,
-           CASE WHEN abs(z - covariate_mean) > 1e-140 THEN z - covariate_mean
+           CASE WHEN abs(z - covariate_mean) > 1e-150 THEN z - covariate_mean
                 WHEN z IS NOT NULL THEN 0 END AS z
     FROM placed p JOIN middle m USING (number, variant_id, dimension, level)
 ), truth AS (
