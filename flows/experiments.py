@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from flows.artifacts import publish_report, publish_table
 from flows.pipeline import Text, pipeline
@@ -43,7 +46,7 @@ def change_experiment(
     actor: Text,
     reason: Text,
     edit: ExperimentEdit | None = None,
-    version: int | None = None,
+    version: Annotated[int | None, Field(ge=1)] = None,
 ) -> ChangedExperiment:
     """Start, pause, resume, complete, archive, edit or delete an experiment.
 

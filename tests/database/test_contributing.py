@@ -11,9 +11,11 @@ import pytest
 import yaml
 from sqlalchemy import Engine, text
 
-from flows import analyze, pipeline
+from flows import experiments as flows_of_experiments
+from flows import pipeline
 from tasks import ledger
 from tasks.experiments import metrics
+from tasks.experiments.definition import reading
 from tasks.experiments.statistics.comparison import Comparison
 from tasks.experiments.statistics.moments import SampleMean
 from tasks.experiments.steps import defining as experiments
@@ -61,9 +63,10 @@ def _registries_as_before() -> Iterator[None]:
 def test_the_step_does_its_work_once_when_its_flow_runs(database: Engine) -> None:
     [sql] = blocks("Add a step", "sql")
     statement = text(re.sub(r"^--.*\n", "", sql, flags=re.MULTILINE).rstrip(";\n"))
-    queries = {**experiments.QUERIES, "archive_completed": statement}
+    queries = {**reading.QUERIES, "archive_completed": statement}
     made = run_block("Add a step", "python", cases, experiments, QUERIES=queries, text=text)
-    flow = run_block("Add a flow", "python", analyze, steps=_Steps(made["archive_experiments"]))
+    steps = _Steps(made["archive_experiments"])
+    flow = run_block("Add a flow", "python", flows_of_experiments, steps=steps)
     arguments = cases.KILL_CASES["archive-experiments"]()
     assert pipeline.run_by_ledger(flow["archive_experiments"], arguments) == 1
     assert pipeline.run_by_ledger(flow["archive_experiments"], {}) == 0

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from math import inf, nan
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from tasks.experiments.definition.editing import comparable, differences
 from tasks.experiments.definition.files import as_plan, parse
 from tasks.experiments.definition.kinds import kind_rules
 from tasks.experiments.definition.methods import method_options
-from tasks.experiments.definition.plan import ExperimentPlan, MetricPlan
+from tasks.experiments.definition.plan import ExperimentPlan, GuardrailPlan, MetricPlan, VariantPlan
 from tasks.experiments.definition.words import LARGEST_COUNT
 
 FUZZED = 5_000
@@ -277,3 +278,12 @@ def test_toml_and_json_say_the_same() -> None:
 def test_a_text_that_is_no_plan_is_refused(text: str, suffix: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse(text, suffix)
+
+
+def test_the_plan_in_the_documents_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs/experiments.md").read_text("utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    plan = as_plan(parse(block, ".toml"), "docs/experiments.md")
+    assert plan.metric.window_hours == 72
+    for model in (ExperimentPlan, VariantPlan, GuardrailPlan):
+        assert [name for name in model.model_fields if f"`{name}" not in page] == []
