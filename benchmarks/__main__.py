@@ -6,11 +6,13 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import archives, comparisons, fingerprints, ingestion, steps, upgrades
+from benchmarks import archives, assignment, comparisons, fingerprints, ingestion, steps, upgrades
 from benchmarks.harness import Result, Unavailable
 from benchmarks.surroundings import prefect_server
 
 CASES: dict[str, Callable[[], Result]] = {
+    "choosing-for-1m-units": assignment.choosing_for_1m_units,
+    "assigning-200k-units": assignment.assigning_200k_units,
     "steps-in-a-flow": steps.steps_in_a_flow,
     "durable-steps-in-a-flow": steps.durable_steps_in_a_flow,
     "replay-by-the-ledger": steps.replay_by_the_ledger,

@@ -123,21 +123,21 @@ def _counted(
     variants: dict[str, int],
     key: dict[str, Any],
 ) -> AssignedUnits:
-    rows = tx.execute(QUERIES["count_incoming_units"]).one()
+    aside = tx.execute(QUERIES["list_broken_units"]).one()
     chosen = tx.execute(QUERIES["count_chosen"], key).one()
     assigned = sum(variants.values())
     return AssignedUnits(
         experiment=experiment,
         source=source.name,
-        rows=rows.rows,
+        rows=chosen.units + aside.rejected,
         assigned=assigned,
         kept=chosen.with_arm - assigned,
         outside_traffic=chosen.outside_traffic,
         not_targeted=chosen.not_targeted,
-        rejected=rows.rejected,
+        rejected=aside.rejected,
         variants=variants,
         broken=tuple(
             BrokenUnit(line=line, user_id=user, problem=problem)
-            for line, user, problem in rows.broken or []
+            for line, user, problem in aside.broken or []
         ),
     )

@@ -115,7 +115,7 @@ WITH flagged AS (
 INSERT INTO touched_unit (experiment_id, assignment_id) SELECT experiment_id, id FROM flagged;
 
 -- name: create_incoming_units
--- Units of one batch as they came; those with a problem go no further.
+-- Units of one batch as they came.
 CREATE TEMPORARY TABLE incoming_unit (
     line_number bigint NOT NULL,
     user_id text,
@@ -123,6 +123,12 @@ CREATE TEMPORARY TABLE incoming_unit (
     attributes jsonb,
     metadata jsonb,
     problem text
+) ON COMMIT DROP;
+
+-- name: create_broken_units
+-- Rows that name no unit.
+CREATE TEMPORARY TABLE broken_unit (
+    line_number bigint NOT NULL, user_id text, problem text NOT NULL
 ) ON COMMIT DROP;
 
 -- name: columns_of_table
@@ -134,14 +140,19 @@ FROM pg_attribute
 WHERE attrelid = to_regclass(:table) AND attnum > 0 AND NOT attisdropped
 HAVING count(*) > 0;
 
--- name: mark_broken_units
--- What a file's rows are checked for when they are read, for units that come from a table.
-UPDATE incoming_unit SET problem = CASE
-    WHEN user_id IS NULL OR user_id = '' THEN 'missing-user'
-    WHEN length(user_id) > 255 THEN 'user-too-long'
-    ELSE 'no-json-object' END
-WHERE user_id IS NULL OR length(user_id) NOT BETWEEN 1 AND 255
-   OR jsonb_typeof(attributes) <> 'object' OR jsonb_typeof(metadata) <> 'object';
+-- name: set_broken_aside
+-- Rows with a problem, which a file's rows know already, go no further.
+WITH broken AS (
+    DELETE FROM incoming_unit
+    WHERE problem IS NOT NULL OR user_id IS NULL OR length(user_id) NOT BETWEEN 1 AND 255
+       OR jsonb_typeof(attributes) <> 'object' OR jsonb_typeof(metadata) <> 'object'
+    RETURNING line_number, left(user_id, 80) AS user_id, coalesce(problem, CASE
+        WHEN user_id IS NULL OR user_id = '' THEN 'missing-user'
+        WHEN length(user_id) > 255 THEN 'user-too-long'
+        ELSE 'no-json-object' END) AS problem
+)
+INSERT INTO broken_unit (line_number, user_id, problem)
+SELECT line_number, user_id, problem FROM broken;
 
 -- name: lock_batch
 -- Two batches of one experiment take turns: they may hold the same units in another order.
@@ -165,26 +176,24 @@ WHERE e.experiment_name = :experiment
 FOR KEY SHARE OF e;
 
 -- name: choose_units
--- Bucket, override and arm of every unit; as choosing.py has it. OFFSET 0 keeps each from being
--- worked out twice.
+-- Bucket, override and arm of every unit; as choosing.py has it. OFFSET 0 keeps the bucket from
+-- being worked out twice.
 SELECT drawn.line_number, drawn.user_id, drawn.session_id, drawn.metadata, drawn.bucket,
-       drawn.override_id, drawn.is_in_traffic, drawn.is_targeted,
-       CASE WHEN drawn.is_in_traffic AND drawn.is_targeted
+       drawn.override_id, drawn.is_in_traffic,
+       CASE WHEN drawn.is_in_traffic AND (CAST(:rules AS jsonb) = '[]' OR matches_target(
+                CAST(:rules AS jsonb), coalesce(drawn.attributes, '{}')))
             THEN (CAST(:arms AS uuid[]))[
                 width_bucket(drawn.bucket, CAST(:bounds AS double precision[]))] END AS variant_id
 FROM (
-    SELECT u.line_number, u.user_id, u.session_id, u.metadata,
+    SELECT u.line_number, u.user_id, u.session_id, u.attributes, u.metadata,
            bucket(:salt, u.user_id) AS bucket,
            CASE WHEN CAST(:has_overrides AS boolean) THEN (
                SELECT o.variant_id FROM assignment_override o
                WHERE o.experiment_id = :experiment_id AND o.user_id = u.user_id
            ) END AS override_id,
            CAST(:fraction AS double precision) >= 1
-               OR bucket(:traffic_salt, u.user_id) < :fraction AS is_in_traffic,
-           CAST(:rules AS jsonb) = '[]'
-               OR matches_target(CAST(:rules AS jsonb), coalesce(u.attributes, '{}'))
-               AS is_targeted
-    FROM incoming_unit u WHERE u.problem IS NULL
+               OR bucket(:traffic_salt, u.user_id) < :fraction AS is_in_traffic
+    FROM incoming_unit u
     OFFSET 0
 ) drawn;
 
@@ -211,16 +220,15 @@ GROUP BY v.variant_name ORDER BY v.variant_name;
 
 -- name: count_chosen
 -- Rows of units that have an arm now, and of those that are not let in.
-SELECT count(*) FILTER (WHERE a.id IS NOT NULL) AS with_arm,
+SELECT count(*) AS units, count(*) FILTER (WHERE a.id IS NOT NULL) AS with_arm,
        count(*) FILTER (WHERE a.id IS NULL AND NOT c.is_in_traffic) AS outside_traffic,
        count(*) FILTER (WHERE a.id IS NULL AND c.is_in_traffic) AS not_targeted
 FROM chosen_unit c
 LEFT JOIN ab_assignments a ON a.experiment_id = :experiment_id AND a.user_id = c.user_id;
 
--- name: count_incoming_units
--- All rows of the batch, and the first broken ones.
-SELECT count(*) AS rows, count(problem) AS rejected,
-       (SELECT json_agg(json_build_array(b.line_number, left(b.user_id, 80), b.problem))
-        FROM (SELECT * FROM incoming_unit WHERE problem IS NOT NULL
-              ORDER BY line_number LIMIT 100) b) AS broken
-FROM incoming_unit;
+-- name: list_broken_units
+-- How many rows name no unit, and the first ones.
+SELECT count(*) AS rejected,
+       (SELECT json_agg(json_build_array(b.line_number, b.user_id, b.problem))
+        FROM (SELECT * FROM broken_unit ORDER BY line_number LIMIT 100) b) AS broken
+FROM broken_unit;

@@ -45,16 +45,19 @@ class UnitSource(BaseModel):
 
 
 def stage_units(tx: Connection, source: UnitSource) -> None:
-    """Fill the temporary table `incoming_unit`, which goes at the end of the transaction.
+    """Fill the temporary tables `incoming_unit` and, with what names no unit, `broken_unit`.
 
+    They go at the end of the transaction.
     Raises InputError for a file without ``user_id`` or that is no CSV, NotFound for a table that
     is not there.
     """
     tx.execute(QUERIES["create_incoming_units"])
+    tx.execute(QUERIES["create_broken_units"])
     if source.path is not None:
         _copy_file(tx, Path(source.path))
     elif source.table is not None:
         _copy_table(tx, source.table)
+    tx.execute(QUERIES["set_broken_aside"])
     tx.execute(text("ANALYZE incoming_unit"))
 
 
@@ -146,7 +149,6 @@ def _copy_table(tx: Connection, table: str) -> None:
             f"SELECT row_number() OVER (), {', '.join(chosen)} FROM {_quoted(tx, table)}"
         )
     )
-    tx.execute(QUERIES["mark_broken_units"])
 
 
 def _quoted(tx: Connection, table: str) -> str:
