@@ -117,7 +117,7 @@ FAILURES = {
             event_value, event_timestamp, event_id)
         SELECT experiment_id, variant_id, assignment_id, event_type, event_value,
             event_timestamp, event_id || '-again' FROM ab_metrics WHERE event_type = 'buy'""",
-        "50% of 600 buy events repeat another",
+        "50% of 100 buy events repeat another",
     ),
     "missing-metric": (
         f"DELETE FROM ab_metrics WHERE variant_id = '{RED}' AND event_type = 'crash'",

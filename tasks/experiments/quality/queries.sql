@@ -147,7 +147,7 @@ LEFT JOIN LATERAL (
 ) usual ON true;
 
 -- name: sampled
--- All events of a type of the units that had its newest 300: rows that repeat another, units with
+-- All events of a type of the units that had its newest 50: rows that repeat another, units with
 -- events of an arm that is not theirs. The newest are sampled, as they were not looked at before.
 WITH counted AS (
     SELECT DISTINCT em.experiment_id, m.event_type
@@ -157,22 +157,22 @@ WITH counted AS (
 SELECT t.experiment_id, t.event_type, count(*) AS rows,
        count(*) - count(DISTINCT (e.assignment_id, e.event_value, e.event_timestamp)) AS repeated,
        count(DISTINCT e.assignment_id) AS units,
-       count(DISTINCT e.assignment_id) FILTER (WHERE e.variant_id <> a.variant_id)
+       count(DISTINCT e.assignment_id) FILTER (WHERE e.variant_id <> unit.variant_id)
            AS strayed_units,
        bool_and(date_trunc('minute', e.event_timestamp) = e.event_timestamp) AS is_rounded
 FROM counted t
 CROSS JOIN LATERAL (
-    SELECT DISTINCT newest.assignment_id
+    SELECT DISTINCT a.id, a.variant_id
     FROM (
         SELECT n.assignment_id
         FROM ab_metrics n
         WHERE n.experiment_id = t.experiment_id AND n.event_type = t.event_type
         ORDER BY n.created_at DESC
-        LIMIT 300
+        LIMIT 50
     ) newest
+    JOIN ab_assignments a ON a.id = newest.assignment_id
 ) unit
-JOIN ab_assignments a ON a.id = unit.assignment_id
-JOIN ab_metrics e ON e.assignment_id = a.id AND e.event_type = t.event_type
+JOIN ab_metrics e ON e.assignment_id = unit.id AND e.event_type = t.event_type
 GROUP BY t.experiment_id, t.event_type;
 
 -- name: rejected

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +33,12 @@ class Split:
     counts: tuple[tuple[int, ...], ...]  # epochs × arms
     weights: tuple[tuple[float, ...], ...]
 
-    @property
+    @cached_property
     def observed(self) -> list[int]:
         """Units of each arm, over the epochs."""
         return [int(units) for units in self._allowed.sum(axis=0)]
 
-    @property
+    @cached_property
     def expected(self) -> list[float]:
         """Units that each arm was to have: its weight in each epoch times the epoch's units."""
         return [float(units) for units in self._meant.sum(axis=0)]
@@ -101,22 +102,22 @@ class Split:
         chi2 = float((along**2 / values[is_free]).sum())
         return float(special.chdtrc(int(is_free.sum()), chi2))
 
-    @property
+    @cached_property
     def _shares(self) -> Floats:
         planned = np.asarray(self.weights, dtype=float)
         scale = planned.sum(axis=1, keepdims=True)
         return np.asarray(np.divide(planned, scale, out=np.zeros_like(planned), where=scale > 0))
 
-    @property
+    @cached_property
     def _allowed(self) -> Floats:
         counts = np.asarray(self.counts, dtype=float)
         return np.asarray(np.where(self._shares > 0, counts, 0.0))
 
-    @property
+    @cached_property
     def _meant(self) -> Floats:
         return np.asarray(self._allowed.sum(axis=1, keepdims=True) * self._shares)
 
-    @property
+    @cached_property
     def _used(self) -> list[int]:
         """Epochs that chose an arm for anybody."""
         return [row for row, units in enumerate(self._allowed.sum(axis=1)) if units > 0]
