@@ -109,7 +109,7 @@ FAILURES = {
         "rows of 4 of 400 units name an arm",
     ),
     "two-arms in events": (
-        f"UPDATE ab_metrics SET variant_id = '{RED}' WHERE event_id LIKE 'buycontrol-1_'",
+        f"UPDATE ab_metrics SET variant_id = '{RED}' WHERE event_id LIKE 'buycontrol-1__'",
         "sampled units have events of another arm",
     ),
     "fan-out": (
