@@ -21,7 +21,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from flows import analyze, demo_data, experiments, migrate, rollout, stack
+from flows import analyze, demo_data, experiments, ingest, migrate, rollout, stack
 from flows.demo_traffic import Traffic, simulate_traffic
 from tasks import clock
 from tasks.database import control_engine
@@ -29,6 +29,7 @@ from tasks.decisions import replay
 from tasks.errors import HeadwayError
 from tasks.experiments.analysis.results import Analysis
 from tasks.experiments.ingestion.results import Ingested
+from tasks.experiments.ingestion.sources.model import FileSource
 from tasks.experiments.reporting.status import latest_analysis
 from tasks.rollouts.manual import ManualOutcome
 from tasks.rollouts.status import RolloutStatus, rollout_status
@@ -78,10 +79,12 @@ def decide_experiment(folder: Path) -> None:
     )
     say(f"Experiment {started.name}: {'started' if started.is_new else 'found, started before'}.")
     assignments, *scores = demo_data.star_batches(folder)
-    _say_loaded("assignments", analyze.ingest_events(path=str(assignments)))
+    _say_loaded("assignments", ingest.ingest_events(source=FileSource(path=str(assignments))))
     analyses: list[Analysis] = []
     for path in _progress(scores, "loading and analysing"):
-        _say_loaded(f"scores, {path.stem[-1]} of 4", analyze.ingest_events(path=str(path)))
+        _say_loaded(
+            f"scores, {path.stem[-1]} of 4", ingest.ingest_events(source=FileSource(path=str(path)))
+        )
         analyses += [a for a in analyze.analyze_experiments() if a.experiment == started.name]
     _say_verdict([analysis for analysis in analyses if not analysis.is_skipped])
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from flows.commands import defining
+from flows.commands.ingesting import ingest
 from flows.commands.output import act, emit, json_option, remote_option, table
 
 
@@ -15,7 +14,7 @@ def experiment() -> None:
     """Decide experiments: plan and create them, ingest events, analyse, report."""
 
 
-for _command in defining.commands:
+for _command in (*defining.commands, ingest):
     experiment.add_command(_command)
 
 
@@ -30,18 +29,6 @@ def list_experiments(as_json: bool) -> None:
         found = experiment_status(connection)
     rows = [[e.name, e.status, e.looks, e.winner, e.last_verdict] for e in found]
     emit(found, as_json, table(["experiment", "status", "looks", "winner", "last verdict"], rows))
-
-
-@experiment.command()
-@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--experiment", "name", help="For rows that name no experiment.")
-@click.option("--batch-size", type=click.IntRange(1, 1_000_000), default=10_000, show_default=True)
-@remote_option
-@json_option
-def ingest(path: Path, name: str | None, batch_size: int, remote: bool, as_json: bool) -> None:
-    """Load assignments and events from a CSV, JSONL or Parquet file; loading again is harmless."""
-    parameters = {"path": str(path.absolute()), "experiment": name, "batch_size": batch_size}
-    act("flows.analyze:ingest_events", parameters, remote=remote, as_json=as_json)
 
 
 @experiment.command()

@@ -23,6 +23,7 @@ from tasks.experiments.assignment.units import UnitSource
 from tasks.experiments.decision.evidence import Quality
 from tasks.experiments.definition.plan import ExperimentPlan, MetricPlan, VariantPlan
 from tasks.experiments.ingestion.files import scan_file
+from tasks.experiments.ingestion.sources.model import QuerySource
 from tasks.migrations import steps as migrations
 from tasks.migrations.plans.gate import Part, PlanFacts
 from tasks.migrations.rehearsal.model import RevisionEffect
@@ -36,6 +37,7 @@ for _module in pkgutil.walk_packages(tasks.__path__, "tasks."):
         import_module(_module.name)  # registers its steps
 
 _EVENTS = Path(__file__).with_name("events.csv")
+_STATISTICS = Path(__file__).with_name("statistics.csv")
 _UNITS = Path(__file__).with_name("units.csv")
 Arrange = Callable[[], dict[str, Any]]
 KILL_CASES: dict[str, Arrange] = {}
@@ -262,6 +264,29 @@ def _ingest_batch() -> dict[str, Any]:
     experiments.create_experiment(plan=_button(), is_started=True)
     scan = scan_file(str(_EVENTS), batch_size=100)
     return {"path": str(_EVENTS), "sha256": scan.sha256, "batch": scan.batches[0]}
+
+
+@kill_case("choose-day")
+def _choose_day() -> dict[str, Any]:
+    return {}
+
+
+@kill_case("ingest-statistics")
+def _ingest_statistics() -> dict[str, Any]:
+    experiments.create_experiment(plan=_button(), is_started=True)
+    scan = scan_file(str(_STATISTICS), batch_size=100)
+    return {"path": str(_STATISTICS), "sha256": scan.sha256, "batch": scan.batches[0]}
+
+
+@kill_case("ingest-piece")
+def _ingest_piece() -> dict[str, Any]:
+    experiments.ingest_batch(**_ingest_batch())
+    query = (
+        "SELECT 'button' AS experiment, 'ann' AS user_id, 'score' AS event_type, "
+        "n AS event_value, timestamptz '2026-01-03' AS event_timestamp FROM generate_series(1, 5) n"
+    )
+    # Its own database, read as if it were somebody else's.
+    return {"source": QuerySource(connection="HEADWAY_DATABASE_URL", query=query, batch_size=2)}
 
 
 @kill_case("release-waiting-events")

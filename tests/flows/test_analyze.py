@@ -15,11 +15,12 @@ from prefect.client.schemas.filters import (
 )
 from sqlalchemy import Engine, text
 
-from flows import analyze, demo_data, experiments
+from flows import analyze, demo_data, experiments, ingest
 from flows.pipeline import run_by_ledger
 from tasks.decisions import replay
 from tasks.errors import InputError, ItemsFailed
 from tasks.experiments.definition.plan import ExperimentPlan
+from tasks.experiments.ingestion.sources.model import FileSource
 from tasks.rules import load_rules
 from tests.database.experiments import arms, plan
 from tests.rows import rows_of
@@ -37,11 +38,11 @@ def test_star_is_decided_for_the_small_class_only(database: Engine, tmp_path: Pa
     plan = demo_data.star_plan()
     _create(plan, "class size")
     assignments, *batches = demo_data.star_batches(tmp_path)
-    analyze.ingest_events(path=str(assignments))
+    ingest.ingest_events(source=FileSource(path=str(assignments)))
     seen = []
     analysis = None
     for batch in batches:
-        loaded = analyze.ingest_events(path=str(batch))
+        loaded = ingest.ingest_events(source=FileSource(path=str(batch)))
         assert loaded.rejected == 0
         (analysis,) = analyze.analyze_experiments()
         assert analysis.winner == "small"
@@ -106,13 +107,13 @@ def test_a_file_and_its_experiment_leave_a_report_that_a_person_can_read(
 ) -> None:
     path = _rows(tmp_path / "rows.jsonl", [*arms(LOW, HIGH), {"user_id": ""}])
     _create(plan(name="buttons"), "a new colour")
-    loaded = analyze.ingest_events(path=path, batch_size=50)
+    loaded = ingest.ingest_events(source=FileSource(path=path, batch_size=50))
     assert (loaded.assignments, loaded.events, loaded.reasons) == (
         120,
         120,
         {"missing-experiment": 1},
     )
-    assert analyze.ingest_events(path=path, batch_size=50).is_known
+    assert ingest.ingest_events(source=FileSource(path=path, batch_size=50)).is_known
     (analysis,) = analyze.analyze_experiments()
     assert analysis.winner == "red"
     assert _artifact("experiment-buttons").startswith("# buttons: red wins")
@@ -129,7 +130,7 @@ def test_one_failing_experiment_stops_no_other_and_the_run_names_it(
     for name in ("bad", "good", "worse"):
         _create(plan(name=name), "three at once")
         rows += [row | {"experiment": name} for row in arms(LOW, HIGH)]
-    analyze.ingest_events(path=_rows(tmp_path / "rows.jsonl", rows))
+    ingest.ingest_events(source=FileSource(path=_rows(tmp_path / "rows.jsonl", rows)))
     with database.begin() as connection:
         connection.execute(
             text("UPDATE ab_experiments SET status = 'draft' WHERE experiment_name = 'worse'")
@@ -171,7 +172,7 @@ def test_the_flows_run_the_same_without_prefect(database: Engine, tmp_path: Path
     parameters = {"plan": document, "actor": "ada", "reason": "why not", "start": True}
     assert run_by_ledger(experiments.create_experiment, parameters).is_new
     path = _rows(tmp_path / "rows.jsonl", arms(LOW, HIGH))
-    run_by_ledger(analyze.ingest_events, {"path": path})
+    run_by_ledger(ingest.ingest_events, {"source": {"kind": "file", "path": path}})
     (analysis,) = run_by_ledger(analyze.analyze_experiments, {})
     assert analysis.winner == "red"
     assert run_by_ledger(analyze.analyze_experiments, {}) == []

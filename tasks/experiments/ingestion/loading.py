@@ -68,35 +68,47 @@ class Moved:
     warnings: tuple[str, ...] = field(default=())
 
 
-def load_once(
+def load_rows(
     tx: Connection,
     content: Content,
     read: Callable[[], Records],
     fallback_id: Callable[[int], str] | None = None,
 ) -> IngestedBatch:
-    """Load a batch, unless it was loaded before and no rejected row of it may fit by now.
+    """Load a batch of assignments and events once.
 
     ``fallback_id`` names an event without an id by its place in the batch; by default by the
     content and the row's place in it.
+    """
+
+    def load() -> IngestedBatch:
+        records = read()
+        named = fallback_id or (lambda place: f"{content.sha256}:{records.row_numbers[place]}")
+        return _load(tx, content, records, named)
+
+    return once(tx, content, load)
+
+
+def once(tx: Connection, content: Content, load: Callable[[], IngestedBatch]) -> IngestedBatch:
+    """Load a batch, unless it was loaded before and no rejected row of it may fit by now.
+
+    What ``load`` rejects it leaves in `incoming_row`.
     """
     tx.execute(QUERIES["lock_content"], content.key)
     known = tx.execute(QUERIES["find_batch"], content.key).first()
     if known is not None and not known.may_fit_now:
         return _known_batch(content.number, known)
-    records = read()
-    named = fallback_id or (lambda place: f"{content.sha256}:{records.row_numbers[place]}")
-    loaded = _load(tx, content, records, named)
-    keep_batch(tx, content, loaded, is_new=known is None)
+    loaded = load()
+    if known is None:
+        _keep_batch(tx, content, loaded)
     return loaded
 
 
-def keep_batch(tx: Connection, content: Content, loaded: IngestedBatch, *, is_new: bool) -> None:
+def _keep_batch(tx: Connection, content: Content, loaded: IngestedBatch) -> None:
     """Record the batch, and the rows of it that were rejected."""
-    if not is_new:
-        return
     counts = loaded.model_dump(
         include={"assignments", "events", "corrected", "duplicates", "waiting", "rejected"}
     )
+    counts["events"] += loaded.statistics
     described = {"source": content.source, "batch_number": content.number}
     run = {"run_id": current_run().id}
     batch_id = tx.scalar(QUERIES["record_batch"], content.key | counts | described | run)
@@ -109,7 +121,7 @@ def release_waiting(tx: Connection) -> IngestedBatch:
     moved = Moved()
     _release(tx, moved, everyone=True)
     tx.execute(QUERIES["explain_rejections"])
-    reasons = _reasons(tx, is_released=True)
+    reasons = reasons_of(tx, is_released=True)
     numbers = tx.execute(QUERIES["released_numbers"]).one()
     loaded = IngestedBatch(
         number=0,
@@ -122,7 +134,7 @@ def release_waiting(tx: Connection) -> IngestedBatch:
     )
     if reasons:
         content = Content("waiting_event", "waiting", 0, numbers.first, numbers.rows)
-        keep_batch(tx, content, loaded, is_new=True)
+        _keep_batch(tx, content, loaded)
     return loaded
 
 
@@ -202,7 +214,7 @@ def _insert(tx: Connection, source: str, *, is_released: bool) -> int:
 
 
 def _result(tx: Connection, content: Content, rows: int, moved: Moved) -> IngestedBatch:
-    reasons = _reasons(tx, is_released=False)
+    reasons = reasons_of(tx, is_released=False)
     gone = moved.assignments + moved.events + moved.corrected + moved.waiting
     return IngestedBatch(
         number=content.number,
@@ -220,7 +232,8 @@ def _result(tx: Connection, content: Content, rows: int, moved: Moved) -> Ingest
     )
 
 
-def _reasons(tx: Connection, *, is_released: bool) -> dict[str, int]:
+def reasons_of(tx: Connection, *, is_released: bool = False) -> dict[str, int]:
+    """How many rows in `incoming_row` were rejected for which reason."""
     found = tx.execute(QUERIES["count_reasons"], {"is_released": is_released})
     return {row.reason_code: row.rows for row in found}
 
@@ -249,13 +262,18 @@ def _copy(
         statement = f"COPY incoming_row ({', '.join(each.columns)}) FROM STDIN"
         with driver.cursor().copy(statement) as copy:
             copy.write(each.text)
-    if broken:
-        columns = "line_number, row_number, raw, reason_code, message"
-        with driver.cursor().copy(f"COPY incoming_row ({columns}) FROM STDIN") as copy:
-            for place, row in broken:
-                number = records.row_numbers[place]
-                copy.write_row((row.line_number, number, row.raw, row.reason_code, row.message))
+    copy_broken(tx, broken, records)
     tx.execute(text("ANALYZE incoming_row (user_id, event_id)"))
+
+
+def copy_broken(tx: Connection, broken: list[tuple[int, Row]], records: Records) -> None:
+    """Put rows that could not be read into `incoming_row`."""
+    columns = "line_number, row_number, raw, reason_code, message"
+    driver: Any = tx.connection.driver_connection
+    with driver.cursor().copy(f"COPY incoming_row ({columns}) FROM STDIN") as copy:
+        for place, row in broken:
+            number = records.row_numbers[place]
+            copy.write_row((row.line_number, number, row.raw, row.reason_code, row.message))
 
 
 def _fill_raw(tx: Connection, records: Records) -> None:

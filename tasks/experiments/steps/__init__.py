@@ -19,7 +19,13 @@ from tasks.experiments.steps.folding import (
     list_folded_experiments,
     recompute_statistics,
 )
-from tasks.experiments.steps.ingesting import ingest_batch, release_waiting_events
+from tasks.experiments.steps.ingesting import (
+    choose_day,
+    ingest_batch,
+    ingest_piece,
+    ingest_statistics,
+    release_waiting_events,
+)
 
 __all__ = [
     "analyze_experiment",
@@ -27,9 +33,12 @@ __all__ = [
     "assign_units",
     "change_experiment",
     "check_experiment_data",
+    "choose_day",
     "create_experiment",
     "fold_statistics",
     "ingest_batch",
+    "ingest_piece",
+    "ingest_statistics",
     "list_due_experiments",
     "list_folded_experiments",
     "override_variant",

@@ -1,0 +1,129 @@
+"""Pages of JSON over HTTP: each names the next one, by a link, a pointer into it, or a number."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+from tasks.errors import ConfigurationError, InputError
+from tasks.experiments.ingestion.sources.addresses import (
+    followed,
+    parameter,
+    with_parameter,
+    without_query,
+)
+from tasks.experiments.ingestion.sources.fetching import Fetched, fetch
+from tasks.experiments.ingestion.sources.model import DAY, PagesSource
+from tasks.experiments.ingestion.sources.registry import Piece, sources
+from tasks.experiments.ingestion.values import BrokenRow, parse_json
+
+_LINES = ("ndjson", "jsonl", "json-lines", "x-json-stream")
+
+
+@sources.register("pages")
+def read_page(source: PagesSource, place: str | None, day: date | None) -> Piece:
+    """The rows of one page, and the address of the next."""
+    url = place or _first(source, day)
+    page = fetch(
+        url,
+        timeout_seconds=source.timeout_seconds,
+        max_bytes=source.max_bytes,
+        authorization=_authorization(source.authorization_env),
+    )
+    document = None if _is_lines(page, source) else _document(page)
+    rows = _lines(page) if document is None else _rows(document, source.rows, url)
+    found = next_page(source, page, document, is_empty=not rows)
+    if found == url:
+        raise InputError(f"{without_query(url)} names itself as its next page")
+    return Piece(iter(rows), found)
+
+
+def next_page(source: PagesSource, page: Fetched, document: Any, *, is_empty: bool) -> str | None:
+    """The address of the next page; None after the last."""
+    if source.next == "number":
+        number = int(parameter(page.url, source.page_parameter) or source.first_page)
+        return None if is_empty else _numbered(source, page.url, number + 1)
+    link = page.next_link if source.next == "link" else None
+    if source.next == "pointer":
+        link = pointed(document, source.next_pointer)
+    if link is None or link == "":
+        return None
+    if source.cursor_parameter and source.next == "pointer":
+        return with_parameter(page.url, source.cursor_parameter, str(link))
+    return followed(page.url, str(link))
+
+
+def pointed(document: Any, pointer: str) -> Any:
+    """What a JSON pointer (RFC 6901) points to; None where there is nothing."""
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(document, list) and name.isdecimal() and int(name) < len(document):
+            document = document[int(name)]
+        elif isinstance(document, dict):
+            document = document.get(name)
+        else:
+            return None
+    return document
+
+
+def _first(source: PagesSource, day: date | None) -> str:
+    url = source.url.replace(DAY, day.isoformat()) if day else source.url
+    return _numbered(source, url, source.first_page) if source.next == "number" else url
+
+
+def _numbered(source: PagesSource, url: str, number: int) -> str:
+    return with_parameter(url, source.page_parameter, str(number))
+
+
+def _authorization(name: str | None) -> str | None:
+    if name is None:
+        return None
+    if not os.environ.get(name):
+        raise ConfigurationError(
+            f"environment variable {name} is not set; it must hold the Authorization header"
+        )
+    return os.environ[name]
+
+
+def _is_lines(page: Fetched, source: PagesSource) -> bool:
+    if source.rows or source.next == "pointer":
+        return False
+    return any(kind in page.content_type for kind in _LINES) or page.body.lstrip()[:1] == b"{"
+
+
+def _document(page: Fetched) -> Any:
+    try:
+        return parse_json(page.body.decode("utf-8-sig"))
+    except ValueError:
+        raise InputError(
+            f"{without_query(page.url)} did not answer with JSON, or nested too deeply"
+        ) from None
+
+
+def _rows(document: Any, pointer: str, url: str) -> list[Any]:
+    found = pointed(document, pointer)
+    if not isinstance(found, list):
+        at = f"at {pointer}" if pointer else "as a whole"
+        raise InputError(f"{without_query(url)}: the answer {at} is not an array of rows")
+    return [
+        row if isinstance(row, dict) else BrokenRow("broken-row", "it is not a JSON object", row)
+        for row in found
+    ]
+
+
+def _lines(page: Fetched) -> list[Any]:
+    return list(_parsed(page.body.decode("utf-8-sig", "surrogateescape")))
+
+
+def _parsed(text: str) -> Iterator[Any]:
+    for line in text.split("\n"):
+        if not line.strip():
+            continue
+        try:
+            row = parse_json(line)
+        except ValueError:
+            row = None
+        is_row = isinstance(row, dict)
+        yield row if is_row else BrokenRow("broken-row", "the line is not a JSON object", line)
