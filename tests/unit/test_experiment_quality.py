@@ -25,9 +25,11 @@ from tasks.experiments.quality.facts import (
     Sampled,
     Share,
 )
-from tasks.experiments.quality.model import QualityCheck, closing
+from tasks.experiments.quality.model import QualityCheck, SuiteFindings, closing
 from tasks.experiments.quality.ratio import Split
 from tasks.experiments.quality.registry import passed, quality_checks, run_check
+from tasks.experiments.quality.suites import sort_findings
+from tasks.validation import ExpectationOutcome, Outcome, ValidationSummary
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ARMS = ("control", "red")
@@ -227,6 +229,41 @@ def test_repeated_rows_fail_unless_rounded_times_could_explain_them(
         is_rounded=is_rounded,
     )
     assert run_check("fan-out", facts(sampled=(sampled,))).outcome == outcome
+
+
+# -- the suites ---------------------------------------------------------------
+
+
+def outcome(reason: str, **changes: Any) -> ExpectationOutcome:
+    fields = {
+        "expectation": "unexpected_rows_expectation",
+        "column": None,
+        "outcome": Outcome.FAILED,
+        "severity": "critical",
+        "owner": "experiments",
+        "reason": reason,
+    }
+    return ExpectationOutcome.model_validate(fields | changes)
+
+
+def test_findings_are_sorted_by_whom_they_concern() -> None:
+    found = (
+        outcome("a bucket lies in [0, 1)", owners=("e1", "e2")),
+        outcome("a unit has an id", owners=("e1",)),
+        outcome("a unit sees one variant"),
+        outcome("nobody is assigned in the future", severity="warning", owners=("e1",)),
+        outcome("a unit is a person", outcome=Outcome.COULD_NOT_BE_CHECKED),
+        outcome("all is well", outcome=Outcome.PASSED),
+    )
+    summary = ValidationSummary(suite="s", table="t", outcome=Outcome.FAILED, expectations=found)
+    assert sort_findings([summary]) == SuiteFindings(
+        failed=("t: a unit sees one variant",),
+        unknown=("t: a unit is a person",),
+        failed_in={
+            "e1": ("t: a bucket lies in [0, 1)", "t: a unit has an id"),
+            "e2": ("t: a bucket lies in [0, 1)",),
+        },
+    )
 
 
 # -- the registry -------------------------------------------------------------
