@@ -123,7 +123,7 @@ def edit(
 ) -> None:
     """Change the experiment NAME in what keeps its data valid; a draft in everything."""
     edit = {field: value for field, value in words.items() if value is not None}
-    document: dict[str, Any] = edit | {"weights": _pairs(weights), "labels": _pairs(labels)}
+    document: dict[str, Any] = edit | {"weights": _shares(weights), "labels": _pairs(labels)}
     if file is not None:
         document["plan"] = _plan(file)
     given = {"edit": document, "version": version, "actor": actor, "reason": reason}
@@ -155,6 +155,13 @@ def _plan(file: Path | None) -> dict[str, Any]:
     from tasks.experiments.definition.files import read_plan
 
     return read_plan(file or Path()).model_dump(mode="json")
+
+
+def _shares(given: tuple[str, ...]) -> dict[str, float]:
+    try:
+        return {name: float(share) for name, share in _pairs(given).items()}
+    except ValueError as error:
+        raise click.UsageError(f"a share is a number from 0 to 1: {error}") from None
 
 
 def _pairs(given: tuple[str, ...]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -322,40 +321,3 @@ def test_an_edit_that_does_not_fit_is_refused_with_its_reason(database: Engine) 
             act(name, action, **edit)
     with pytest.raises(NotFound, match="no experiment is called 'nobody'"):
         act("nobody", "pause")
-
-
-def test_only_a_draft_that_nobody_took_part_in_is_deleted(database: Engine, tmp_path: Path) -> None:
-    start(name="started")
-    with new_run():
-        steps.create_experiment(plan=plan())
-        steps.create_experiment(plan=plan(name="loaded"))
-    with database.begin() as tx:
-        tx.execute(text(_TAKES_PART))
-    assert act("buttons", "delete").status is None
-    for name, code in (("started", "not-a-draft"), ("loaded", "has-data")):
-        with pytest.raises(Refused) as refusal:
-            act(name, "delete")
-        assert codes(refusal) == {code}
-    names = "SELECT experiment_name FROM ab_experiments ORDER BY 1"
-    assert rows_of(database, names) == [("loaded",), ("started",)]
-
-
-def test_a_draft_that_units_were_assigned_to_keeps_its_arms_but_not_its_words(
-    database: Engine,
-) -> None:
-    with new_run():
-        steps.create_experiment(plan=plan(name="loaded"))
-    with database.begin() as tx:
-        tx.execute(text(_TAKES_PART))
-    act("loaded", "edit", labels={"red": "Red"}, description="d", minimum_sample_size=5)
-    with pytest.raises(Refused) as refusal:
-        act("loaded", "edit", weights={"control": 0.2, "red": 0.8})
-    assert codes(refusal) == {"has-data"}
-
-
-_TAKES_PART = """
-INSERT INTO ab_assignments (experiment_id, variant_id, user_id, bucket_value)
-SELECT experiment_id, v.id, 'u1', 0.5 FROM ab_variants v
-JOIN ab_experiments e ON e.id = v.experiment_id
-WHERE experiment_name = 'loaded' AND is_control
-"""

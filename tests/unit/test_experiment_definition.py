@@ -24,6 +24,7 @@ from tasks.experiments.definition.plan import ExperimentPlan, GuardrailPlan, Met
 from tasks.experiments.definition.words import LARGEST_COUNT
 
 FUZZED = 5_000
+Mutation = tuple[tuple[Any, ...], Any]  # a place in the document, and what stands there now
 
 METRIC = {"name": "m", "kind": "mean", "event_type": "e", "aggregation": "sum", "missing": "zero"}
 PLAN: dict[str, Any] = {
@@ -120,18 +121,19 @@ _mutation = (
     | st.tuples(_place, st.sampled_from(_ODD))
     | st.tuples(_place, st.floats() | st.integers() | st.text(max_size=4))
 )
-_BATCH = 20  # definitions an example: drawing one by one costs more than defining
+mutations = st.lists(_mutation, min_size=1, max_size=2)
+BATCH = 20  # definitions an example: drawing one by one costs more than defining
 
 
 def test_fuzzed_definitions_are_accepted_or_refused_with_a_reason() -> None:
     """A sound plan in which one or two things are otherwise, 5,000 times."""
     counts: Counter[str] = Counter()
 
-    @settings(max_examples=FUZZED // _BATCH, deadline=None, database=None, phases=[Phase.generate])
-    @given(st.lists(st.tuples(_mutation, st.none() | _mutation), min_size=_BATCH, max_size=_BATCH))
-    def define(batch: list[tuple[Any, Any]]) -> None:
-        for mutations in batch:
-            counts[_outcome(_mutated([each for each in mutations if each]))] += 1
+    @settings(max_examples=FUZZED // BATCH, deadline=None, database=None, phases=[Phase.generate])
+    @given(st.lists(mutations, min_size=BATCH, max_size=BATCH))
+    def define(batch: list[list[Mutation]]) -> None:
+        for each in batch:
+            counts[_outcome(mutated(each))] += 1
 
     define()
     assert counts.total() >= FUZZED
@@ -139,9 +141,10 @@ def test_fuzzed_definitions_are_accepted_or_refused_with_a_reason() -> None:
     assert min(counts.values()) > FUZZED // 20, counts
 
 
-def _mutated(mutations: list[tuple[tuple[Any, ...], Any]]) -> dict[str, Any]:
+def mutated(otherwise: list[Mutation]) -> dict[str, Any]:
+    """The full plan with these values at these places, where there are such."""
     document: dict[str, Any] = json.loads(_FULL)
-    for (*path, last), value in mutations:
+    for (*path, last), value in otherwise:
         inner: Any = document
         for part in path:
             is_there = isinstance(inner, dict | list) and part in _indices(inner)
