@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -302,6 +303,11 @@ def test_an_unknown_check_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UnknownName, match=r"srm.*known: .*closed-arm"):
         quality_checks.get("srmm")
     assert set(checks.__all__) == {"events", "freshness", "tables", "traffic", "units"}
+
+
+def test_every_check_is_described() -> None:
+    page = (Path(__file__).parents[2] / "docs/experiments.md").read_text("utf-8")
+    assert [name for name in quality_checks.names() if f"| `{name}` |" not in page] == []
 
 
 def test_failures_close_the_gate_before_what_cannot_be_told() -> None:
