@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flows.commands import defining
+from flows.commands import assigning, defining
 from flows.commands.ingesting import ingest
 from flows.commands.output import act, emit, json_option, remote_option, table
 
@@ -14,7 +14,7 @@ def experiment() -> None:
     """Decide experiments: plan and create them, ingest events, analyse, report."""
 
 
-for _command in (*defining.commands, ingest):
+for _command in (*defining.commands, *assigning.commands, ingest):
     experiment.add_command(_command)
 
 
@@ -60,17 +60,3 @@ def report(name: str, as_json: bool) -> None:
     with control_engine().connect() as connection:
         found = latest_analysis(connection, name)
     emit(found, as_json, found.markdown)
-
-
-@experiment.command()
-@click.argument("name")
-@click.argument("user_id")
-@json_option
-def variant(name: str, user_id: str, as_json: bool) -> None:
-    """Say which variant of the experiment NAME the user USER_ID gets."""
-    from tasks.database import control_engine
-    from tasks.experiments.assignment.assigning import get_variant
-
-    with control_engine().begin() as connection:
-        answer = get_variant(connection, name, user_id)
-    emit({"experiment": name, "user_id": user_id, "variant": answer}, as_json, answer or "none")
