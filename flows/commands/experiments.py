@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flows.commands import assigning, defining
+from flows.commands import assigning, defining, reports
 from flows.commands.ingesting import ingest
 from flows.commands.output import act, emit, json_option, remote_option, table
 
@@ -14,7 +14,7 @@ def experiment() -> None:
     """Decide experiments: plan and create them, ingest events, analyse, report."""
 
 
-for _command in (*defining.commands, *assigning.commands, ingest):
+for _command in (*defining.commands, *assigning.commands, *reports.commands, ingest):
     experiment.add_command(_command)
 
 
@@ -47,16 +47,3 @@ def recompute(name: str | None, remote: bool, as_json: bool) -> None:
     """Prove the statistics of all running experiments, or of NAME, from the raw events."""
     parameters = {"experiment": name} if name else {}
     act("flows.recompute:recompute_statistics", parameters, remote=remote, as_json=as_json)
-
-
-@experiment.command()
-@click.argument("name")
-@json_option
-def report(name: str, as_json: bool) -> None:
-    """Print the last analysis of the experiment NAME."""
-    from tasks.database import control_engine
-    from tasks.experiments.reporting.status import latest_analysis
-
-    with control_engine().connect() as connection:
-        found = latest_analysis(connection, name)
-    emit(found, as_json, found.markdown)

@@ -64,6 +64,7 @@ STEPS_ALIKE = {
     "accept-reformatting",
     "list-unsent-notifications",
     "send-notification",
+    "list-reported-experiments",
 }
 
 
@@ -255,6 +256,12 @@ def _apply_schedule() -> dict[str, Any]:
 
 @kill_case("list-due-experiments")
 def _list_due_experiments() -> dict[str, Any]:
+    experiments.create_experiment(plan=_button(), is_started=True)
+    return {}
+
+
+@kill_case("list-reported-experiments")
+def _list_reported_experiments() -> dict[str, Any]:
     experiments.create_experiment(plan=_button(), is_started=True)
     return {}
 

@@ -10,7 +10,8 @@ from tasks.experiments.analysis.results import Analysis, PastLook
 from tasks.experiments.decision.evidence import Arm, Quality, WinnerEvidence
 from tasks.experiments.decision.winner import decide_winner
 from tasks.experiments.ingestion.results import Ingested, IngestedBatch
-from tasks.experiments.reporting.report import as_markdown, forest_plot, summary_row
+from tasks.experiments.reporting.pictures import bars
+from tasks.experiments.reporting.report import as_markdown, summary_row
 
 
 def _arm(name: str, mean: float, n: int = 1000) -> Arm:
@@ -64,7 +65,7 @@ def _svg(markdown: str) -> ElementTree.Element:
 
 def test_a_report_says_who_won_and_why_and_shows_it() -> None:
     markdown = as_markdown(_analysis(52.5))
-    assert markdown.startswith("# buttons: red | <b> wins")
+    assert markdown.startswith("# buttons: red \\| &lt;b&gt; wins")
     assert "beats control on spend by +2.5 at 50% of the planned sample." in markdown
     assert "The experiment is completed." in markdown
     assert _svg(markdown).tag.endswith("svg")
@@ -89,7 +90,7 @@ def test_a_picture_can_be_drawn_of_whatever_is_known(n: int) -> None:
 
 
 def test_a_picture_without_arms_is_still_a_picture() -> None:
-    assert forest_plot([]).startswith("data:image/svg+xml;base64,")
+    assert bars([], "nothing").startswith("data:image/svg+xml;base64,")
 
 
 def test_a_skipped_experiment_says_so() -> None:

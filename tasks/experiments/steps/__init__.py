@@ -26,6 +26,7 @@ from tasks.experiments.steps.ingesting import (
     ingest_statistics,
     release_waiting_events,
 )
+from tasks.experiments.steps.reporting import list_reported_experiments
 
 __all__ = [
     "analyze_experiment",
@@ -41,6 +42,7 @@ __all__ = [
     "ingest_statistics",
     "list_due_experiments",
     "list_folded_experiments",
+    "list_reported_experiments",
     "override_variant",
     "recompute_statistics",
     "release_waiting_events",

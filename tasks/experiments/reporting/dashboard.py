@@ -1,0 +1,218 @@
+"""The dashboard: every experiment in one line, and what to do about it next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Connection
+
+from tasks import markdown
+from tasks.database import load_queries
+from tasks.experiments.reporting.look import StoredLook, stored_look
+from tasks.experiments.reporting.words import NONE, day, share
+
+QUERIES = load_queries(__package__)
+STATUSES = ("active", "paused", "draft", "completed", "archived")
+_DAY = timedelta(days=1)
+_LONGEST_DAYS = 3650
+
+
+class DashboardRow(BaseModel):
+    """Where one experiment stands; everything that was decided is of its last look."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    status: str
+    organization: str | None
+    method: str
+    policy: str
+    metric: str | None
+    day: int | None  # since the start, from 1
+    days: int | None  # in all: to ends_at, or as the sample has grown so far
+    is_end_expected: bool  # the days are a projection
+    sample: int  # units with a value, over all arms
+    planned_sample: int | None
+    assigned: int
+    split: dict[str, float]
+    verdict: str | None
+    winner: str | None
+    sentence: str
+    nearest: str | None
+    failed_checks: tuple[str, ...]
+    failed_metrics: tuple[str, ...]
+    looked_at: datetime | None
+    next_steps: tuple[str, ...]
+
+
+class Dashboard(BaseModel):
+    """All experiments, and how many there are of each status."""
+
+    model_config = ConfigDict(frozen=True)
+
+    as_of: datetime | None
+    counts: dict[str, int]
+    experiments: tuple[DashboardRow, ...]
+
+    def as_markdown(self) -> str:
+        """The dashboard as a page."""
+        counts = ", ".join(f"{count} {status}" for status, count in self.counts.items() if count)
+        head = f"# Experiments\n\n{counts or 'There are no experiments yet.'}"
+        if not self.experiments:
+            return f"{head}\n"
+        steps = [
+            f"- **{markdown.plain(row.name)}**: {markdown.plain(step)}"
+            for row in self.experiments
+            for step in row.next_steps
+        ]
+        parts = [f"{head} – as of {day(self.as_of)} UTC.", _table(self.experiments)]
+        return "\n\n".join([*parts, "## Next steps", "\n".join(steps) or "None."]) + "\n"
+
+    def csv_rows(self) -> list[dict[str, Any]]:
+        """One row an experiment."""
+        return [
+            row.model_dump(mode="json")
+            | {
+                "split": _split(row.split),
+                "failed_checks": "; ".join(row.failed_checks),
+                "failed_metrics": "; ".join(row.failed_metrics),
+                "next_steps": " ".join(row.next_steps),
+            }
+            for row in self.experiments
+        ]
+
+
+def read_dashboard(connection: Connection) -> Dashboard:
+    """Read where every experiment stands, in one statement; those that run come first."""
+    rows = connection.execute(QUERIES["dashboard"]).all()
+    found = Counter(row.status for row in rows)
+    return Dashboard(
+        as_of=rows[0].now if rows else None,
+        counts={status: found.get(status, 0) for status in STATUSES},
+        experiments=tuple(_experiment(row) for row in rows),
+    )
+
+
+def _experiment(row: Any) -> DashboardRow:
+    look = stored_look(row, row.metric, row.kind or "") if row.decision_id else None
+    day_now, days, is_expected = _days(row)
+    return DashboardRow(
+        name=row.name,
+        status=row.status,
+        organization=row.organization,
+        method=row.method,
+        policy=row.policy,
+        metric=row.metric,
+        day=day_now,
+        days=days,
+        is_end_expected=is_expected,
+        sample=row.n,
+        planned_sample=row.planned_sample_size,
+        assigned=row.assigned,
+        split=row.split or {},
+        verdict=look.verdict if look else None,
+        winner=row.winner,
+        sentence=look.sentence if look else "It has not been looked at yet.",
+        nearest=look.nearest if look else None,
+        failed_checks=tuple(check.name for check in look.closed_checks) if look else (),
+        failed_metrics=tuple(m.name for m in look.metrics if m.failure) if look else (),
+        looked_at=look.decided_at if look else None,
+        next_steps=tuple(next_steps(row, look)),
+    )
+
+
+def _days(row: Any) -> tuple[int | None, int | None, bool]:
+    """Day n of m. Without an end the days are those the planned sample takes at this pace."""
+    if row.started_at is None:
+        planned = None
+        if row.starts_at and row.ends_at:
+            planned = ceil((row.ends_at - row.starts_at) / _DAY)
+        return None, planned, False
+    passed = max((row.completed_at or row.now) - row.started_at, timedelta()) / _DAY
+    number = int(passed) + 1
+    if row.completed_at is not None:
+        return number, number, False
+    if row.ends_at is not None:
+        return number, max(ceil((row.ends_at - row.started_at) / _DAY), number), False
+    if not row.n or not row.planned_sample_size:
+        return number, None, True
+    needed = max(passed * row.planned_sample_size / row.n, row.minimum_weeks * 7)
+    return number, max(ceil(min(needed, _LONGEST_DAYS)), number), True
+
+
+def next_steps(row: Any, look: StoredLook | None) -> list[str]:
+    """What a person, or the next run, has to do; from the stored verdict and the status alone."""
+    steps = [f"{check.name}: {check.message}" for check in look.closed_checks] if look else []
+    steps += (
+        [f"Metric {m.name} failed: {m.failure}" for m in look.metrics if m.failure] if look else []
+    )
+    codes = {reason.code for reason in look.reasons} if look else set()
+    if row.status == "draft":
+        when = f" It starts by itself at {day(row.starts_at)} UTC." if row.starts_at else ""
+        return [f"Start it: `headway experiment start {row.name}`.{when}"]
+    if row.status == "archived":
+        return []
+    if row.winner:
+        return [*steps, _with_winner(row)]
+    if "tie" in codes:
+        steps.append("Several arms are better than the control: choose one of them.")
+    if row.status == "completed":
+        return [*steps, "It ended without a winner: keep the control, then archive it."]
+    if row.status == "paused":
+        steps.append(f"Resume or complete it: `headway experiment resume {row.name}`.")
+    elif look is None:
+        steps.append("Load its events; the next hourly run looks at it.")
+    elif look.futility:
+        steps.append(f"Consider to complete it: {look.futility}")
+    elif not steps:
+        steps.append(f"Let it run. {look.nearest or look.sentence}")
+    return steps
+
+
+def _with_winner(row: Any) -> str:
+    if row.policy == "recommend":
+        return f"{row.winner} is recommended: a person decides."
+    if row.policy == "roll_out":
+        return f"{row.winner} won and is rolled out: `headway rollout list`."
+    return f"{row.winner} won: roll it out, then archive the experiment."
+
+
+def _table(rows: tuple[DashboardRow, ...]) -> str:
+    head = (
+        "Experiment",
+        "Status",
+        "Organisation",
+        "Day",
+        "Sample",
+        "Verdict",
+        "Nearest condition",
+        "Checks that failed",
+        "Split",
+    )
+    return markdown.table(head, [_cells(row) for row in rows])
+
+
+def _cells(row: DashboardRow) -> tuple[str, ...]:
+    planned = row.planned_sample
+    sample = f"{row.sample:,} of {planned:,} ({share(row.sample / planned)})" if planned else NONE
+    days = f" of {'about ' if row.is_end_expected else ''}{row.days}" if row.days else ""
+    failed = (*row.failed_checks, *(f"metric {name}" for name in row.failed_metrics))
+    return (
+        row.name,
+        row.status,
+        row.organization or NONE,
+        f"{row.day}{days}" if row.day else NONE,
+        sample,
+        f"{row.winner} wins. {row.sentence}" if row.winner else row.sentence,
+        row.nearest or NONE,
+        ", ".join(failed) or "none",
+        _split(row.split),
+    )
+
+
+def _split(split: dict[str, float]) -> str:
+    return ", ".join(f"{name} {weight:.4g}" for name, weight in sorted(split.items()))
