@@ -16,7 +16,8 @@ from flows.pipeline import run_by_ledger
 from tasks import clock
 from tasks.errors import InputError, ItemsFailed, Refused
 from tasks.experiments import steps
-from tasks.experiments.definition.planning import plan_file, plan_sample, read_history
+from tasks.experiments.definition.history import read_history
+from tasks.experiments.definition.planning import plan_file, plan_sample
 from tasks.experiments.definition.sample import Baseline
 from tasks.experiments.definition.scheduling import ScheduledChanges
 from tests.database.experiments import metric, new_run, plan, start
@@ -231,6 +232,9 @@ def test_a_plan_is_made_from_history(database: Engine) -> None:
     effects = [each.effect for each in found.detectable[1:]]
     assert effects == sorted(effects, key=lambda effect: -(effect or 0))
     assert any("too few to find its minimum_effect" in message for message in found.messages)
+    with database.connect() as connection:
+        seen = read_history(connection, planned, 28)
+    assert "20 in all: more than the 15" in plan_sample(planned, seen, stated_size=15).messages[-1]
 
 
 def test_without_history_nothing_is_made_up(database: Engine, tmp_path: Path) -> None:

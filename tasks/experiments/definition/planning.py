@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from math import ceil, sqrt
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from tasks import markdown
-from tasks.database import load_queries
 from tasks.errors import InputError, Reason, Refused
 from tasks.experiments.definition.files import as_plan, read_document
+from tasks.experiments.definition.history import History, read_history
 from tasks.experiments.definition.plan import ExperimentPlan
 from tasks.experiments.definition.sample import Baseline, Sizing, smallest_effect
 
-QUERIES = load_queries(__package__, "history.sql")
 WEEKS = (1, 2, 3, 4, 6, 8, 12)
-_SEEN = {"event_type", "aggregation", "missing", "cap_quantile", "quantile"}
-_SEEN |= {"denominator_event_type", "denominator_aggregation"}
 
 
 class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
-
-
-class History(_Answer):
-    """What the control's units did lately by one metric, and how many units came."""
-
-    days: int
-    units: int  # of the control, whose window is over
-    n: int  # of these, with a value
-    baseline: Baseline | None  # None: too few, or values that do not vary
-    units_a_day: float | None  # of everybody, were all of them let in
 
 
 class Detectable(_Answer):
@@ -61,21 +48,6 @@ class SamplePlan(_Answer):
     days: int | None = None
     detectable: tuple[Detectable, ...] = ()
     messages: tuple[str, ...] = ()
-
-
-def read_history(tx: Connection, plan: ExperimentPlan, days: int) -> History:
-    """What units of experiments on the same events did in the last ``days`` days."""
-    metric = plan.metric
-    window = {"window_start": metric.window_start_hours, "window_end": metric.window_hours}
-    asked = metric.model_dump(include=_SEEN) | window | {"days": days}
-    row = tx.execute(QUERIES["history"], asked).one()
-    return History(
-        days=days,
-        units=row.units,
-        n=row.n,
-        baseline=_baseline(row, metric.kind),
-        units_a_day=row.units_a_day,
-    )
 
 
 def plan_sample(
@@ -173,20 +145,6 @@ def as_markdown(planned: SamplePlan) -> str:
     return "\n\n".join(lines)
 
 
-def _baseline(row: Row[Any], kind: str) -> Baseline | None:
-    mean, variance = row.mean, row.variance
-    if kind == "ratio" and row.denominator_mean:
-        # Delta method: the variance of (value - ratio · denominator) / mean denominator.
-        mean = row.mean / row.denominator_mean
-        spread = row.variance - 2 * mean * row.covariance + mean**2 * row.denominator_variance
-        variance = spread / row.denominator_mean**2
-    if kind == "quantile":
-        mean = row.at_quantile
-    if not mean or not variance or variance <= 0:
-        return None
-    return Baseline(mean=mean, standard_deviation=sqrt(variance))
-
-
 def _units_a_week(plan: ExperimentPlan, history: History) -> float | None:
     if not history.units_a_day or not history.n:
         return None
@@ -236,6 +194,12 @@ def _messages(
         found.append(
             f"The plan states {stated_size:,} units: too few to find its minimum_effect with "
             f"power {plan.power:g}."
+        )
+    fewest = plan.minimum_sample_size * len(plan.shares)
+    if stated_size is not None and stated_size < fewest:
+        found.append(
+            f"Each arm needs {plan.minimum_sample_size:,} units before any verdict, {fewest:,} in "
+            f"all: more than the {stated_size:,} that are stated."
         )
     return tuple(found)
 
