@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from alembic import command
@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 
+from tasks.bucketing import bucket
+from tasks.database import create_engine
 from tasks.errors import InputError, NotFound, Refused
 from tasks.experiments.assignment.allocation import open_first_epoch, reallocate
 from tasks.experiments.assignment.assigning import explain_variant, get_variant
@@ -188,3 +190,24 @@ def _upgrade(engine: Engine, revision: str) -> None:
     with engine.connect() as connection:
         command.upgrade(alembic_config.load(connection), revision)
         connection.commit()
+
+
+def test_a_database_in_another_encoding_has_the_same_buckets(server_url: str) -> None:
+    name = f"latin_{uuid4().hex[:12]}"
+    server = create_engine(server_url)
+    try:
+        with server.connect().execution_options(isolation_level="AUTOCOMMIT") as admin:
+            admin.execute(
+                text(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+            )
+            engine = create_engine(server.url.set(database=name).render_as_string(False))
+            try:
+                _upgrade(engine, "head")
+                with engine.connect() as connection:
+                    found = connection.scalar(text("SELECT bucket('sälz', 'Zoë')"))
+            finally:
+                engine.dispose()
+                admin.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    finally:
+        server.dispose()
+    assert found == bucket("sälz", "Zoë")

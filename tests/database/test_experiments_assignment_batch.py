@@ -7,13 +7,16 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import ProgrammingError
 
 from tasks.errors import InputError, NotFound, Refused
 from tasks.experiments import steps
+from tasks.experiments.assignment.allocation import reallocate
 from tasks.experiments.assignment.assigning import explain_variant, get_variant
 from tasks.experiments.assignment.batch import AssignedUnits, assign_batch
 from tasks.experiments.assignment.overrides import set_override
@@ -203,6 +206,25 @@ def test_only_an_active_experiment_takes_a_batch(database: Engine) -> None:
         tx.execute(text("UPDATE ab_experiments SET status = 'paused'"))
         with pytest.raises(Refused, match=r"\[not-active\] it is paused"):
             assign_batch(tx, "buttons", UnitSource(table="metric"))
+
+
+def test_the_roles_of_flows_and_applications_suffice(database: Engine, tmp_path: Path) -> None:
+    experiment = UUID(start())
+    source = csv_file(tmp_path, unit_rows(["u1", "u2"]))
+    with database.begin() as tx:
+        tx.execute(text("SET LOCAL ROLE headway_writer"))
+        assert assign_batch(tx, "buttons", source).assigned == 2
+        set_override(tx, "buttons", "u1", "red", None, None)
+        reallocate(tx, experiment, {"control": 0.9, "red": 0.1}, None, None)
+    with database.begin() as tx:
+        tx.execute(text("DELETE FROM allocation"))
+        tx.execute(text("SET LOCAL ROLE headway_reader"))
+        said = explain_variant(tx, "buttons", "u3", {"plan": "pro"})
+        assert get_variant(tx, "buttons", "u3", attributes={"plan": "pro"}) == said.variant
+    with database.begin() as tx:
+        tx.execute(text("SET LOCAL ROLE headway_reader"))
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            set_override(tx, "buttons", "u1", "red", None, None)
 
 
 @pytest.mark.parametrize("given", [{}, {"path": "a", "table": "b"}])
