@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import BaseModel
+
 from flows.artifacts import publish_report, publish_table
 from flows.pipeline import Text, pipeline
 from tasks.errors import ItemsFailed
@@ -14,13 +16,18 @@ from tasks.experiments.folding.recomputing import Difference
 BATCH = 20
 
 
+class Recomputed(BaseModel, frozen=True):
+    """How many experiments' statistics were found right."""
+
+    experiments: int
+
+
 @pipeline(name="recompute-statistics")
-def recompute_statistics(experiment: Text | None = None) -> int:
+def recompute_statistics(experiment: Text | None = None) -> Recomputed:
     """Work out every running experiment's statistics again from its raw events.
 
     They must equal what the hourly looks folded step by step, to nine digits. Where they do not,
     the right ones are written down, and the run fails and names experiment, metric and arm.
-    Returns the number of experiments.
 
     Args:
         experiment: only this one, also when it is over.
@@ -36,7 +43,7 @@ def recompute_statistics(experiment: Text | None = None) -> int:
         failures.setdefault(f"{each.experiment}, {each.metric}", str(each))
     if failures:
         raise ItemsFailed("statistics", failures)
-    return len(due)
+    return Recomputed(experiments=len(due))
 
 
 def _recompute(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -158,7 +158,7 @@ class World:
             for row in kept
         }
 
-    def values(self, metric: str = "spend") -> dict[str, Mapping[str, Any]]:
+    def values(self, metric: str = "spend") -> dict[str, dict[str, Any]]:
         """The value of each unit, by its name."""
         rows = self.tx.execute(
             text(
@@ -167,7 +167,7 @@ class World:
             ),
             {"metric": self.metrics[metric]},
         )
-        return {row.user_id: row._mapping for row in rows}
+        return {row.user_id: row._asdict() for row in rows}
 
 
 def moments_by_numpy(

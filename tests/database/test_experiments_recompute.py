@@ -168,7 +168,7 @@ def test_the_nightly_run_names_an_experiment_that_cannot_be_recomputed(
     with pytest.raises(ItemsFailed, match=r"^1 statistics failed: colours: "):
         run_by_ledger(recompute_statistics, {})
     assert world.moments()[ARM]["n"] == 4
-    assert run_by_ledger(recompute_statistics, {"experiment": "buttons"}) == 1
+    assert run_by_ledger(recompute_statistics, {"experiment": "buttons"}).experiments == 1
     with pytest.raises(NotFound, match="no experiment called 'shapes'"):
         run_by_ledger(recompute_statistics, {"experiment": "shapes"})
 

@@ -46,16 +46,18 @@ WITH defined AS (
     JOIN metric m ON m.id = em.metric_id
     LEFT JOIN experiment_plan p ON p.experiment_id = em.experiment_id
     WHERE em.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
+), named AS (
+    SELECT d.*, md5(CAST(to_jsonb(d) - ARRAY['experiment_id', 'metric_id'] AS text)) AS definition
+    FROM defined d
 )
 SELECT row_number() OVER (ORDER BY d.experiment_id, d.metric_id)::integer AS number, d.*,
-       md5(d::text) AS definition,
-       f.experiment_id IS NULL OR f.definition IS DISTINCT FROM md5(d::text) AS is_full,
+       f.definition IS DISTINCT FROM d.definition AS is_full,
        -- Moments made anew from the units' values, instead of by their differences.
-       f.experiment_id IS NULL OR f.definition IS DISTINCT FROM md5(d::text) AS is_whole,
-       CASE WHEN f.definition = md5(d::text) THEN f.cap END AS cap,
-       CASE WHEN f.definition = md5(d::text) THEN f.cap_frozen_on END AS cap_frozen_on,
+       f.definition IS DISTINCT FROM d.definition AS is_whole,
+       CASE WHEN f.definition = d.definition THEN f.cap END AS cap,
+       CASE WHEN f.definition = d.definition THEN f.cap_frozen_on END AS cap_frozen_on,
        f.folded_at, headway.clock_now() AS now
-FROM defined d
+FROM named d
 LEFT JOIN fold_state f ON f.experiment_id = d.experiment_id AND f.metric_id = d.metric_id;
 
 -- name: read_due

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import uuid
 
 from sqlalchemy import Connection
 
@@ -17,8 +17,8 @@ QUERIES = load_queries("tasks.experiments.folding", "reading.sql")
 
 
 def _batch_key(experiment_ids: list[str]) -> str:
-    content = hashlib.sha256(",".join(experiment_ids).encode()).hexdigest()
-    return f"{len(experiment_ids)}:{content[:32]}"
+    """One short name for the experiments of a batch; a key has no room for all of them."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, ",".join(experiment_ids)))
 
 
 @step(key=_batch_key)
@@ -39,7 +39,9 @@ def fold_statistics(tx: Connection, experiment_ids: list[str]) -> list[FoldSumma
 
 
 @step(key="{experiment}")
-def list_folded_experiments(tx: Connection, experiment: str | None = None) -> list[FoldedExperiment]:
+def list_folded_experiments(
+    tx: Connection, experiment: str | None = None
+) -> list[FoldedExperiment]:
     """List the experiments whose statistics may be recomputed: all that run or pause, or one."""
     rows = tx.execute(QUERIES["folded_experiments"], {"experiment": experiment}).all()
     if experiment is not None and not rows:
