@@ -7,6 +7,20 @@ VALUES
      CAST(:inputs AS jsonb), :run_id, :actor, :reason)
 RETURNING id;
 
+-- name: record_decisions
+-- Many verdicts of one rule, numbered in the order given.
+INSERT INTO headway.decision
+    (rule, rule_version, subject, verdict, reasons, details, inputs, run_id, actor, reason)
+SELECT :rule, CAST(:rule_version AS integer), given.subject, given.verdict,
+       CAST(given.reasons AS jsonb), CAST(given.details AS jsonb), CAST(given.inputs AS jsonb),
+       CAST(:run_id AS uuid), CAST(:actor AS text), CAST(:reason AS text)
+FROM unnest(
+    CAST(:subjects AS text[]), CAST(:verdicts AS text[]), CAST(:reasons AS text[]),
+    CAST(:details AS text[]), CAST(:inputs AS text[])
+) WITH ORDINALITY AS given (subject, verdict, reasons, details, inputs, place)
+ORDER BY given.place
+RETURNING id;
+
 -- name: stored_decisions
 -- Decisions in the order they were made, a page at a time.
 SELECT id, rule, rule_version, subject, verdict, reasons, details, inputs, decided_at

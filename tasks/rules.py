@@ -16,6 +16,8 @@ _MODULES = (
     "tasks.migrations.rehearsal.judge",
     "tasks.experiments.definition.lifecycle",
     "tasks.experiments.decision.winner",
+    "tasks.experiments.decision.selection",
+    "tasks.experiments.decision.rollout",
     "tasks.rollouts.decision",
 )
 

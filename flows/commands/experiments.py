@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flows.commands import assigning, defining, reports
+from flows.commands import assigning, defining, reports, winners
 from flows.commands.ingesting import ingest
 from flows.commands.output import act, emit, json_option, remote_option, table
 
@@ -14,7 +14,8 @@ def experiment() -> None:
     """Decide experiments: plan and create them, ingest events, analyse, report."""
 
 
-for _command in (*defining.commands, *assigning.commands, *reports.commands, ingest):
+_groups = (*defining.commands, *assigning.commands, *reports.commands, *winners.commands)
+for _command in (*_groups, ingest):
     experiment.add_command(_command)
 
 

@@ -1,9 +1,9 @@
 """Deepen experiments: plans, allocations, ingestion, sufficient statistics, notifications.
 
 Phase: expand
-Locks: ab_variants, ab_assignments, metric, experiment_metric and ingest_batch ACCESS EXCLUSIVE for
-    new columns (metadata only, no rewrite); ab_metrics SHARE while an index is built (reads go on,
-    writes wait)
+Locks: ab_variants, ab_assignments, metric, experiment_metric, variant_metric and ingest_batch
+    ACCESS EXCLUSIVE for new columns (metadata only, no rewrite); ab_metrics SHARE while an index
+    is built (reads go on, writes wait)
 Reverse: drops the tables and columns with what they hold; experiments, events and looks stay, but
     for secondary metrics, which the earlier schema cannot name
 """
@@ -298,6 +298,7 @@ ADD_COLUMNS = (
         ADD margin double precision,
         ADD CONSTRAINT ck_experiment_metric_margin CHECK (margin >= 0)
     """,
+    "ALTER TABLE variant_metric ADD inputs_hash text",
     "ALTER TABLE ab_variants ADD model_version text",
     """
     ALTER TABLE ab_assignments
@@ -785,6 +786,7 @@ DROP_COLUMNS = (
     "ALTER TABLE ingest_batch DROP waiting_count, DROP corrected_count",
     "ALTER TABLE ab_assignments DROP is_override, DROP epoch",
     "ALTER TABLE ab_variants DROP model_version",
+    "ALTER TABLE variant_metric DROP inputs_hash",
     "ALTER TABLE experiment_metric DROP margin",
     """
     ALTER TABLE metric DROP denominator_aggregation, DROP denominator_event_type, DROP quantile,

@@ -114,6 +114,7 @@ variant_metric = sa.Table(
     # headway.decision.id; not a foreign key, because that schema is not Alembic's.
     sa.Column("decision_id", sa.BigInteger, nullable=False),
     sa.Column("computed_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("inputs_hash", sa.Text),  # revision 006: what the look was made of
     sa.ForeignKeyConstraint(
         ["experiment_id", "metric_id"],
         ["experiment_metric.experiment_id", "experiment_metric.metric_id"],

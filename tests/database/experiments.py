@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from tasks import ledger
+from tasks.database import control_engine
 from tasks.experiments import steps
+from tasks.experiments.analysis.reading import with_looks, with_verdicts
 from tasks.experiments.analysis.results import Analysis
-from tasks.experiments.decision.evidence import Quality
 from tasks.experiments.definition.plan import ExperimentPlan
+from tasks.experiments.folding.folding import fold
 from tasks.experiments.ingestion.files import scan_file
 from tasks.experiments.ingestion.results import Ingested
+from tasks.experiments.quality.model import SuiteFindings
 
-PASSED = Quality(outcome="passed")
+PASSED = SuiteFindings()
 DAY = "2026-01-0"
 
 
@@ -104,7 +107,17 @@ def start(**changes: Any) -> str:
         return steps.create_experiment(plan=plan(**changes), is_started=True).id
 
 
-def look(experiment_id: str, quality: Quality = PASSED) -> Analysis:
-    """Look at an experiment in a run of its own."""
+def fold_now(experiment_id: str) -> None:
+    """Bring the sufficient statistics of an experiment up to date."""
+    with control_engine().begin() as tx:
+        fold(tx, [experiment_id])
+
+
+def look(experiment_id: str, suites: SuiteFindings = PASSED) -> Analysis:
+    """Fold and look at an experiment in a run of its own; the analysis as the reports see it."""
+    fold_now(experiment_id)
     with new_run():
-        return steps.analyze_experiment(experiment_id=experiment_id, quality=quality)
+        (found,) = steps.analyze_batch(experiment_ids=[experiment_id], suites=suites)
+    with control_engine().connect() as connection:
+        (shown,) = with_verdicts(connection, [found])
+        return shown if shown.is_skipped else with_looks(connection, shown)

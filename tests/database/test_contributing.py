@@ -96,13 +96,17 @@ def test_the_metric_compares_two_arms() -> None:
     names = {"log": log, "sqrt": sqrt, "special": special}
     names |= {"normal_p_value": normal_p_value, "relative_lift": relative_lift}
     run_block("Add a metric", "python", metrics, **names)
-    compare = metrics.metrics.get("log_ratio")
-    found = compare(SampleMean(400, 10.0, 1600.0), SampleMean(400, 11.0, 1600.0), 0.05)
+    compare = metrics.metrics.get("log_ratio").compare
+    control, treatment, flat = (
+        metrics.ArmMoments(SampleMean(400, mean, m2))
+        for mean, m2 in ((10.0, 1600.0), (11.0, 1600.0), (10.0, 0.0))
+    )
+    found = compare(control, treatment, 0.05)
     # By hand: log(1.1) = 0.09531, over sqrt(4.01003 / 400 / 100 + 4.01003 / 400 / 121) = 0.0135315
     assert found.z == pytest.approx(0.09531 / 0.0135315, rel=1e-4)
     assert found.is_significant()
     assert found.lift == pytest.approx(0.1)
-    assert compare(SampleMean(400, 10.0, 0.0), SampleMean(400, 11.0, 1.0), 0.05) == Comparison()
+    assert compare(flat, treatment, 0.05) == Comparison()
 
 
 @pytest.mark.usefixtures("_registries_as_before")

@@ -15,7 +15,7 @@ from tasks.errors import InputError, NotFound, Refused
 from tasks.experiments import steps
 from tasks.experiments.assignment.assigning import get_variant
 from tasks.experiments.assignment.choosing import salt_of
-from tasks.experiments.decision.evidence import Quality
+from tasks.experiments.quality.model import SuiteFindings
 from tasks.experiments.reporting.status import experiment_status, latest_analysis
 from tasks.experiments.statistics.means import welch
 from tasks.experiments.statistics.moments import sample_mean
@@ -25,6 +25,7 @@ from tests.database.experiments import (
     arms,
     assignment,
     event,
+    fold_now,
     load,
     look,
     metric,
@@ -147,9 +148,12 @@ def test_a_repeated_tick_of_one_run_does_nothing_twice(
 ) -> None:
     experiment = start(is_stopped_at_winner=False, planned_sample_size=1000)
     load(tmp_path, arms(LOW, HIGH))
-    first = steps.analyze_experiment(experiment_id=experiment, quality=PASSED)
+    fold_now(experiment)
+    first = steps.analyze_batch(experiment_ids=[experiment], suites=PASSED)
+    assert not first[0].is_skipped
     load(tmp_path, [event("red-0", 0.5, "another")], name="more")
-    assert steps.analyze_experiment(experiment_id=experiment, quality=PASSED) == first
+    fold_now(experiment)
+    assert steps.analyze_batch(experiment_ids=[experiment], suites=PASSED) == first
 
 
 def test_the_same_data_are_decided_once_the_quality_gate_opens(
@@ -157,7 +161,8 @@ def test_the_same_data_are_decided_once_the_quality_gate_opens(
 ) -> None:
     experiment = start()
     load(tmp_path, arms(LOW, HIGH))
-    failed = Quality(outcome="failed", message="ab_metrics: a value is a finite number")
+    broken = ("ab_metrics: a value is a finite number",)
+    failed = SuiteFindings(failed_in={experiment: broken})
     closed = look(experiment, failed)
     assert (closed.winner, closed.is_over) == (None, False)
     assert "finite number" in closed.message
@@ -193,9 +198,15 @@ def test_the_planned_sample_completes_an_experiment_without_a_winner(
     assert rows_of(database, STANDS) == [("completed", None)]
 
 
-@pytest.mark.parametrize("change", ["planned_sample_size = 250", "alpha = 0.4"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("planned_sample_size = 250", "planned_units was 400, is 250"),
+        ("alpha = 0.4", "alpha was 0.05, is 0.4"),
+    ],
+)
 def test_a_plan_that_is_changed_between_looks_decides_nothing_until_it_is_put_back(
-    database: Engine, tmp_path: Path, change: str
+    database: Engine, tmp_path: Path, change: str, said: str
 ) -> None:
     experiment = start()
     load(tmp_path, arms(LOW, LOW))
@@ -205,7 +216,7 @@ def test_a_plan_that_is_changed_between_looks_decides_nothing_until_it_is_put_ba
         connection.execute(text(f"UPDATE experiment_metric SET {change}"))
     changed = look(experiment)
     assert (changed.winner, changed.is_over) == (None, False)
-    assert "was judged by a plan of 400 units at alpha 0.05" in changed.message
+    assert said in changed.message
     with database.begin() as connection:
         connection.execute(
             text("UPDATE experiment_metric SET planned_sample_size = 400, alpha = 0.05")
@@ -248,9 +259,9 @@ def test_two_looks_at_once_are_one(database: Engine, tmp_path: Path) -> None:
 
 def test_units_are_assigned_and_events_recorded_while_a_look_is_going_on(database: Engine) -> None:
     experiment = start()
-    lock = load_queries("tasks.experiments.analysis")["lock_experiment"]
+    lock = load_queries("tasks.experiments.analysis")["lock_experiments"]
     with database.begin() as looking, database.begin() as application:
-        looking.execute(lock, {"experiment_id": experiment})
+        looking.execute(lock, {"experiment_ids": [experiment]})
         application.execute(text("SET LOCAL lock_timeout = '2s'"))
         application.execute(text("SELECT assign_variant('buttons', 'u1')"))
         application.execute(text("SELECT record_event('buttons', 'u1', 'buy', 1.5, 'e1')"))
@@ -259,7 +270,7 @@ def test_units_are_assigned_and_events_recorded_while_a_look_is_going_on(databas
 def test_an_unknown_experiment_and_one_without_a_control_are_named(
     database: Engine, tmp_path: Path
 ) -> None:
-    with pytest.raises(NotFound, match="no primary metric"):
+    with pytest.raises(NotFound, match="does not exist"):
         look("00000000-0000-0000-0000-000000000000")
     experiment = start()
     with database.begin() as connection:
@@ -348,17 +359,15 @@ def test_a_failed_and_an_impossible_data_check_are_told_apart(
         connection.execute(text("UPDATE ab_variants SET traffic_weight = 0.9"))
     with new_run():
         failed = steps.check_experiment_data()
-    assert (failed.outcome, failed.message) == (
-        "failed",
-        "ab_variants: the weights of an experiment sum to 1",
-    )
+    assert list(failed.failed_in.values()) == [
+        ("ab_variants: the weights of an experiment sum to 1",)
+    ]
     with database.begin() as connection:
         connection.execute(text("UPDATE ab_variants SET traffic_weight = 0.5"))
         connection.execute(text("ALTER TABLE ab_metrics RENAME event_value TO amount"))
     with new_run():
         unknown = steps.check_experiment_data()
-    assert unknown.outcome == "unknown"
-    assert "ab_metrics" in unknown.message
+    assert "ab_metrics" in unknown.unknown[0]
 
 
 ROOMS = ("analysis", "assignment", "definition", "ingestion", "reporting")

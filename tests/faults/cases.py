@@ -20,10 +20,10 @@ from tasks import clock
 from tasks.database import control_engine
 from tasks.experiments import steps as experiments
 from tasks.experiments.assignment.units import UnitSource
-from tasks.experiments.decision.evidence import Quality
 from tasks.experiments.definition.plan import ExperimentPlan, MetricPlan, VariantPlan
 from tasks.experiments.ingestion.files import scan_file
 from tasks.experiments.ingestion.sources.model import QuerySource
+from tasks.experiments.quality.model import SuiteFindings
 from tasks.migrations import steps as migrations
 from tasks.migrations.plans.gate import Part, PlanFacts
 from tasks.migrations.rehearsal.model import RevisionEffect
@@ -331,11 +331,18 @@ def _recompute_statistics() -> dict[str, Any]:
     return arguments
 
 
-@kill_case("analyze-experiment")
-def _analyze_experiment() -> dict[str, Any]:
+@kill_case("analyze-batch")
+def _analyze_batch() -> dict[str, Any]:
     experiments.ingest_batch(**_ingest_batch())
-    due = experiments.list_due_experiments()
-    return {"experiment_id": due[0].id, "quality": Quality(outcome="passed")}
+    ids = [due.id for due in experiments.list_due_experiments()]
+    experiments.fold_statistics(experiment_ids=ids)
+    return {"experiment_ids": ids, "suites": SuiteFindings()}
+
+
+@kill_case("select-winner")
+def _select_winner() -> dict[str, Any]:
+    experiments.create_experiment(plan=_button(), is_started=True)
+    return {"experiment": "button", "variant": "blue", "is_forced": True}
 
 
 @kill_case("assign-units")

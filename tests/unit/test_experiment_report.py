@@ -7,9 +7,10 @@ from xml.etree import ElementTree
 import pytest
 
 from tasks.experiments.analysis.results import Analysis, PastLook
-from tasks.experiments.decision.evidence import Arm, Quality, WinnerEvidence
+from tasks.experiments.decision.evidence import Arm, Measured, Plan, Terms, WinnerEvidence
 from tasks.experiments.decision.winner import decide_winner
 from tasks.experiments.ingestion.results import Ingested, IngestedBatch
+from tasks.experiments.quality.model import QualityCheck
 from tasks.experiments.reporting.pictures import bars
 from tasks.experiments.reporting.report import as_markdown, summary_row
 
@@ -22,15 +23,15 @@ def _analysis(mean: float, n: int = 1000) -> Analysis:
     verdict = decide_winner(
         WinnerEvidence(
             experiment="buttons",
-            metric="spend",
-            kind="mean",
-            is_higher_better=True,
-            alpha=0.05,
-            planned_units=4000,
-            minimum_per_arm=100,
-            control=_arm("control", 50.0, n),
-            treatments=(_arm("red | <b>", mean, n),),
-            quality=Quality(outcome="passed"),
+            plan=Plan(terms=Terms(alpha=0.05, planned_units=4000), minimum_per_arm=100),
+            primary=Measured(
+                name="spend",
+                role="primary",
+                kind="mean",
+                control=_arm("control", 50.0, n),
+                treatments=(_arm("red | <b>", mean, n),),
+            ),
+            checks=(QualityCheck(name="data-quality", outcome="passed"),),
         )
     )
     look = PastLook(
@@ -51,6 +52,8 @@ def _analysis(mean: float, n: int = 1000) -> Analysis:
         is_skipped=False,
         is_over=verdict.verdict == "winner",
         message=verdict.reasons[0].message,
+        fraction=verdict.details["information_fraction"],
+        winner=verdict.details["winner"],
         decision_id=5,
         verdict=verdict,
         looks=(look,),

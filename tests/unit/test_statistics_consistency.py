@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tasks.experiments.metrics import arm_interval, metrics
+from tasks.experiments.metrics import ArmMoments, metrics
 from tasks.experiments.statistics.comparison import normal_deviate
 from tasks.experiments.statistics.means import cohen_d, hedges_g, welch
 from tasks.experiments.statistics.moments import (
@@ -88,11 +88,11 @@ def test_newcombe_and_wilson_agree_with_statsmodels() -> None:
 def test_what_is_undefined_is_none_and_never_significant(
     kind: str, control: SampleMean, treatment: SampleMean
 ) -> None:
-    compared = metrics.get("mean")(control, treatment, 0.05)
+    compared = metrics.get("mean").compare(ArmMoments(control), ArmMoments(treatment), 0.05)
     assert compared.p_value is None
     assert compared.z is None
     assert not compared.is_significant()
-    lower, upper = arm_interval(kind, EMPTY, 0.05)
+    lower, upper = metrics.get(kind).interval(ArmMoments(EMPTY), 0.05)
     assert (lower, upper) in [(None, None), (0.0, 1.0)]
 
 

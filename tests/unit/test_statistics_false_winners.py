@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tasks.experiments.decision.evidence import Arm, Look, Quality, WinnerEvidence
+from tasks.experiments.decision.evidence import Arm, Look, Measured, Plan, Terms, WinnerEvidence
 from tasks.experiments.decision.winner import decide_winner
+from tasks.experiments.quality.model import QualityCheck
 from tasks.experiments.statistics.sequential import group_sequential_bounds
 
 RUNS = 20_000
@@ -77,7 +78,6 @@ def _evidence(z: NDArray[np.float64]) -> WinnerEvidence:
         Look(
             number=index + 1,
             fraction=fraction,
-            is_usable=True,
             z={name: float(z[arm, index]) for arm, name in enumerate(names)},
         )
         for index, fraction in enumerate(FRACTIONS)
@@ -88,14 +88,15 @@ def _evidence(z: NDArray[np.float64]) -> WinnerEvidence:
     )
     return WinnerEvidence(
         experiment="a/a",
-        metric="conversion",
-        kind="proportion",
-        is_higher_better=True,
-        alpha=0.05,
-        planned_units=3 * PER_ARM,
-        minimum_per_arm=100,
-        control=control,
-        treatments=(first, second),
+        plan=Plan(terms=Terms(alpha=0.05, planned_units=3 * PER_ARM), minimum_per_arm=100),
+        primary=Measured(
+            name="conversion",
+            role="primary",
+            kind="proportion",
+            control=control,
+            treatments=(first, second),
+        ),
+        look_number=len(looks) + 1,
         looks=looks,
-        quality=Quality(outcome="passed"),
+        checks=(QualityCheck(name="data-quality", outcome="passed"),),
     )

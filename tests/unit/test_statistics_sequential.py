@@ -5,7 +5,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from tasks.experiments.decision.looks import judge_arms
 from tasks.experiments.statistics.sequential import (
     group_sequential_bounds,
     has_crossed,
@@ -101,14 +100,3 @@ def test_an_undefined_deviate_crosses_nothing() -> None:
     bounds = group_sequential_bounds([0.5, 1.0], 0.05)
     assert has_crossed(bounds, [None, None]) is None
     assert has_crossed(bounds, [9.0, 0.0]) == 0
-
-
-def test_holm_gives_the_second_arm_the_level_that_the_first_one_no_longer_needs() -> None:
-    fractions = [1.0]
-    # 2.1 lies between the bounds at alpha / 2 (2.24) and at alpha (1.96).
-    alone = judge_arms(fractions, {"a": [2.1], "b": [0.0]}, 0.05)
-    assert alone["a"].crossed_at is None
-    together = judge_arms(fractions, {"a": [2.1], "b": [-4.0]}, 0.05)
-    assert (together["a"].crossed_at, together["a"].level) == (0, 0.05)
-    assert together["b"].is_above is False
-    assert together["a"].p_value <= 0.05 < alone["a"].p_value

@@ -6,103 +6,181 @@ JOIN experiment_metric em ON em.experiment_id = e.id AND em.role = 'primary'
 WHERE e.status = 'active'
 ORDER BY e.experiment_name;
 
--- name: lock_experiment
--- Serialise looks at one experiment; everything that its decision needs to know of it. Rows that
--- refer to it can be added meanwhile.
+-- name: lock_experiments
+-- Serialise looks at the same experiments, in one order for all; and what was planned for them.
+-- Rows that refer to them can be added meanwhile.
 SELECT e.id, e.experiment_name AS name, e.status::text AS status, e.minimum_sample_size,
-       m.id AS metric_id, m.name AS metric, m.kind, m.event_type,
-       m.aggregation::text AS aggregation, m.missing::text AS missing, m.is_higher_better,
-       em.planned_sample_size, em.alpha, em.is_stopped_at_winner
+       e.started_at, e.winner_variant AS winner, headway.clock_now() AS now,
+       COALESCE(p.method, 'group_sequential') AS method,
+       COALESCE(p.method_options, '{}') AS method_options,
+       COALESCE(p.policy, 'select') AS policy, COALESCE(p.power, 0.8) AS power,
+       COALESCE(p.minimum_weeks, 0) AS minimum_weeks, p.minimum_effect,
+       COALESCE(p.reserved_alpha, 0) AS reserved_alpha, p.tie_break_metric, p.ends_at
 FROM ab_experiments e
-JOIN experiment_metric em ON em.experiment_id = e.id AND em.role = 'primary'
-JOIN metric m ON m.id = em.metric_id
-WHERE e.id = CAST(:experiment_id AS uuid)
+LEFT JOIN experiment_plan p ON p.experiment_id = e.id
+WHERE e.id = ANY(CAST(:experiment_ids AS uuid[]))
+ORDER BY e.id
 FOR NO KEY UPDATE OF e;
 
--- name: arm_moments
--- Sufficient statistics of each arm: one value a unit, aggregated from its events.
-WITH unit_value AS (
-    SELECT a.variant_id, count(m.id) AS events,
-           COALESCE(
-               CASE CAST(:aggregation AS text)
-                   WHEN 'sum' THEN sum(m.event_value)
-                   WHEN 'mean' THEN avg(m.event_value)
-                   WHEN 'min' THEN min(m.event_value)
-                   WHEN 'max' THEN max(m.event_value)
-                   WHEN 'count' THEN NULLIF(count(m.id), 0)::double precision
-                   WHEN 'any' THEN CASE WHEN count(m.id) > 0 THEN 1.0 END
-                   -- The last element decides among arrays whose first ones are equal.
-                   WHEN 'first' THEN (min(ARRAY[extract(epoch FROM m.event_timestamp)::float8,
-                                                m.event_value])
-                                      FILTER (WHERE m.event_value IS NOT NULL))[2]
-                   WHEN 'last' THEN (max(ARRAY[extract(epoch FROM m.event_timestamp)::float8,
-                                               m.event_value])
-                                     FILTER (WHERE m.event_value IS NOT NULL))[2]
-               END,
-               CASE WHEN CAST(:missing AS text) = 'zero' THEN 0.0 END
-           ) AS value
-    FROM ab_assignments a
-    LEFT JOIN ab_metrics m ON m.assignment_id = a.id AND m.event_type = :event_type
-                          AND m.event_timestamp >= a.assigned_at
-                          -- NaN and infinities fail the data checks; the rest stays readable.
-                          AND (m.event_value IS NULL OR abs(m.event_value) < 'Infinity')
-    WHERE a.experiment_id = :experiment_id
-    GROUP BY a.id, a.variant_id
-)
-SELECT v.id, v.variant_name AS name, v.traffic_weight AS weight, v.is_control,
-       count(u.variant_id) AS assigned, COALESCE(sum(u.events), 0)::bigint AS events,
-       count(u.value) AS n, COALESCE(avg(u.value), 0)::double precision AS mean,
-       (COALESCE(var_samp(u.value), 0) * greatest(count(u.value) - 1, 0))::double precision AS m2,
-       COALESCE(sum(u.value), 0)::double precision AS total,
-       count(*) FILTER (WHERE u.events > 0) AS converted
-FROM ab_variants v
-LEFT JOIN unit_value u ON u.variant_id = v.id
-WHERE v.experiment_id = :experiment_id
-GROUP BY v.id
-ORDER BY v.is_control DESC, v.variant_name;
+-- name: measured_arms
+-- Every metric of the experiments with its sufficient statistics, one row an arm.
+SELECT em.experiment_id, em.metric_id, em.role::text AS role, m.name AS metric, m.kind,
+       m.is_higher_better, m.quantile, em.alpha, em.margin, em.planned_sample_size, em.is_stopped_at_winner,
+       m.denominator_event_type IS NOT NULL AS has_denominator,
+       m.covariate_days IS NOT NULL OR m.covariate_attribute IS NOT NULL AS has_covariate,
+       v.id AS variant_id, v.variant_name AS name, v.traffic_weight AS weight, v.is_control,
+       v.model_version, s.assigned, s.events, s.converted, s.n, s.mean, s.m2,
+       s.denominator_mean, s.denominator_m2, s.denominator_c2,
+       s.covariate_mean, s.covariate_m2, s.covariate_c2
+FROM experiment_metric em
+JOIN metric m ON m.id = em.metric_id
+JOIN ab_variants v ON v.experiment_id = em.experiment_id
+LEFT JOIN moment_statistic s
+  ON s.experiment_id = em.experiment_id AND s.metric_id = em.metric_id AND s.variant_id = v.id
+ AND s.dimension = '' AND s.level = ''
+WHERE em.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
+ORDER BY em.experiment_id, em.role, m.name, v.is_control DESC, v.variant_name;
 
 -- name: earlier_looks
--- Every look so far, one row an arm, in order.
-SELECT vm.look_number, vm.information_fraction AS fraction, vm.is_usable, vm.z,
-       v.variant_name AS name, v.is_control, vm.assigned_count AS assigned,
-       vm.event_count AS events, vm.n, vm.mean, vm.m2, vm.difference, vm.statistic, vm.p_value,
-       vm.z_bound AS bound, vm.is_significant,
-       CAST(d.inputs ->> 'planned_units' AS bigint) AS planned_units,
-       CAST(d.inputs ->> 'alpha' AS double precision) AS alpha
-FROM variant_metric vm JOIN ab_variants v ON v.id = vm.variant_id
-LEFT JOIN headway.decision d ON d.id = vm.decision_id
-WHERE vm.experiment_id = :experiment_id AND vm.metric_id = :metric_id
-ORDER BY vm.look_number, v.is_control DESC, v.variant_name;
+-- The looks so far that tested something, as one document an experiment; the terms of the latest
+-- of them; and number and inputs of the last look of all.
+WITH look AS (
+    SELECT vm.experiment_id, vm.look_number, vm.information_fraction AS fraction,
+           bool_and(vm.is_usable) AS is_usable, max(vm.decision_id) AS decision_id,
+           max(vm.inputs_hash) AS inputs_hash,
+           COALESCE(jsonb_object_agg(v.variant_name, vm.z) FILTER (WHERE NOT v.is_control), '{}')
+               AS z,
+           jsonb_object_agg(v.variant_name, vm.n) AS n
+    FROM variant_metric vm
+    JOIN experiment_metric em
+      ON em.experiment_id = vm.experiment_id AND em.metric_id = vm.metric_id
+     AND em.role = 'primary'
+    JOIN ab_variants v ON v.id = vm.variant_id
+    WHERE vm.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
+    GROUP BY vm.experiment_id, vm.look_number, vm.information_fraction
+), history AS (
+    SELECT experiment_id, max(look_number) AS last_number,
+           (array_agg(inputs_hash ORDER BY look_number DESC))[1] AS last_hash,
+           max(decision_id) FILTER (WHERE is_usable) AS decision_id,
+           COALESCE(
+               jsonb_agg(
+                   jsonb_build_object('number', look_number, 'fraction', fraction, 'z', z, 'n', n)
+                   ORDER BY look_number
+               ) FILTER (WHERE is_usable),
+               '[]'
+           ) AS looks
+    FROM look
+    GROUP BY experiment_id
+)
+SELECT h.experiment_id, h.last_number, h.last_hash, h.looks,
+       -- Version 1 of the rule knew one method, and kept its terms elsewhere.
+       COALESCE(
+           d.inputs #> '{plan,terms}',
+           jsonb_build_object(
+               'alpha', d.inputs -> 'alpha', 'planned_units', d.inputs -> 'planned_units'
+           )
+       ) AS terms
+FROM history h
+LEFT JOIN headway.decision d ON d.id = h.decision_id;
 
--- name: record_look
--- One arm at one look.
+-- name: record_looks
+-- One row for every arm and metric of every look of a batch.
 INSERT INTO variant_metric (
     experiment_id, metric_id, variant_id, look_number, information_fraction, is_usable,
     assigned_count, event_count, n, mean, m2, difference, difference_lower, difference_upper,
-    statistic, p_value, z, z_bound, alpha_spent, is_significant, decision_id, computed_at
-) VALUES (
-    :experiment_id, :metric_id, :variant_id, :look_number, :information_fraction, :is_usable,
-    :assigned, :events, :n, :mean, :m2, :difference, :lower, :upper,
-    :statistic, :p_value, :z, :bound, :alpha_spent, :is_significant, :decision_id,
-    headway.clock_now()
+    statistic, p_value, z, z_bound, alpha_spent, is_significant, inputs_hash, decision_id,
+    computed_at
+)
+SELECT r.experiment_id, r.metric_id, r.variant_id, r.look_number, r.fraction, r.is_usable,
+       r.assigned, r.events, r.n, r.mean, r.m2, r.difference, r.lower, r.upper,
+       r.statistic, r.p_value, r.z, r.bound, r.alpha_spent, r.is_significant, r.inputs_hash,
+       r.decision_id, headway.clock_now()
+FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+    experiment_id uuid, metric_id uuid, variant_id uuid, look_number integer,
+    fraction double precision, is_usable boolean, assigned bigint, events bigint, n bigint,
+    mean double precision, m2 double precision, difference double precision,
+    lower double precision, upper double precision, statistic double precision,
+    p_value double precision, z double precision, bound double precision,
+    alpha_spent double precision, is_significant boolean, inputs_hash text, decision_id bigint
 );
 
--- name: fill_variant
--- The result columns of one arm.
-UPDATE ab_variants
-SET impressions = CAST(:assigned AS bigint), conversions = CAST(:converted AS bigint),
-    conversion_rate = COALESCE(
-        CAST(:converted AS bigint)::double precision / NULLIF(CAST(:assigned AS bigint), 0), 0
+-- name: fill_variants
+-- The result columns of the arms of a batch.
+UPDATE ab_variants v
+SET impressions = r.assigned, conversions = r.converted,
+    conversion_rate = LEAST(
+        1, COALESCE(r.converted::double precision / NULLIF(r.assigned, 0), 0)
     ),
-    total_value = :total, confidence_interval_lower = :lower, confidence_interval_upper = :upper,
-    updated_at = headway.clock_now()
-WHERE id = :variant_id;
+    total_value = r.total, confidence_interval_lower = r.lower,
+    confidence_interval_upper = r.upper, updated_at = headway.clock_now()
+FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+    variant_id uuid, assigned bigint, converted bigint, total double precision,
+    lower double precision, upper double precision
+)
+WHERE v.id = r.variant_id;
 
--- name: fill_experiment
--- The result columns of the experiment; completed once it is over.
-UPDATE ab_experiments
-SET winner_variant = :winner, statistical_significance = :significance,
-    status = CASE WHEN :is_over THEN 'completed' ELSE status END,
-    completed_at = CASE WHEN :is_over THEN headway.clock_now() ELSE completed_at END,
+-- name: fill_experiments
+-- The result columns of the experiments of a batch; completed where they are over.
+UPDATE ab_experiments e
+SET winner_variant = CASE WHEN r.is_selected THEN r.winner ELSE e.winner_variant END,
+    statistical_significance = r.significance,
+    status = CASE WHEN r.is_over THEN 'completed' ELSE e.status END,
+    completed_at = CASE WHEN r.is_over THEN headway.clock_now() ELSE e.completed_at END,
     updated_at = headway.clock_now()
-WHERE id = :experiment_id;
+FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+    experiment_id uuid, is_selected boolean, winner text, significance double precision,
+    is_over boolean
+)
+WHERE e.id = r.experiment_id;
+
+-- name: past_looks
+-- Every look at the primary metric of one experiment, a row for each treatment, in order.
+SELECT vm.look_number AS number, vm.information_fraction AS fraction, v.variant_name AS arm, vm.n,
+       vm.difference, vm.statistic, vm.p_value, vm.z_bound AS bound, vm.is_significant
+FROM variant_metric vm
+JOIN experiment_metric em
+  ON em.experiment_id = vm.experiment_id AND em.metric_id = vm.metric_id AND em.role = 'primary'
+JOIN ab_variants v ON v.id = vm.variant_id
+WHERE vm.experiment_id = CAST(:experiment_id AS uuid) AND NOT v.is_control
+ORDER BY vm.look_number, v.variant_name;
+
+-- name: verdicts
+-- Decisions as they were made.
+SELECT id, verdict, reasons, details
+FROM headway.decision
+WHERE id = ANY(CAST(:decision_ids AS bigint[]));
+
+-- name: lock_selection
+-- One experiment with what its last look decided; nobody else chooses meanwhile.
+SELECT e.id, e.status::text AS status, e.winner_variant AS chosen,
+       COALESCE(p.policy, 'select') AS policy,
+       ARRAY(
+           SELECT v.variant_name FROM ab_variants v WHERE v.experiment_id = e.id ORDER BY 1
+       ) AS variants,
+       d.id AS decision_id, d.details ->> 'winner' AS decided, d.reasons
+FROM ab_experiments e
+LEFT JOIN experiment_plan p ON p.experiment_id = e.id
+LEFT JOIN headway.decision d ON d.id = (
+    SELECT max(vm.decision_id) FROM variant_metric vm WHERE vm.experiment_id = e.id
+)
+WHERE e.experiment_name = :name
+FOR NO KEY UPDATE OF e;
+
+-- name: select_winner
+-- The winner that a person chose; the experiment is over with it.
+UPDATE ab_experiments e
+SET winner_variant = :winner, status = 'completed',
+    completed_at = COALESCE(e.completed_at, headway.clock_now()), updated_at = headway.clock_now()
+FROM ab_variants v
+WHERE e.id = CAST(:experiment_id AS uuid) AND v.experiment_id = e.id
+  AND v.variant_name = :winner
+RETURNING v.model_version;
+
+-- name: latest_result
+-- What the last look at an experiment found, in the shape that applications know.
+SELECT e.id, d.id AS decision_id, d.details -> 'result' AS result
+FROM ab_experiments e
+LEFT JOIN headway.decision d ON d.id = (
+    SELECT max(vm.decision_id) FROM variant_metric vm WHERE vm.experiment_id = e.id
+)
+WHERE e.experiment_name = :name;

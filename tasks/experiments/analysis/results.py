@@ -33,16 +33,22 @@ class PastLook(BaseModel):
 
 
 class Analysis(BaseModel):
-    """One experiment at one tick: looked at, or skipped with the reason."""
+    """One experiment at one tick: looked at, or skipped with the reason.
+
+    A step gives it without figures, which are read from the decision where they are shown.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     experiment: str
+    experiment_id: str = ""
     metric: str = ""
     kind: str = ""
     is_skipped: bool
     is_over: bool = False
     message: str
+    fraction: float | None = None  # of the planned sample
+    winner: str | None = None
     decision_id: int | None = None
     verdict: Verdict | None = None
     looks: tuple[PastLook, ...] = ()
@@ -50,10 +56,11 @@ class Analysis(BaseModel):
     @property
     def summary(self) -> str:
         """One line."""
-        verdict = self.verdict.verdict if self.verdict else "skipped"
-        return f"{self.experiment}: {verdict}: {self.message}"
+        return f"{self.experiment}: {self.outcome}: {self.message}"
 
     @property
-    def winner(self) -> str | None:
-        """Name of the winning variant, if there is one."""
-        return self.verdict.details["winner"] if self.verdict else None
+    def outcome(self) -> str:
+        """What came of it, in a word or two."""
+        if self.is_skipped:
+            return "skipped"
+        return f"winner: {self.winner}" if self.winner else "no winner"

@@ -20,7 +20,8 @@ WHERE content_sha256 = :sha256 AND experiment_name = :experiment
 SELECT EXISTS (
     SELECT FROM ingest_batch
     WHERE content_sha256 = :sha256 AND experiment_name = :experiment
-      AND first_row < :first_row + :row_count AND first_row + row_count > :first_row
+      AND first_row < CAST(:first_row AS bigint) + CAST(:row_count AS bigint)
+      AND first_row + row_count > CAST(:first_row AS bigint)
 );
 
 -- name: drop_known

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from tasks.database import load_queries
 from tasks.decisions import Verdict
 from tasks.errors import NotFound
-from tasks.experiments.analysis.looking import past_looks
+from tasks.experiments.analysis.reading import past_looks
 from tasks.experiments.analysis.results import Analysis
 from tasks.experiments.reporting.report import as_markdown
 
@@ -58,13 +58,16 @@ def latest_analysis(connection: Connection, name: str) -> LatestAnalysis:
     )
     analysis = Analysis(
         experiment=name,
+        experiment_id=str(row.id),
         metric=row.metric,
         kind=row.kind,
         is_skipped=False,
         is_over=row.status == "completed",
         message=verdict.reasons[0].message,
+        fraction=verdict.details["information_fraction"],
+        winner=verdict.details["winner"],
         decision_id=row.decision_id,
         verdict=verdict,
-        looks=past_looks(connection, row),
+        looks=past_looks(connection, str(row.id)),
     )
     return LatestAnalysis(analysis=analysis, markdown=as_markdown(analysis))

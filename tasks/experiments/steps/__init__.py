@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tasks.experiments.steps.analyzing import (
-    analyze_experiment,
+    analyze_batch,
     check_experiment_data,
     list_due_experiments,
+    select_winner,
 )
 from tasks.experiments.steps.assigning import assign_units, override_variant
 from tasks.experiments.steps.defining import (
@@ -29,7 +30,7 @@ from tasks.experiments.steps.ingesting import (
 from tasks.experiments.steps.reporting import list_reported_experiments
 
 __all__ = [
-    "analyze_experiment",
+    "analyze_batch",
     "apply_schedule",
     "assign_units",
     "change_experiment",
@@ -46,5 +47,6 @@ __all__ = [
     "override_variant",
     "recompute_statistics",
     "release_waiting_events",
+    "select_winner",
     "sync_experiment",
 ]

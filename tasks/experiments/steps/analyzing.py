@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from sqlalchemy import Connection
 
 from tasks.database import control_url, load_queries
-from tasks.decisions import decide
-from tasks.errors import NotFound
-from tasks.experiments.analysis import looking
+from tasks.experiments.analysis import looking, selecting
 from tasks.experiments.analysis.results import Analysis, DueExperiment
-from tasks.experiments.decision.evidence import Quality
-from tasks.experiments.decision.winner import decide_winner
+from tasks.experiments.analysis.selecting import SelectedWinner
+from tasks.experiments.quality.model import SuiteFindings
+from tasks.experiments.quality.suites import run_suites
 from tasks.ledger import step, step_logger
 
 QUERIES = load_queries("tasks.experiments.analysis")
-SUITES = ("ab_experiments", "ab_variants", "ab_assignments", "ab_metrics")
 
 
 @step(key="active")
@@ -25,52 +25,40 @@ def list_due_experiments(tx: Connection) -> list[DueExperiment]:
 
 
 @step(key="experiment-tables")
-def check_experiment_data(tx: Connection) -> Quality:  # noqa: ARG001 - reads on its own connection
-    """Run the data-quality suites over the experiment tables: passed, failed or unknown."""
-    from tasks.validation import validate_tables
-
-    summaries = validate_tables(control_url(), SUITES)
-    failed = [summary for summary in summaries if summary.has_critical_failure]
-    unchecked = [summary for summary in summaries if summary.has_unchecked]
-    if not failed and not unchecked:
-        return Quality(outcome="passed")
-    problems = [
-        f"{summary.table}: {problem.reason or problem.expectation}"
-        for summary in failed or unchecked
-        for problem in summary.problems
-        if problem.severity == "critical" or not failed
-    ]
-    return Quality(outcome="failed" if failed else "unknown", message="; ".join(problems[:5]))
+def check_experiment_data(tx: Connection) -> SuiteFindings:  # noqa: ARG001 - reads on its own connection
+    """Run the data-quality suites over the experiment tables, once for all experiments."""
+    return run_suites(control_url())
 
 
-@step(key="{experiment_id}")
-def analyze_experiment(tx: Connection, experiment_id: str, quality: Quality) -> Analysis:
-    """Look at one experiment: compare its arms, decide, and record the look with the verdict.
+def _of_batch(experiment_ids: list[str], suites: SuiteFindings | None = None) -> str:  # noqa: ARG001
+    if len(experiment_ids) == 1:
+        return experiment_ids[0]
+    digest = hashlib.sha256(" ".join(experiment_ids).encode()).hexdigest()
+    return f"{len(experiment_ids)}:{digest[:16]}"
 
-    Skipped where nothing is new since the last look, or the experiment is no longer active.
+
+@step(key=_of_batch)
+def analyze_batch(
+    tx: Connection, experiment_ids: list[str], suites: SuiteFindings | None = None
+) -> list[Analysis]:
+    """Look at some experiments: check, compare, decide, and record every look with its verdict.
+
+    Skipped are those with nothing new since their last look, or no longer active. One that cannot
+    be looked at fails the batch: the caller takes it apart.
     """
-    plan = tx.execute(QUERIES["lock_experiment"], {"experiment_id": experiment_id}).first()
-    if plan is None:
-        raise NotFound(f"experiment {experiment_id} does not exist, or has no primary metric")
-    if plan.status != "active":
-        return looking.skipped(plan, f"it is {plan.status}")
-    arms, earlier = looking.observe(tx, plan)
-    evidence = looking.evidence_of(plan, arms, earlier, quality)
-    if looking.is_nothing_new(evidence, arms, earlier):
-        return looking.skipped(plan, "nothing is new since its last look")
-    decided = decide(tx, decide_winner, evidence, subject=f"experiment:{plan.name}")
-    looking.record_look(tx, plan, arms, decided)
-    is_over = looking.fill_results(tx, plan, arms, decided.verdict)
-    message = decided.verdict.reasons[0].message
-    step_logger().info("%s: %s: %s", plan.name, decided.verdict.verdict, message)
-    return Analysis(
-        experiment=plan.name,
-        metric=plan.metric,
-        kind=plan.kind,
-        is_skipped=False,
-        is_over=is_over,
-        message=message,
-        decision_id=decided.id,
-        verdict=decided.verdict,
-        looks=looking.past_looks(tx, plan),
-    )
+    analyses = looking.look(tx, experiment_ids, suites)
+    for analysis in analyses:
+        if not analysis.is_skipped:
+            step_logger().info("%s", analysis.summary)
+    return analyses
+
+
+@step(key="{experiment}")
+def select_winner(
+    tx: Connection, experiment: str, variant: str | None = None, is_forced: bool = False
+) -> SelectedWinner:
+    """Complete an experiment with a winner that a person chose, or agreed to.
+
+    Refused where its last look names none, or another one; unless it is forced.
+    """
+    return selecting.select(tx, experiment, variant, is_forced=is_forced)

@@ -1,0 +1,114 @@
+"""Error spent as alpha · t^rho on the planned sample; past it, only what was reserved.
+
+The fraction t is that of the units which are really there. A reserve, set before the start, is kept
+out of the spending: from the planned end on a confidence sequence of that level judges, so that an
+experiment which goes on is still decided within alpha.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasks.experiments.decision.looks import step_down
+from tasks.experiments.decision.methods.anytime import (
+    anytime_p_value,
+    anytime_reach,
+    first_crossing,
+)
+from tasks.experiments.decision.trial import ArmTest, Judged, Method, Trial, methods
+from tasks.experiments.statistics.corrections import correction_factor
+from tasks.experiments.statistics.multiplicity import holm
+from tasks.experiments.statistics.sequential import (
+    Bound,
+    group_sequential_bounds,
+    has_crossed,
+    sequential_p_value,
+)
+
+
+def judge(trial: Trial) -> Judged:
+    """Judge every arm by its bounds so far, and past the plan by the reserve."""
+    names = list(trial.deviates)
+    p_values = dict(zip(names, holm([_p_value(trial, name) for name in names]), strict=True))
+    arms = step_down(
+        names,
+        trial.terms.alpha,
+        lambda name, level: _tested(trial, name, level, p_values[name]),
+    )
+
+    def reach(level: float, n: int) -> float | None:
+        return _reach(trial, level, n)
+
+    return Judged(arms, reach)
+
+
+def _p_value(trial: Trial, name: str) -> float:
+    """The smallest alpha of the whole plan at which this arm was found, alone."""
+    before, after = _shares(trial)
+    p_value = sequential_p_value(trial.fractions, trial.deviates[name], _rho(trial)) / before
+    if after > 0:
+        z, n = _after_plan(trial, name)
+        p_value = min(p_value, anytime_p_value(z, n, _tuned(trial, name)) / after)
+    return min(1.0, p_value)
+
+
+def _tested(trial: Trial, name: str, level: float, p_value: float) -> ArmTest:
+    before, after = _shares(trial)
+    bounds = group_sequential_bounds(trial.fractions, level * before, _rho(trial))
+    crossed = has_crossed(bounds, trial.deviates[name])
+    latest = bounds[-1] if bounds else Bound(0.0, None, 0.0)
+    bound, spent = latest.z, latest.alpha_spent
+    if after > 0 and trial.fractions and trial.fractions[-1] >= 1:
+        z, n = _after_plan(trial, name)
+        later = anytime_reach(n[-1], level * after, _tuned(trial, name))
+        bound = later if bound is None else min(bound, later)
+        spent += level * after
+        if crossed is None:
+            index = first_crossing(z, n, level * after, _tuned(trial, name))
+            crossed = None if index is None else len(trial.fractions) - len(z) + index
+    if crossed is None:
+        return ArmTest(p_value, level, bound=bound, alpha_spent=spent, reach=bound)
+    return ArmTest(
+        p_value,
+        level,
+        is_found=True,
+        is_above=(trial.deviates[name][crossed] or 0.0) > 0,
+        bound=bound,
+        alpha_spent=spent,
+        reach=bound,
+        correction=correction_factor(trial.fractions, level * before, _rho(trial), trial.power),
+    )
+
+
+def _reach(trial: Trial, level: float, n: int) -> float | None:
+    """Half of the repeated confidence interval (Jennison and Turnbull 2000, chapter 9)."""
+    if not trial.is_usable:
+        return None
+    if trial.fractions[-1] > 1 and trial.terms.reserved_alpha > 0:
+        return anytime_reach(n, level, (level, trial.terms.planned_units))
+    bounds = group_sequential_bounds(trial.fractions, level, _rho(trial))
+    # A look that brought hardly any units has no bound of its own; that of the last one holds.
+    return next((bound.z for bound in reversed(bounds) if bound.z is not None), None)
+
+
+def _shares(trial: Trial) -> tuple[float, float]:
+    """How alpha is divided: for the planned sample, and for the time after it."""
+    after = trial.terms.reserved_alpha / trial.terms.alpha
+    return 1 - after, after
+
+
+def _after_plan(trial: Trial, name: str) -> tuple[Sequence[float | None], Sequence[int]]:
+    """Z and units of the looks from the planned end on."""
+    first = next((i for i, t in enumerate(trial.fractions) if t >= 1), len(trial.fractions))
+    return trial.deviates[name][first:], trial.units[name][first:]
+
+
+def _tuned(trial: Trial, name: str) -> tuple[float, float]:
+    return trial.terms.reserved_alpha, trial.planned_units[name]
+
+
+def _rho(trial: Trial) -> float:
+    return float(trial.terms.method_options.get("spending_power", 2.0))
+
+
+methods.register("group_sequential")(Method(judge))

@@ -1,0 +1,154 @@
+"""One look, worked out: gates, comparisons, the method's tests, guardrails, and who is left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import tasks.experiments.decision.methods  # noqa: F401 - registers them
+from tasks.errors import Reason
+from tasks.experiments.decision.evidence import Arm, WinnerEvidence
+from tasks.experiments.decision.gates import closed_gate
+from tasks.experiments.decision.guardrails import Guarded, judge_guardrails
+from tasks.experiments.decision.trial import ArmTest, Judged, Trial, methods
+from tasks.experiments.metrics import metrics
+from tasks.experiments.statistics.comparison import Comparison
+from tasks.experiments.statistics.lift import Lift
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Everything that follows from the evidence, before it is put into words."""
+
+    evidence: WinnerEvidence
+    closed: Reason | None  # a gate of the plan or the data
+    waiting: Reason | None  # the method's own: this look does not count yet
+    trial: Trial
+    judged: Judged
+    lifts: Mapping[str, Lift]
+    outcomes: Mapping[str, str]  # by arm: better, harm or open
+    guarded: Mapping[str, tuple[Guarded, ...]]  # by arm
+    winner: str | None
+    is_tie_broken: bool
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether this look tested anything."""
+        return self.closed is None and self.waiting is None
+
+    @property
+    def better(self) -> list[str]:
+        """Arms that beat the control, guardrails aside."""
+        return [name for name, outcome in self.outcomes.items() if outcome == "better"]
+
+    @property
+    def survivors(self) -> list[str]:
+        """Arms that beat the control with every guardrail safe."""
+        return [name for name in self.better if all(g.is_safe for g in self.guarded[name])]
+
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """The interval of an arm's difference that may be read at this look; None if none may."""
+        found, reach = self.trial.compared[name], self.judged.arms[name].reach
+        if not self.is_usable or reach is None or found.standard_error is None:
+            return None
+        centre, half = found.difference or 0.0, reach * found.standard_error
+        return centre - half, centre + half
+
+
+def stand(evidence: WinnerEvidence) -> Standing:
+    """Work a look out. Raises UnknownName for a method or primary metric kind that is not known."""
+    closed = closed_gate(evidence)
+    method = methods.get(evidence.plan.terms.method)
+    waiting = None if closed else method.gate(evidence)
+    trial = trial_of(evidence, is_usable=closed is None and waiting is None)
+    judged = method.judge(trial)
+    outcomes = {
+        name: _outcome(evidence, trial.compared[name], test) for name, test in judged.arms.items()
+    }
+    guarded = {
+        arm.name: judge_guardrails(evidence.guardrails, arm.name, judged.reach)
+        for arm in evidence.tested
+    }
+    kind, alpha = metrics.get(evidence.primary.kind), evidence.plan.terms.alpha
+    lifts = {name: kind.lift(*pair, alpha) for name, pair in trial.pairs.items()}
+    found = Standing(
+        evidence,
+        closed,
+        waiting,
+        trial,
+        judged,
+        lifts,
+        outcomes,
+        guarded,
+        None,
+        is_tie_broken=False,
+    )
+    winner, is_tie_broken = _winner(found)
+    return Standing(
+        evidence, closed, waiting, trial, judged, lifts, outcomes, guarded, winner, is_tie_broken
+    )
+
+
+def trial_of(evidence: WinnerEvidence, *, is_usable: bool) -> Trial:
+    """Put this look behind the earlier ones."""
+    terms, primary = evidence.plan.terms, evidence.primary
+    kind = metrics.get(primary.kind)
+    pairs = {a.name: (primary.control.moments, a.moments) for a in evidence.tested}
+    compared = {name: kind.compare(*pair, terms.alpha) for name, pair in pairs.items()}
+    control, total = primary.control, sum(arm.weight for arm in primary.arms) or 1.0
+
+    def units(arm: Arm) -> tuple[int, ...]:
+        earlier = (look.n.get(arm.name, 0) + look.n.get(control.name, 0) for look in evidence.looks)
+        return (*earlier, *[arm.n + control.n] * is_usable)
+
+    return Trial(
+        terms=terms,
+        power=evidence.plan.power,
+        is_rate=kind.is_rate,
+        is_higher_better=primary.is_higher_better,
+        fractions=(*(look.fraction for look in evidence.looks), *[evidence.fraction] * is_usable),
+        deviates={
+            name: (*(look.z.get(name) for look in evidence.looks), *[found.z] * is_usable)
+            for name, found in compared.items()
+        },
+        units={arm.name: units(arm) for arm in evidence.tested},
+        planned_units={
+            arm.name: max(1.0, terms.planned_units * (arm.weight + control.weight) / total)
+            for arm in evidence.tested
+        },
+        compared=compared,
+        pairs=pairs,
+        is_usable=is_usable,
+    )
+
+
+def _outcome(evidence: WinnerEvidence, comparison: Comparison, test: ArmTest) -> str:
+    """Better or harm: found at some look, and still on that side now; else open."""
+    difference = comparison.difference
+    if test.is_above is None or not difference or (difference > 0) != test.is_above:
+        return "open"
+    return "better" if test.is_above == evidence.primary.is_higher_better else "harm"
+
+
+def _winner(found: Standing) -> tuple[str | None, bool]:
+    """The one arm that is left; of several the best one by the metric that was named for it."""
+    if not found.is_usable or not found.survivors:
+        return None, False
+    if len(found.survivors) == 1:
+        return found.survivors[0], False
+    best = _best_by_tie_break(found.evidence, found.survivors)
+    return best, best is not None
+
+
+def _best_by_tie_break(evidence: WinnerEvidence, names: list[str]) -> str | None:
+    measured = [evidence.primary, *evidence.secondaries, *evidence.guardrails]
+    wanted = evidence.plan.tie_break_metric
+    metric = next((m for m in measured if m.name == wanted and not m.problem), None)
+    if metric is None or metric.kind not in metrics.names():
+        return None
+    kind, sign = metrics.get(metric.kind), 1.0 if metric.is_higher_better else -1.0
+    values = {name: kind.value(metric.arm(name).moments) for name in names}
+    known = sorted((sign * value, name) for name, value in values.items() if value is not None)
+    if len(known) < len(names) or known[-1][0] == known[-2][0]:
+        return None
+    return known[-1][1]
