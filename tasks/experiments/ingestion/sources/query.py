@@ -9,12 +9,13 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from tasks.database import psycopg_url
+from tasks.database import explain, psycopg_url
 from tasks.errors import ConfigurationError, InputError
 from tasks.experiments.ingestion.sources.model import QuerySource, parameters_of
 from tasks.experiments.ingestion.sources.registry import Piece, sources
+from tasks.retries import is_transient
 from tasks.settings import load_settings
 
 _ROWS_AT_ONCE = 2_000
@@ -30,23 +31,33 @@ def read_query(source: QuerySource, place: str | None, day: date | None) -> Piec
         missing = ", ".join(sorted(asked - set(given))) or "none"
         unused = ", ".join(sorted(set(given) - asked)) or "none"
         raise InputError(f"parameters of the query do not fit: missing {missing}, unused {unused}")
-    return Piece(_rows(_url(source.connection), source.query, given))
+    return Piece(_rows(source.connection, source.query, given))
 
 
-def _rows(url: sa.URL, query: str, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True)
-    options: dict[str, Any] = {"stream_results": True, "max_row_buffer": _ROWS_AT_ONCE}
-    if engine.dialect.name == "postgresql":
-        options["postgresql_readonly"] = True
+def _rows(connection_name: str, query: str, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    engine = sa.create_engine(_url(connection_name), poolclass=sa.NullPool, hide_parameters=True)
     try:
         # It is never committed, so that what it might write is not kept elsewhere either.
-        with engine.connect().execution_options(**options) as connection:
+        with engine.connect().execution_options(**_options(engine)) as connection:
             result = connection.execute(sa.text(query), parameters)
             _require_columns(result)
             for row in result.mappings():
                 yield {name: _plain(value) for name, value in row.items()}
+    except DBAPIError as error:
+        if error.connection_invalidated or (_is_postgres(engine) and is_transient(error)):
+            raise
+        raise InputError(f"the query on {connection_name} failed: {explain(error)}") from None
     finally:
         engine.dispose()
+
+
+def _options(engine: sa.Engine) -> dict[str, Any]:
+    streamed = {"stream_results": True, "max_row_buffer": _ROWS_AT_ONCE}
+    return streamed | ({"postgresql_readonly": True} if _is_postgres(engine) else {})
+
+
+def _is_postgres(engine: sa.Engine) -> bool:
+    return engine.dialect.name == "postgresql"
 
 
 def _plain(value: Any) -> Any:
