@@ -17,9 +17,10 @@ FROM ab_experiments WHERE id = :experiment_id FOR NO KEY UPDATE;
 -- name: current_split
 -- The newest epoch: weights in the order of assignment, and the ranges of the bucket.
 SELECT newest.epoch,
-       (SELECT json_object_agg(v.variant_name, v.traffic_weight
+       (SELECT json_object_agg(v.variant_name, w.weight
                                ORDER BY v.is_control DESC, v.variant_name COLLATE "C")
-        FROM ab_variants v WHERE v.experiment_id = newest.experiment_id) AS weights,
+        FROM allocation_weight w JOIN ab_variants v ON v.id = w.variant_id
+        WHERE w.experiment_id = newest.experiment_id AND w.epoch = newest.epoch) AS weights,
        (SELECT json_agg(json_build_array(r.lower_bound, v.variant_name) ORDER BY r.lower_bound)
         FROM allocation_range r JOIN ab_variants v ON v.id = r.variant_id
         WHERE r.experiment_id = newest.experiment_id AND r.epoch = newest.epoch) AS ranges
