@@ -114,8 +114,8 @@ WITH inserted AS (
     ON CONFLICT (experiment_id, user_id) DO NOTHING
     RETURNING experiment_id, id
 ), touched AS (
-    INSERT INTO touched_unit (experiment_id, assignment_id)
-    SELECT experiment_id, id FROM inserted
+    INSERT INTO touched_unit (experiment_id, assignment_ids)
+    SELECT experiment_id, array_agg(id) FROM inserted GROUP BY experiment_id
 )
 SELECT count(*) FROM inserted;
 
@@ -219,18 +219,19 @@ WITH inserted AS (
     ON CONFLICT (experiment_id, event_id) DO NOTHING
     RETURNING experiment_id, assignment_id
 ), touched AS (
-    INSERT INTO touched_unit (experiment_id, assignment_id)
-    SELECT DISTINCT experiment_id, assignment_id FROM inserted
+    INSERT INTO touched_unit (experiment_id, assignment_ids)
+    SELECT experiment_id, array_agg(DISTINCT assignment_id) FROM inserted GROUP BY experiment_id
 )
 SELECT count(*) FROM inserted;
 
 -- name: touch_units
 -- Log the units of events that are all new.
-INSERT INTO touched_unit (experiment_id, assignment_id)
-SELECT DISTINCT experiment_id, assignment_id
+INSERT INTO touched_unit (experiment_id, assignment_ids)
+SELECT experiment_id, array_agg(DISTINCT assignment_id)
 FROM incoming_row
 WHERE kind = 'event' AND reason_code IS NULL AND assignment_id IS NOT NULL
-  AND is_released = :is_released;
+  AND is_released = :is_released
+GROUP BY experiment_id;
 
 -- name: reject_taken_ids
 -- An event stays with its unit: another unit cannot take its event_id over.
@@ -263,8 +264,8 @@ WITH corrected AS (
            COALESCE(r.source, m.source), COALESCE(r.session_context, m.session_context))
     RETURNING m.experiment_id, m.assignment_id
 ), touched AS (
-    INSERT INTO touched_unit (experiment_id, assignment_id)
-    SELECT DISTINCT experiment_id, assignment_id FROM corrected
+    INSERT INTO touched_unit (experiment_id, assignment_ids)
+    SELECT experiment_id, array_agg(DISTINCT assignment_id) FROM corrected GROUP BY experiment_id
 )
 SELECT assignment_id, count(*) AS events FROM corrected GROUP BY assignment_id;
 
