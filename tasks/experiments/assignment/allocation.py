@@ -52,8 +52,9 @@ def reallocate(
     if locked is None:
         raise NotFound(f"no experiment has the id {experiment_id}")
     if locked.status not in {"active", "paused"}:
-        code, advice = ("draft", "edit its plan") if locked.status == "draft" else ("over", "it is")
-        message = f"its split cannot change: {advice} ({locked.status})"
+        is_draft = locked.status == "draft"
+        code, advice = ("draft", "; edit its plan instead") if is_draft else ("over", "")
+        message = f"its split cannot change: it is {locked.status}{advice}"
         raise Refused(f"experiment {locked.name}", [Reason(code, message)])
     open_first_epoch(tx, experiment_id, actor, "the first split")
     held = tx.execute(QUERIES["current_split"], {"experiment_id": experiment_id}).one()
