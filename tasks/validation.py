@@ -106,8 +106,11 @@ def validate_tables(
     suites: Sequence[str],
     *,
     statement_timeout: timedelta = DEFAULT_STATEMENT_TIMEOUT,
+    rows: Mapping[str, str] | None = None,
 ) -> tuple[ValidationSummary, ...]:
     """Validate the tables of the named suites in the database at ``url``, in that order.
+
+    ``rows`` may narrow a suite down: a query of those rows of its table that are to be looked at.
 
     Only committed rows are seen: the checks run on connections of their own, which cannot write
     and are closed at the end. A table is looked up along the URL's `search_path`. Raises
@@ -120,7 +123,10 @@ def validate_tables(
     target = psycopg_url(url)
     latest = _now(target) + CLOCK_SKEW
     with _lock, _datasource(target, statement_timeout) as datasource:
-        return tuple(_validate(datasource, name, latest, _secrets(target)) for name in names)
+        return tuple(
+            _validate(datasource, name, (rows or {}).get(name), latest, _secrets(target))
+            for name in names
+        )
 
 
 def validate_rows(name: str, rows: Sequence[Mapping[str, Any]]) -> ValidationSummary:
@@ -192,13 +198,20 @@ def _options(url: sa.URL, statement_timeout: timedelta) -> str:
 
 
 def _validate(
-    datasource: PostgresDatasource, name: str, latest: datetime, secrets: Sequence[str]
+    datasource: PostgresDatasource,
+    name: str,
+    rows: str | None,
+    latest: datetime,
+    secrets: Sequence[str],
 ) -> ValidationSummary:
     registered = expectations.suites.get(name)
     suite, table, owner = expectations.build(name), registered.table, registered.owner_column
     try:
-        asset = datasource.add_table_asset(name, table_name=table)
-        batch = asset.add_batch_definition_whole_table("all").get_batch()
+        if rows is None:
+            asset: Any = datasource.add_table_asset(name, table_name=table)
+        else:
+            asset = datasource.add_query_asset(name, query=rows)
+        batch = asset.add_batch_definition("all").get_batch()
         validated = batch.validate(
             suite,
             result_format=_result_format(owner),

@@ -32,6 +32,7 @@ TABLES = (
     "unit_value",
     "moment_statistic",
     "fold_state",
+    "suite_check",
     "notification",
 )
 
@@ -254,6 +255,15 @@ CREATE = (
         recomputed_at timestamptz,
         recomputed_gap DOUBLE PRECISION,
         CONSTRAINT pk_fold_state PRIMARY KEY (experiment_id, metric_id)
+    )
+    """,
+    """
+    CREATE TABLE suite_check (
+        suite TEXT NOT NULL,
+        checked_at timestamptz NOT NULL,
+        fully_checked_at timestamptz NOT NULL,
+        findings JSONB NOT NULL,
+        CONSTRAINT pk_suite_check PRIMARY KEY (suite)
     )
     """,
     """

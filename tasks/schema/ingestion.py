@@ -114,3 +114,14 @@ aggregate_statistic = sa.Table(
     sa.Index("idx_aggregate_statistic_variant", "variant_id"),
     sa.Index("idx_aggregate_statistic_metric", "metric_id"),
 )
+
+# When the rows of a table were last held to their suite, and what was found.
+suite_check = sa.Table(
+    "suite_check",
+    metadata,
+    sa.Column("suite", sa.Text, primary_key=True),
+    sa.Column("checked_at", sa.DateTime(timezone=True), nullable=False),
+    # All rows; those that came since are held to it at every look.
+    sa.Column("fully_checked_at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("findings", pg.JSONB, nullable=False),
+)

@@ -13,9 +13,8 @@ from sqlalchemy.exc import OperationalError
 from tasks.database import load_queries
 from tasks.experiments.folding.folding import fold
 from tasks.experiments.quality.gathering import gather
-from tasks.experiments.quality.model import QualityCheck, SuiteFindings, closing
+from tasks.experiments.quality.model import QualityCheck, SuiteFindings
 from tasks.experiments.quality.registry import quality_checks
-from tasks.experiments.quality.suites import run_suites
 from tests.conftest import created_database
 from tests.database import experiments, quality_rows
 from tests.database.quality_rows import CONTROL, EXPERIMENT, OTHER, RED, SPEND
@@ -190,24 +189,6 @@ def test_the_suites_findings_concern_those_in_whose_rows_they_lie(tx: Connection
     assert judged(tx, SuiteFindings(failed=rule))["suite"].outcome == "failed"
     assert judged(tx, SuiteFindings(unknown=rule))["suite"].outcome == "unknown"
     assert judged(tx, None)["suite"].outcome == "unknown"
-
-
-def test_rows_that_break_a_suite_close_the_gate_of_their_experiment_alone(
-    database: Engine,
-) -> None:
-    with database.begin() as connection:
-        quality_rows.build(connection)
-        connection.exec_driver_sql(
-            f"UPDATE ab_metrics SET event_value = 'NaN' WHERE experiment_id = '{EXPERIMENT}'"
-        )
-    found = run_suites(database.url.render_as_string(hide_password=False))
-    rule = "ab_metrics: a value is a finite number"
-    assert found == SuiteFindings(failed_in={str(EXPERIMENT): (rule,)})
-    with database.begin() as connection:
-        checks = gather(connection, [EXPERIMENT, OTHER], found)
-    assert [check.name for check in closing(checks[EXPERIMENT])] == ["suite"]
-    assert rule in closing(checks[EXPERIMENT])[0].message
-    assert closing(checks[OTHER]) == ()
 
 
 def test_what_cannot_be_read_makes_unknown_what_needs_it_and_nothing_else(tx: Connection) -> None:

@@ -25,9 +25,9 @@ def list_due_experiments(tx: Connection) -> list[DueExperiment]:
 
 
 @step(key="experiment-tables")
-def check_experiment_data(tx: Connection) -> SuiteFindings:  # noqa: ARG001 - reads on its own connection
+def check_experiment_data(tx: Connection) -> SuiteFindings:
     """Run the data-quality suites over the experiment tables, once for all experiments."""
-    return run_suites(control_url())
+    return run_suites(tx, control_url())
 
 
 def _of_batch(experiment_ids: list[str], suites: SuiteFindings | None = None) -> str:  # noqa: ARG001
