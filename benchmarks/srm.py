@@ -141,7 +141,7 @@ def _facts(
         status="active",
         started_at=_NOW,
         now=_NOW,
-        arms=tuple(Arm(name=name, is_control=name == "control") for name in _ARMS),
+        variants=tuple(Arm(name=name, is_control=name == "control") for name in _ARMS),
         shares=tuple(
             Share(epoch=1, arm=name, weight=weight)
             for name, weight in zip(_ARMS, weights, strict=True)

@@ -71,7 +71,7 @@ def facts(**changes: Any) -> ExperimentFacts:
         "status": "active",
         "started_at": NOW - timedelta(days=10),
         "now": NOW,
-        "arms": tuple(Arm(name=name, is_control=name == "control") for name in ARMS),
+        "variants": tuple(Arm(name=name, is_control=name == "control") for name in ARMS),
         "shares": tuple(Share(epoch=1, arm=name, weight=0.5) for name in ARMS),
         "metrics": (metric(),),
         "counts": tuple(count(name) for name in ARMS),

@@ -118,7 +118,7 @@ class ExperimentFacts(_Frozen):
     status: str
     started_at: datetime | None
     now: datetime
-    arms: tuple[Arm, ...] | NotGathered = ()
+    variants: tuple[Arm, ...] | NotGathered = ()
     shares: tuple[Share, ...] | NotGathered = ()
     metrics: tuple[Metric, ...] | NotGathered = ()
     counts: tuple[Count, ...] | NotGathered = ()

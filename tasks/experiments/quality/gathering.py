@@ -22,7 +22,7 @@ from tasks.retries import is_transient
 QUERIES = load_queries(__package__)
 _HEAD = "experiment"
 _PARTS: Mapping[str, type[BaseModel]] = {
-    "arms": facts.Arm,
+    "variants": facts.Arm,
     "shares": facts.Share,
     "metrics": facts.Metric,
     "counts": facts.Count,

@@ -5,7 +5,7 @@ SELECT e.id AS experiment_id, e.experiment_name AS experiment, e.status::text AS
 FROM ab_experiments e
 WHERE e.id = ANY(CAST(:experiment_ids AS uuid[]));
 
--- name: arms
+-- name: variants
 -- Their variants, the control first.
 SELECT v.experiment_id, v.variant_name AS name, v.is_control
 FROM ab_variants v

@@ -68,7 +68,7 @@ def _repeated(sampled: Sampled, share: float) -> QualityCheck:
 
 def _judge_metric(facts: ExperimentFacts, metric: Metric) -> QualityCheck:
     counts = facts.whole_arms(metric.name)
-    arms = [arm.name for arm in need(facts.arms) if arm.name in counts]
+    arms = [arm.name for arm in need(facts.variants) if arm.name in counts]
     if not arms or not any(counts[arm].assigned for arm in arms):
         return _nobody(facts, metric)
     if metric.is_aggregated:

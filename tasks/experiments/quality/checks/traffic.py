@@ -118,7 +118,7 @@ def _judge(
 
 
 def _arms(facts: ExperimentFacts) -> list[str]:
-    return [arm.name for arm in need(facts.arms)]
+    return [arm.name for arm in need(facts.variants)]
 
 
 def _weights(facts: ExperimentFacts) -> dict[str, dict[str, float]]:

@@ -91,7 +91,7 @@ def _assigned(facts: ExperimentFacts) -> int:
 
 def _covariate_p_values(facts: ExperimentFacts, metric: Metric) -> list[tuple[str, float]]:
     counts = facts.whole_arms(metric.name)
-    control = next((arm.name for arm in need(facts.arms) if arm.is_control), None)
+    control = next((arm.name for arm in need(facts.variants) if arm.is_control), None)
     if control is None:
         raise MissingFacts("the experiment has no control to compare covariates with")
     units = {name: _covariate(counts.get(name), metric, name) for name in _arms(facts)}
@@ -104,7 +104,7 @@ def _covariate_p_values(facts: ExperimentFacts, metric: Metric) -> list[tuple[st
 
 
 def _arms(facts: ExperimentFacts) -> list[str]:
-    return [arm.name for arm in need(facts.arms)]
+    return [arm.name for arm in need(facts.variants)]
 
 
 def _covariate(count: Count | None, metric: Metric, arm: str) -> SampleMean:
