@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from flows.artifacts import publish_report, publish_table
 from flows.batches import in_batches
+from flows.notify import send_unsent
 from flows.pipeline import Text, pipeline
 from tasks.database import control_engine
 from tasks.errors import ItemsFailed
@@ -42,6 +43,7 @@ def analyze_experiments() -> list[Analysis]:
         failures |= failed
     else:
         publish_report("experiments", "No experiment is due: there was nothing to analyze.")
+    send_unsent()
     if failures:
         raise ItemsFailed("experiments", failures)
     return analyses

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from flows.artifacts import publish_report, publish_table
+from flows.notify import send_unsent
 from flows.pipeline import Text, pipeline
 from tasks.errors import ItemsFailed
 from tasks.experiments import steps
@@ -39,6 +40,7 @@ def recompute_statistics(experiment: Text | None = None) -> Recomputed:
         _recompute(due[start : start + BATCH], differences, failures)
     publish_table("recompute-statistics", [each.model_dump() for each in differences])
     publish_report("recompute-statistics", _report(len(due), differences, failures))
+    send_unsent()
     for each in differences:
         failures.setdefault(f"{each.experiment}, {each.metric}", str(each))
     if failures:

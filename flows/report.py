@@ -51,7 +51,7 @@ def report_experiments(experiment: Text | None = None) -> Reported:
         try:
             _publish(name)
         except Exception as error:  # told at the end, with all others
-            failures[name] = f"{type(error).__name__}: {error}"
+            failures[name] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     if failures:
         raise ItemsFailed("reports", failures)
     return Reported(counts=dashboard.counts, experiments=tuple(names))

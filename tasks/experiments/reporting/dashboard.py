@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Connection
 
 from tasks import markdown
@@ -98,7 +98,7 @@ def read_dashboard(connection: Connection) -> Dashboard:
 
 
 def _experiment(row: Any) -> DashboardRow:
-    look = stored_look(row, row.metric, row.kind or "") if row.decision_id else None
+    look, unread = _last_look(row)
     day_now, days, is_expected = _days(row)
     return DashboardRow(
         name=row.name,
@@ -116,13 +116,23 @@ def _experiment(row: Any) -> DashboardRow:
         split=row.split or {},
         verdict=look.verdict if look else None,
         winner=row.winner,
-        sentence=look.sentence if look else "It has not been looked at yet.",
+        sentence=look.sentence if look else unread,
         nearest=look.nearest if look else None,
         failed_checks=tuple(check.name for check in look.closed_checks) if look else (),
         failed_metrics=tuple(m.name for m in look.metrics if m.failure) if look else (),
         looked_at=look.decided_at if look else None,
         next_steps=tuple(next_steps(row, look)),
     )
+
+
+def _last_look(row: Any) -> tuple[StoredLook | None, str]:
+    """Read the last look; one that cannot be read must not take the others with it."""
+    if row.decision_id is None:
+        return None, "It has not been looked at yet."
+    try:
+        return stored_look(row, row.metric or "", row.kind or ""), ""
+    except ValidationError:
+        return None, f"What was decided cannot be read: decision {row.decision_id}."
 
 
 def _days(row: Any) -> tuple[int | None, int | None, bool]:

@@ -28,6 +28,7 @@ class ArmFigures(_Stored):
     assigned: int | None = None
     n: int | None = None
     mean: float | None = None
+    value: float | None = None  # what is compared, where it is not the mean: a ratio, a quantile
     difference: float | None = None
     lower: float | None = None
     upper: float | None = None
@@ -42,11 +43,13 @@ class ArmFigures(_Stored):
     adjusted_p_value: float | None = None
     z: float | None = None
     bound: float | None = None
+    tolerated: float | None = None  # of a guardrail: how much worse is still within its margin
     outcome: str = "open"
+    problem: str | None = None  # why this arm could not be compared
 
 
 class MetricFigures(_Stored):
-    """One metric of a look; one that failed has no arms and says why."""
+    """One metric of a look; one that failed says why, and has the arms that did not."""
 
     name: str
     role: str = "primary"
@@ -71,6 +74,8 @@ class StoredLook(_Stored):
     is_usable: bool | None
     method: str
     policy: str | None
+    note: str | None  # what a reader must know of the method
+    ending: str | None  # what ended the experiment with this look
     nearest: str | None
     futility: str | None
     checks: tuple[QualityCheck, ...]
@@ -120,7 +125,9 @@ def look_of(verdict: Verdict, primary: str, kind: str) -> StoredLook:
         is_usable=details.get("is_usable"),
         method=details.get("method") or "group_sequential",
         policy=details.get("policy"),
-        nearest=_words(details.get("nearest")),
+        note=details.get("note") or None,
+        ending=details.get("ending"),
+        nearest=_nearest(details.get("nearest")),
         futility=_words(details.get("futility")),
         checks=tuple(_checks(details.get("checks") or ())),
         metrics=tuple(_metrics(details, primary, kind)),
@@ -130,19 +137,29 @@ def look_of(verdict: Verdict, primary: str, kind: str) -> StoredLook:
 
 def _metrics(details: dict[str, Any], primary: str, kind: str) -> Iterable[MetricFigures]:
     """Each metric by itself: one whose figures cannot be read must not hide the others."""
-    told = [_metric(each) for each in details.get("metrics") or ()]
-    if not any(each.role == "primary" for each in told):
-        own = {name: details.get(name) for name in ("control", "arms")}
-        yield _metric({"name": primary, "role": "primary", "kind": kind, **own})
-    yield from told
+    own = {name: details.get(name) or () for name in ("control", "arms")}
+    told = list(details.get("metrics") or ())
+    if not any(each.get("role") == "primary" for each in told):
+        told.insert(0, {"name": primary, "role": "primary", "kind": kind, **own})
+    for each in told:
+        is_primary = each.get("role") == "primary"
+        yield _metric(_with_bounds(each, own["arms"]) if is_primary else each)
+
+
+def _with_bounds(told: dict[str, Any], arms: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Only the arms of the decision itself have bounds, adjusted p-values and corrected lifts."""
+    decided = {arm.get("name"): arm for arm in arms}
+    rows = [decided.get(arm.get("name"), {}) | arm for arm in told.get("arms") or ()]
+    return told | {"arms": rows}
 
 
 def _metric(told: dict[str, Any]) -> MetricFigures:
-    failure = told.get("failure") or told.get("error")
-    if failure is None and told.get("outcome") in {"failed", "unknown"}:
-        failure = told.get("message") or "it could not be computed"
+    failure = told.get("problem") or told.get("failure")
+    if failure is None and told.get("outcome") == "failed":
+        failure = "it could not be computed"
     try:
-        return MetricFigures.model_validate(told | {"failure": failure})
+        fields = {"arms": told.get("arms") or (), "control": told.get("control") or None}
+        return MetricFigures.model_validate(told | fields | {"failure": failure or None})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -165,10 +182,18 @@ def _checks(told: Iterable[dict[str, Any]]) -> Iterable[QualityCheck]:
             yield QualityCheck(name=name, outcome="unknown", message=message)
 
 
+def _nearest(told: Any) -> str | None:
+    """The condition that is missing, with the figure that has to grow."""
+    if not isinstance(told, dict):
+        return str(told) if told else None
+    condition = told.get("condition") or told.get("message")
+    if told.get("arm") is None or told.get("bound") is None or told.get("z") is None:
+        return condition
+    return f"{condition}: {told['arm']} has z {told['z']:+.2f} of ±{told['bound']:.2f}"
+
+
 def _words(told: Any) -> str | None:
-    """What is nearest, or futile: stored as a sentence, or with figures beside it."""
+    """What is futile: stored with the figures beside it."""
     if isinstance(told, dict):
-        if told.get("is_futile") is False:
-            return None
-        told = told.get("message") or told.get("condition") or told.get("code")
-    return str(told) if told and told is not True else None
+        return told.get("message") if told.get("is_futile", True) else None
+    return str(told) if told else None

@@ -10,12 +10,19 @@ from tasks.experiments.reporting.look import ArmFigures, MetricFigures, StoredLo
 from tasks.experiments.reporting.pictures import Bar
 from tasks.experiments.reporting.words import NONE, day, interval, number, share
 
-OUTCOMES = {"better": "significantly better", "harm": "significantly worse", "open": NONE}
+OUTCOMES = {
+    "better": "significantly better",
+    "harm": "significantly worse",
+    "open": NONE,
+    "safe": "within its margin",
+    "failed": "worse than its margin allows",
+    "indeterminate": "not yet shown to be within its margin",
+}
 _ARM_HEAD = (
     "Arm",
     "Assigned",
     "With a value",
-    "Mean",
+    "Value",
     "Difference",
     "Interval",
     "At every look",
@@ -42,6 +49,10 @@ def standing(look: StoredLook | None) -> str:
         lines.append(f"- Nearest condition: {markdown.plain(look.nearest)}")
     if look.futility:
         lines.append(f"- Futility: {markdown.plain(look.futility)}")
+    if look.note:
+        lines.append(f"- {markdown.plain(look.note)}")
+    if look.ending:
+        lines.append(f"- It ended with this look: {look.ending}.")
     when = f" on {day(look.decided_at)} UTC" if look.decided_at else ""
     where = (
         f"Look {look.look_number or NONE}{when} by `{look.method}`, "
@@ -53,15 +64,16 @@ def standing(look: StoredLook | None) -> str:
 def metric_parts(metric: MetricFigures) -> list[str]:
     """One metric: its picture and its figures, or why there are none."""
     head = f"## {metric.role.capitalize()} metric: {markdown.plain(metric.name)}"
-    if metric.failure:
-        return [head, f"**Failed:** {markdown.plain(metric.failure)}"]
+    failed = [f"**Failed:** {markdown.plain(metric.failure)}"] if metric.failure else []
+    if failed and all(arm.difference is None for arm in metric.arms):
+        return [head, *failed]
     rows = [_arm_cells(arm) for arm in metric.arms]
     if metric.control is not None:
         control = metric.control
-        shown = (control.assigned, control.n, number(control.mean))
+        shown = (control.assigned, control.n, number(_value(control)))
         rows.insert(0, (f"{control.name} (control)", *shown, *[""] * 8))
-    said = f"{metric.kind}, {metric.outcome}" if metric.outcome else metric.kind
-    return [f"{head} ({markdown.plain(said)})", forest(metric), markdown.table(_ARM_HEAD, rows)]
+    told = f"{head} ({markdown.plain(metric.kind)})"
+    return [told, *failed, forest(metric), markdown.table(_ARM_HEAD, rows)]
 
 
 def forest(metric: MetricFigures) -> str:
@@ -92,7 +104,7 @@ def _arm_cells(arm: ArmFigures) -> tuple[Any, ...]:
         arm.name,
         NONE if arm.assigned is None else arm.assigned,
         NONE if arm.n is None else arm.n,
-        number(arm.mean),
+        number(_value(arm)),
         number(arm.difference, sign=True),
         interval(arm.lower, arm.upper),
         interval(arm.sequential_lower, arm.sequential_upper),
@@ -100,8 +112,19 @@ def _arm_cells(arm: ArmFigures) -> tuple[Any, ...]:
         share(arm.corrected_lift, sign=True),
         number(arm.p_value),
         number(arm.adjusted_p_value),
-        OUTCOMES.get(arm.outcome, arm.outcome),
+        _result(arm),
     )
+
+
+def _value(arm: ArmFigures) -> float | None:
+    return arm.mean if arm.value is None else arm.value
+
+
+def _result(arm: ArmFigures) -> str:
+    if arm.problem:
+        return f"failed: {arm.problem}"
+    said = OUTCOMES.get(arm.outcome, arm.outcome)
+    return said if arm.tolerated is None else f"{said} ({number(arm.tolerated)})"
 
 
 def checks_table(look: StoredLook | None) -> str:

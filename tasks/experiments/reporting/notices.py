@@ -28,8 +28,6 @@ _TITLES = {
     "quality": "the data failed a check",
 }
 _WON = {"difference", "lift", "corrected_lift", "adjusted_p_value"}
-# How a guardrail ends that is worse than its margin allows.
-_BROKEN = {"harm", "inferior", "worse", "breached"}
 
 
 def notices_of(
@@ -104,8 +102,8 @@ def _winner(experiment: str, look: StoredLook) -> Iterable[Notice]:
 
 def _guardrails(experiment: str, look: StoredLook) -> Iterable[Notice]:
     for metric in look.metrics:
-        worse = [arm.name for arm in metric.arms if arm.outcome in _BROKEN]
-        if metric.role != "guardrail" or not (worse or metric.outcome in _BROKEN):
+        worse = [arm.name for arm in metric.arms if arm.outcome == "failed"]
+        if metric.role != "guardrail" or not worse:
             continue
         yield Notice(
             kind="guardrail",
@@ -118,19 +116,20 @@ def _guardrails(experiment: str, look: StoredLook) -> Iterable[Notice]:
 
 
 def _broken(metric: MetricFigures, worse: list[str]) -> str:
-    arms = ", ".join(worse) or "an arm"
-    return f"{metric.name} is worse in {arms} than its margin allows: that arm cannot win."
+    arms = ", ".join(worse)
+    return f"{metric.name} is worse in {arms} than its margin allows: no such arm can win."
 
 
 def _of_look(experiment: str, look: StoredLook, at: datetime) -> Iterable[Notice]:
-    """The checks; where an earlier rule kept none, the reason that closed the gate."""
+    """The checks, and what a gate of the rule itself found; each kind once."""
     details = _details(experiment, look)
-    if look.checks:
-        yield from notices_of_checks(experiment, look.checks, at, details)
-        return
+    told = notices_of_checks(experiment, look.checks, at, details)
+    yield from told
+    kinds = {notice.kind for notice in told}
     for reason in look.reasons:
-        if reason.code in _CODES:
-            yield _of_data(experiment, _CODES[reason.code], reason.message, at, details)
+        kind = _CODES.get(reason.code)
+        if kind is not None and kind not in kinds:
+            yield _of_data(experiment, kind, reason.message, at, details)
 
 
 def _of_data(

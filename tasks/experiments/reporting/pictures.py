@@ -16,7 +16,8 @@ from tasks import markdown
 WIDTH = 720
 _ROW, _LABEL, _TOP, _RIGHT = 34, 190, 14, 30
 _INK, _GREY, _AXIS, _BLUE, _AMBER = "#24292f", "#57606a", "#8c959f", "#0969da", "#9a6700"
-_COLOURS = {"better": "#1a7f37", "harm": "#cf222e"}
+_GREEN, _RED = "#1a7f37", "#cf222e"
+_COLOURS = {"better": _GREEN, "safe": _GREEN, "harm": _RED, "failed": _RED}
 _PANEL = 190
 _MOST_POINTS = 200
 Place = Callable[[float], float]
@@ -78,11 +79,14 @@ def shown(uri: str, title: str) -> str:
 
 
 def _panel(label: str, points: Sequence[Point], top: float) -> str:
-    heard = [value for point in points for value in (point.y, point.lower, point.upper)]
-    ends = [*_finite(heard), 0.0]
+    low, high = _limits(points)
     span = [point.x for point in points] or [0.0]
     x = _scale(min(span), max(span), 70, WIDTH - _RIGHT)
-    y = _scale(min(ends), max(ends), top + _PANEL - 26, top + 30)
+    within = _scale(low, high, top + _PANEL - 26, top + 30)
+
+    def y(value: float) -> float:
+        return within(min(max(value, low), high))
+
     banded = [p for p in points if _is_finite(p.lower) and _is_finite(p.upper)]
     edges = [(x(p.x), y(p.upper or 0.0)) for p in banded]
     edges += [(x(p.x), y(p.lower or 0.0)) for p in reversed(banded)]
@@ -93,10 +97,20 @@ def _panel(label: str, points: Sequence[Point], top: float) -> str:
         _line(70, y(0.0), WIDTH - _RIGHT, y(0.0), _AXIS, "4 3"),
         f'<polyline points="{_path(line)}" fill="none" stroke="{_BLUE}" stroke-width="2"/>',
         *(_dot(*place, _BLUE, 3) for place in line[-1:]),
-        *(_text(62, y(value) + 4, f"{value:.3g}", "end") for value in _apart(sorted({*ends}), y)),
-        *(_text(x(value), top + _PANEL - 8, f"{value:.3g}", "middle") for value in {*_outer(span)}),
+        *(_text(62, y(end) + 4, f"{end:.3g}", "end") for end in _apart([low, high], y)),
+        *(_text(x(end), top + _PANEL - 8, f"{end:.3g}", "middle") for end in {*_outer(span)}),
     ]
     return "".join(parts)
+
+
+def _limits(points: Sequence[Point]) -> tuple[float, float]:
+    """What the panel has room for: all but the first quarter of the looks, and zero.
+
+    The first looks know next to nothing: drawn in full, they would press the rest into a line.
+    """
+    later = points[len(points) // 4 :]
+    known = _finite(value for point in later for value in (point.y, point.lower, point.upper))
+    return min([*known, 0.0]), max([*known, 0.0])
 
 
 def _row(row: Bar, y: float, x: Place) -> str:

@@ -151,3 +151,7 @@ ORDER BY seen.look_number, arm.name;
 -- name: is_experiment
 -- Is there an experiment of that name?
 SELECT EXISTS (SELECT FROM ab_experiments WHERE experiment_name = :name);
+
+-- name: time
+-- The time of the database.
+SELECT headway.clock_now();

@@ -12,6 +12,7 @@ from tasks.experiments.analysis.results import Analysis, DueExperiment
 from tasks.experiments.analysis.selecting import SelectedWinner
 from tasks.experiments.quality.model import SuiteFindings
 from tasks.experiments.quality.suites import run_suites
+from tasks.experiments.reporting.announcing import announce_looks
 from tasks.ledger import step, step_logger
 
 QUERIES = load_queries("tasks.experiments.analysis")
@@ -41,12 +42,13 @@ def _of_batch(experiment_ids: list[str], suites: SuiteFindings | None = None) ->
 def analyze_batch(
     tx: Connection, experiment_ids: list[str], suites: SuiteFindings | None = None
 ) -> list[Analysis]:
-    """Look at some experiments: check, compare, decide, and record every look with its verdict.
+    """Look at some experiments: check, compare, decide, record every look and announce it.
 
     Skipped are those with nothing new since their last look, or no longer active. One that cannot
     be looked at fails the batch: the caller takes it apart.
     """
     analyses = looking.look(tx, experiment_ids, suites)
+    announce_looks(tx, analyses)
     for analysis in analyses:
         if not analysis.is_skipped:
             step_logger().info("%s", analysis.summary)

@@ -11,6 +11,7 @@ from tasks.errors import NotFound
 from tasks.experiments.folding import folding, recomputing
 from tasks.experiments.folding.folding import FoldedExperiment, FoldSummary
 from tasks.experiments.folding.recomputing import Difference
+from tasks.experiments.reporting.announcing import announce_differences
 from tasks.ledger import step, step_logger
 
 QUERIES = load_queries("tasks.experiments.folding", "reading.sql")
@@ -56,6 +57,7 @@ def recompute_statistics(tx: Connection, experiment_ids: list[str]) -> list[Diff
     Returns what was folded wrong: nothing, unless there is a fault.
     """
     differences = recomputing.recompute(tx, experiment_ids)
+    announce_differences(tx, differences)
     for difference in differences:
         step_logger().error("%s, %s: %s", difference.experiment, difference.metric, difference)
     return differences
