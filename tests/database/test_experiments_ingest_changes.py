@@ -25,7 +25,8 @@ from tests.rows import rows_of
 PURCHASE = metric(kind="proportion", aggregation="any", missing="zero")
 VALUES = "SELECT event_id, event_value FROM ab_metrics ORDER BY event_id"
 TOUCHED = """
-SELECT a.user_id, count(*) FROM touched_unit t JOIN ab_assignments a ON a.id = t.assignment_id
+SELECT a.user_id, count(*) FROM touched_unit t
+JOIN ab_assignments a ON a.id = t.assignment_id OR a.id = ANY (t.assignment_ids)
 GROUP BY a.user_id ORDER BY a.user_id
 """
 CONVERTED = "SELECT user_id, has_converted, converted_at::date::text FROM ab_assignments ORDER BY 1"
