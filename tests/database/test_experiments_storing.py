@@ -32,8 +32,8 @@ def test_a_fuzzed_plan_that_is_accepted_is_stored_and_comes_back(database: Engin
 
     @settings(
         max_examples=20,
+        derandomize=True,
         deadline=None,
-        database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

@@ -10,6 +10,8 @@ from pydantic.config import JsonDict
 from tasks.experiments.definition.kinds import Aggregation, Missing, kind_rule
 from tasks.experiments.definition.words import Name, Planned, Words
 
+LONGEST_HOURS = 1_000_000  # more than a century; much more than that is no moment any longer
+
 
 def _without_default(schema: JsonDict) -> None:
     schema.pop("default", None)
@@ -37,10 +39,16 @@ class MetricPlan(Planned):
     is_higher_better: bool = True
     description: Words | None = None
     window_start_hours: Annotated[
-        float, Field(ge=0, description="events count from so many hours after the assignment")
+        float,
+        Field(
+            ge=0,
+            le=LONGEST_HOURS,
+            description="events count from so many hours after the assignment",
+        ),
     ] = 0
     window_hours: Annotated[
-        float | None, Field(gt=0, description="and until so many; empty: for ever")
+        float | None,
+        Field(gt=0, le=LONGEST_HOURS, description="and until so many; empty: for ever"),
     ] = None
     cap_quantile: Annotated[
         float | None,
