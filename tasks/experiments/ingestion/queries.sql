@@ -131,16 +131,17 @@ WHERE r.kind = 'assignment' AND r.reason_code IS NULL
 
 -- name: take_waiting
 -- Events that waited for an assignment that there is by now: of the batch's units, or of all.
-WITH freed AS (
+WITH chosen AS (
+    SELECT w.id
+    FROM incoming_row r
+    JOIN waiting_event w ON w.experiment_id = r.experiment_id AND w.user_id = r.user_id
+    WHERE r.kind = 'assignment' AND r.reason_code IS NULL
+    UNION
+    SELECT id FROM waiting_event WHERE :everyone
+), freed AS (
     DELETE FROM waiting_event w
-    WHERE EXISTS (
-        SELECT FROM ab_assignments a
-        WHERE a.experiment_id = w.experiment_id AND a.user_id = w.user_id
-    ) AND (:everyone OR EXISTS (
-        SELECT FROM incoming_row r
-        WHERE r.kind = 'assignment' AND r.experiment_id = w.experiment_id
-          AND r.user_id = w.user_id
-    ))
+    USING chosen c, ab_assignments a
+    WHERE w.id = c.id AND a.experiment_id = w.experiment_id AND a.user_id = w.user_id
     RETURNING w.*
 )
 INSERT INTO incoming_row (
