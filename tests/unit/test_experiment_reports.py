@@ -204,7 +204,11 @@ def _row(**changes: Any) -> Any:
         (_row(), {"checks": [_check("srm", "failed", "900 to 700")]}, "srm: 900 to 700"),
         (_row(status="completed"), {}, "without a winner"),
         (_row(status="completed", winner="red"), {"winner": "red"}, "roll it out"),
-        (_row(winner="red", policy="recommend"), {"winner": "red"}, "a person decides"),
+        (
+            _row(winner="red", policy="recommend"),
+            {"winner": "red"},
+            "agree with `headway experiment select-winner b`",
+        ),
     ],
 )
 def test_the_dashboard_says_what_to_do_next(

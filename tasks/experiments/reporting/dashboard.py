@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from tasks import markdown
 from tasks.database import load_queries
+from tasks.errors import InputError
 from tasks.experiments.reporting.look import StoredLook, stored_look
 from tasks.experiments.reporting.words import NONE, day, share
 
@@ -131,8 +132,8 @@ def _last_look(row: Any) -> tuple[StoredLook | None, str]:
         return None, "It has not been looked at yet."
     try:
         return stored_look(row, row.metric or "", row.kind or ""), ""
-    except ValidationError:
-        return None, f"What was decided cannot be read: decision {row.decision_id}."
+    except InputError as error:
+        return None, f"What was decided is not known: {error}."
 
 
 def _days(row: Any) -> tuple[int | None, int | None, bool]:
@@ -169,7 +170,7 @@ def next_steps(row: Any, look: StoredLook | None) -> list[str]:
     if row.winner:
         return [*steps, _with_winner(row)]
     if "tie" in codes:
-        steps.append("Several arms are better than the control: choose one of them.")
+        steps.append(f"Several arms are better: choose with {_choose(row)}.")
     if row.status == "completed":
         return [*steps, "It ended without a winner: keep the control, then archive it."]
     if row.status == "paused":
@@ -185,10 +186,14 @@ def next_steps(row: Any, look: StoredLook | None) -> list[str]:
 
 def _with_winner(row: Any) -> str:
     if row.policy == "recommend":
-        return f"{row.winner} is recommended: a person decides."
+        return f"{row.winner} is recommended: agree with {_choose(row)}."
     if row.policy == "roll_out":
         return f"{row.winner} won and is rolled out: `headway rollout list`."
     return f"{row.winner} won: roll it out, then archive the experiment."
+
+
+def _choose(row: Any) -> str:
+    return f"`headway experiment select-winner {row.name}`"
 
 
 def _table(rows: tuple[DashboardRow, ...]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.decisions import Verdict
-from tasks.errors import Reason
+from tasks.errors import InputError, Reason
 from tasks.experiments.quality.model import QualityCheck
 
 
@@ -99,13 +99,19 @@ class StoredLook(_Stored):
 
 
 def stored_look(row: Any, primary: str, kind: str) -> StoredLook:
-    """Read a row of `headway.decision`; ``primary`` and ``kind`` are of the deciding metric."""
+    """Read a row of `headway.decision`; ``primary`` and ``kind`` are of the deciding metric.
+
+    Raises InputError where it holds what no rule writes.
+    """
     verdict = Verdict(
         verdict=row.verdict,
         reasons=tuple(Reason(each["code"], each["message"]) for each in row.reasons or ()),
         details=row.details or {},
     )
-    found = look_of(verdict, primary, kind)
+    try:
+        found = look_of(verdict, primary, kind)
+    except ValidationError as error:
+        raise InputError(f"decision {row.decision_id} cannot be read: {_first(error)}") from None
     known = {"decided_at": row.decided_at, "rule_version": row.rule_version}
     return found.model_copy(update=known | {"decision_id": row.decision_id})
 
@@ -161,14 +167,18 @@ def _metric(told: dict[str, Any]) -> MetricFigures:
         fields = {"arms": told.get("arms") or (), "control": told.get("control") or None}
         return MetricFigures.model_validate(told | fields | {"failure": failure or None})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
         return MetricFigures(
             name=str(told.get("name", "unnamed")),
             role=str(told.get("role", "secondary")),
             outcome="failed",
-            failure=f"its stored figures cannot be read: {where}: {first['msg']}",
+            failure=f"its stored figures cannot be read: {_first(error)}",
         )
+
+
+def _first(error: ValidationError) -> str:
+    """What is wrong, and where."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
 def _checks(told: Iterable[dict[str, Any]]) -> Iterable[QualityCheck]:
