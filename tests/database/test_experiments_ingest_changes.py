@@ -231,7 +231,7 @@ def test_an_event_that_cannot_be_is_refused_where_it_is_tracked(
     [
         # A join that multiplied its rows: twelve alike, without ids.
         ([event("u1", 5)] * 12, "a join multiplied it"),
-        ([event("u1", 5, event_timestamp="1970-01-21T10:00:00Z")], "before 2000"),
+        ([event("u1", 5, event_timestamp="1970-01-21T10:00:00Z")], "before 1971"),
     ],
     ids=["repeated", "ancient"],
 )
