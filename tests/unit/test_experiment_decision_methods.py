@@ -141,7 +141,7 @@ def test_the_bayesian_method_says_how_often_it_is_wrong() -> None:
     chance = verdict.details["arms"][0]["figures"]["chance_to_win"]
     assert chance == pytest.approx(0.9819, abs=5e-4)
     assert verdict.details["winner"] == "red"
-    assert "22%" in verdict.details["note"]
+    assert "33%" in verdict.details["note"]
     strict = found.plan.terms.model_copy(update={"method_options": {"threshold": 0.99}})
     plan = found.plan.model_copy(update={"terms": strict})
     none = decide_winner(found.model_copy(update={"plan": plan}))
