@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from flows.artifacts import publish_report, publish_table
+from flows.batches import in_batches
 from flows.notify import send_unsent
 from flows.pipeline import Text, pipeline
 from tasks.errors import ItemsFailed
 from tasks.experiments import steps
-from tasks.experiments.folding.folding import FoldedExperiment
 from tasks.experiments.folding.recomputing import Difference
 
 BATCH = 20
@@ -34,10 +34,10 @@ def recompute_statistics(experiment: Text | None = None) -> Recomputed:
         experiment: only this one, also when it is over.
     """
     due = steps.list_folded_experiments(experiment=experiment)
-    differences: list[Difference] = []
-    failures: dict[str, str] = {}
-    for start in range(0, len(due), BATCH):
-        _recompute(due[start : start + BATCH], differences, failures)
+    names = {each.id: each.name for each in due}
+    found, failed = in_batches(steps.recompute_statistics, list(names), BATCH)
+    differences: list[Difference] = list(found)
+    failures = {names[each]: f"{type(error).__name__}: {error}" for each, error in failed.items()}
     publish_table("recompute-statistics", [each.model_dump() for each in differences])
     publish_report("recompute-statistics", _report(len(due), differences, failures))
     send_unsent()
@@ -46,22 +46,6 @@ def recompute_statistics(experiment: Text | None = None) -> Recomputed:
     if failures:
         raise ItemsFailed("statistics", failures)
     return Recomputed(experiments=len(due))
-
-
-def _recompute(
-    batch: Sequence[FoldedExperiment], differences: list[Difference], failures: dict[str, str]
-) -> None:
-    """Recompute a batch; one that fails is split until the failing experiment stands alone."""
-    ids = [experiment.id for experiment in batch]
-    (outcome,) = steps.recompute_statistics.map([{"experiment_ids": ids}])
-    if not isinstance(outcome, Exception):
-        differences.extend(outcome)
-    elif len(batch) == 1:
-        failures[batch[0].name] = f"{type(outcome).__name__}: {outcome}"
-    else:
-        half = len(batch) // 2
-        _recompute(batch[:half], differences, failures)
-        _recompute(batch[half:], differences, failures)
 
 
 def _report(count: int, differences: Sequence[Difference], failures: dict[str, str]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from sqlalchemy import Connection, text
 
 from tasks.experiments.folding.reading import moments_of
+from tasks.experiments.folding.recomputing import recompute
 
 START = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 USUAL = {"kind": "mean", "event_type": "buy", "aggregation": "sum", "missing": "exclude"}
@@ -183,3 +184,8 @@ def moments_by_numpy(
             made[f"{name}_m2"] = float(((y - y.mean()) ** 2).sum())
             made[f"{name}_c2"] = float(((y - y.mean()) * (x - x.mean())).sum())
     return made
+
+
+def is_right(world: World) -> bool:
+    """The folded statistics are those that a full recompute finds."""
+    return recompute(world.tx, [world.id]) == []

@@ -123,14 +123,15 @@ max(m.event_value) FILTER (WHERE {condition})
 
 -- name: value_by_count
 -- How many.
-NULLIF(count(m.id) FILTER (WHERE {condition}), 0)::float8
+NULLIF(count(m.assignment_id) FILTER (WHERE {condition}), 0)::float8
 
 -- name: value_by_any
 -- Whether there is one.
-CASE WHEN count(m.id) FILTER (WHERE {condition}) > 0 THEN 1.0::float8 END
+CASE WHEN count(m.assignment_id) FILTER (WHERE {condition}) > 0 THEN 1.0::float8 END
 
 -- name: all_units
--- Every unit of some metrics. No temporary table is read, so that Postgres may share the work out.
+-- Every unit of some metrics, of an experiment one at most. No temporary table is read, so that
+-- Postgres may share the work out.
 unnest(
     CAST(:numbers AS integer[]), CAST(:experiment_ids AS uuid[]), CAST(:event_types AS text[]),
     CAST(:aggregations AS text[]), CAST(:opens_after AS interval[]),
@@ -147,8 +148,9 @@ JOIN ab_assignments a ON a.experiment_id = d.experiment_id
 fold_unit u JOIN fold_due d ON d.number = u.number JOIN ab_assignments a ON a.id = u.assignment_id
 
 -- name: from_assignment
--- When an event counts, where no metric has a window.
-m.event_timestamp >= a.assigned_at
+-- When an event counts, where no metric has a window. As `>=` Postgres would take it for one event
+-- in three, and plan for that.
+timestamptz_cmp(m.event_timestamp, a.assigned_at) <> -1
 
 -- name: in_window
 -- When an event counts: from the start of the window to its end.
@@ -216,14 +218,14 @@ FROM (
                     ) read (x)
                 ) END AS covariate
     FROM (
-        SELECT d.number, a.id, a.experiment_id, a.variant_id, a.epoch, a.assigned_at,
-               {value} AS value, count(m.id) AS seen, count(m.id) FILTER (WHERE {usable}) AS events
+        SELECT {number} AS number, a.id, a.experiment_id, a.variant_id, a.epoch, a.assigned_at,
+               {value} AS value, count(m.assignment_id) AS seen, count(m.assignment_id) FILTER (WHERE {usable}) AS events
         FROM {units}
         -- Units without events too: so many groups, at least, Postgres must plan for.
         LEFT JOIN ab_metrics m
             ON m.assignment_id = a.id AND m.event_type = {event_type} AND {window}
         WHERE NOT a.is_override
-        GROUP BY d.number, a.id
+        GROUP BY {key}
     ) a
     JOIN fold_due d ON d.number = a.number
     CROSS JOIN LATERAL (
@@ -388,7 +390,7 @@ SELECT d.experiment_id, d.metric_id, n.assignment_id, n.variant_id, n.epoch, n.v
        n.denominator, n.covariate, n.events, n.levels, n.matures_at
 FROM fold_due d JOIN fold_value n ON n.number = d.number
 WHERE d.is_full
-ORDER BY d.number, n.assignment_id;
+ORDER BY n.assignment_id;
 
 -- name: keep_changed_values
 -- The values that are new or not what they were.
@@ -437,8 +439,7 @@ WHERE s.experiment_id = d.experiment_id AND s.metric_id = d.metric_id
   AND (d.is_whole OR d.is_aggregated);
 
 -- name: keep_whole_moments
--- Moments of all units' values, about a mean that is known already: large numbers keep their
--- variance. Of each dimension the 50 largest levels, and the others as one.
+-- Moments of all units' values, about one of them: large numbers keep their variance. Of each dimension the 50 largest levels, and the others as one.
 INSERT INTO moment_statistic (
     experiment_id, metric_id, variant_id, dimension, level, assigned, events, converted, n, mean, m2,
     denominator_mean, denominator_m2, denominator_c2, covariate_mean, covariate_m2, covariate_c2
@@ -449,9 +450,18 @@ WITH unit AS (
     FROM fold_due d JOIN unit_value v USING (experiment_id, metric_id)
     WHERE d.is_whole AND NOT d.is_aggregated
 ), middle AS (
-    SELECT number, variant_id, COALESCE(avg(value), 0) AS x, COALESCE(avg(denominator), 0) AS y,
-           COALESCE(avg(covariate), 0) AS z
-    FROM unit GROUP BY number, variant_id
+    -- Any of an arm's values is near enough to all of them.
+    SELECT d.number, v.id AS variant_id, COALESCE(o.value, 0) AS x,
+           COALESCE(o.denominator, 0) AS y, COALESCE(o.covariate, 0) AS z
+    FROM fold_due d
+    JOIN ab_variants v ON v.experiment_id = d.experiment_id
+    LEFT JOIN LATERAL (
+        SELECT least(o.value, d.cap) AS value, o.denominator, o.covariate FROM unit_value o
+        WHERE o.experiment_id = d.experiment_id AND o.metric_id = d.metric_id
+          AND o.variant_id = v.id AND o.value IS NOT NULL
+        LIMIT 1
+    ) o ON true
+    WHERE d.is_whole AND NOT d.is_aggregated
 ), shifted AS (
     SELECT u.number, u.variant_id, u.epoch, u.levels, u.events, u.value - m.x AS value,
            u.denominator - m.y AS denominator, u.covariate - m.z AS covariate
@@ -459,6 +469,7 @@ WITH unit AS (
 ), levelled AS (
     SELECT s.*, l.key AS dimension, l.value AS level
     FROM shifted s CROSS JOIN LATERAL jsonb_each_text(s.levels) l
+    WHERE s.levels IS NOT NULL
 ), ranked AS (
     SELECT number, dimension, level,
            row_number() OVER (PARTITION BY number, dimension ORDER BY count(*) DESC, level) AS rank

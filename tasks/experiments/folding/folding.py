@@ -7,6 +7,7 @@ metric is folded in full the first time, and when its definition changed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,15 +65,15 @@ def fold_units(tx: Connection, experiment_ids: Sequence[str]) -> None:
     tx.execute(QUERIES["make_units"])
     stale = tx.execute(QUERIES["take_units"], {"experiment_ids": list(experiment_ids)}).rowcount
     due = tx.execute(QUERIES["read_due"]).all()
-    full = [row for row in due if row.is_full]
     tx.execute(text("ANALYZE fold_unit"))
-    if full:
-        tx.execute(text(_CREATE + _values("all_units", full)), _columns(full))
+    layers = _layers([row for row in due if row.is_full])
+    for number, layer in enumerate(layers):
+        tx.execute(text((_ADD if number else _CREATE) + _all_values(layer)), _columns(layer))
+    if layers:
         tx.execute(QUERIES["drop_all_values"])
         tx.execute(QUERIES["keep_all_values"])
-    if stale or not full:
-        start = "INSERT INTO fold_value " if full else _CREATE
-        tx.execute(text(start + _values("stale_units", due)))
+    if stale or not layers:
+        tx.execute(text((_ADD if layers else _CREATE) + _stale_values(due)))
         tx.execute(text("ANALYZE fold_value"))
     tx.execute(MAKE_CHANGE)
     tx.execute(QUERIES["mark_whole"])
@@ -90,6 +91,18 @@ def keep_moments(tx: Connection) -> None:
     tx.execute(QUERIES["keep_aggregates"])
     tx.execute(QUERIES["keep_empty_arms"])
     tx.execute(QUERIES["keep_state"])
+
+
+def _layers(due: Sequence[Row[Any]]) -> list[list[Row[Any]]]:
+    """The first metric of each experiment, then the second ones, and so on."""
+    layers: list[list[Row[Any]]] = []
+    seen: Counter[str] = Counter()
+    for row in due:
+        if seen[row.experiment_id] == len(layers):
+            layers.append([])
+        layers[seen[row.experiment_id]].append(row)
+        seen[row.experiment_id] += 1
+    return layers
 
 
 def _columns(due: Sequence[Row[Any]]) -> dict[str, list[Any]]:
@@ -111,23 +124,32 @@ def _fill(name: str, **fragments: str) -> str:
     return filled
 
 
-def _values(units: str, due: Sequence[Row[Any]]) -> str:
+def _all_values(due: Sequence[Row[Any]]) -> str:
+    """The values of all units of a layer: a unit is in it once."""
+    is_one_type = len({row.event_type for row in due}) == 1
+    event_type = QUERIES["one_event_type"].text if is_one_type else "d.event_type"
+    number = {"number": "min(d.number)", "key": "a.id"}
+    return _values(due, units=QUERIES["all_units"].text, event_type=event_type, **number)
+
+
+def _stale_values(due: Sequence[Row[Any]]) -> str:
+    number = {"number": "d.number", "key": "d.number, a.id"}
+    return _values(due, units=QUERIES["stale_units"].text, event_type="d.event_type", **number)
+
+
+def _values(due: Sequence[Row[Any]], **fragments: str) -> str:
     """The statement that works values out, by the aggregations that are needed and no others."""
     aggregations = sorted({row.aggregation for row in due})
-    is_one_type = units == "all_units" and len({row.event_type for row in due}) == 1
+    denominators = sorted({row.denominator_aggregation for row in due})
+    window = "in_window" if any(row.has_window for row in due) else "from_assignment"
     return _fill(
         "make_values",
-        units=QUERIES[units].text,
+        **fragments,
         value=_value_by("d.aggregation", aggregations),
-        denominator=_value_by(
-            "d.denominator_aggregation", sorted({row.denominator_aggregation for row in due})
-        ),
+        denominator=_value_by("d.denominator_aggregation", denominators),
         covariate=_value_by("d.aggregation", aggregations),
         usable=_USABLE,
-        event_type=QUERIES["one_event_type"].text if is_one_type else "d.event_type",
-        window=QUERIES[
-            "in_window" if any(row.has_window for row in due) else "from_assignment"
-        ].text,
+        window=QUERIES[window].text,
     )
 
 
@@ -143,5 +165,6 @@ def _value_by(column: str, aggregations: Sequence[str]) -> str:
 
 
 _CREATE = "CREATE TEMPORARY TABLE fold_value ON COMMIT DROP AS "
+_ADD = "INSERT INTO fold_value "
 MAKE_CHANGE: TextClause = text(_fill("make_change", moments=QUERIES["moments"].text))
 KEEP_WHOLE_MOMENTS: TextClause = text(_fill("keep_whole_moments", moments=QUERIES["moments"].text))
