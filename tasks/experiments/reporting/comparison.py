@@ -108,6 +108,7 @@ def compare(connection: Connection, name: str, by: By, days: int = PERIODS[0]) -
     is_period = by == "period"
     if is_period:
         asked |= {"until": found.until, "length": timedelta(days=days)}
+    connection.execute(QUERIES["room_to_sort"])
     rows = connection.execute(QUERIES[f"compare_{by}s"], asked).all()
     places = _places(connection, asked) if by == "segment" else {}
     told = [_row(row, places.get((row.metric, row.slice, row.level))) for row in rows]

@@ -95,37 +95,49 @@ ORDER BY array_position(ARRAY['primary', 'secondary', 'guardrail'], em.role::tex
 
 -- name: compare_segments
 -- Every metric in every arm, within the 50 largest levels of each of the experiment's dimensions.
-WITH leveled AS (
-    SELECT u.metric_id, u.variant_id, u.events, u.value AS numerator, u.denominator,
-           m.denominator_event_type IS NOT NULL AS is_ratio, u.matures_at, l.key, l.value AS level,
-           CASE WHEN m.denominator_event_type IS NULL THEN u.value
-                ELSE u.value / NULLIF(u.denominator, 0) END AS value
+-- Numbers are grouped by, not names: the sorting is most of the work.
+WITH sized AS (
+    SELECT l.key, l.value AS level,
+           row_number() OVER (PARTITION BY l.key ORDER BY count(*) DESC, l.value) AS place
+    FROM unit_value u
+    CROSS JOIN LATERAL jsonb_each_text(u.levels) l
+    WHERE u.experiment_id = :experiment_id
+      AND u.metric_id = (SELECT metric_id FROM experiment_metric
+                         WHERE experiment_id = :experiment_id ORDER BY role LIMIT 1)
+    GROUP BY l.key, l.value
+), segment AS MATERIALIZED (
+    SELECT key, level, row_number() OVER (ORDER BY key, level)::integer AS number
+    FROM sized WHERE place <= 50
+), summary AS (
+    SELECT u.metric_id, u.variant_id, g.number, count(*) AS units, count(x.value) AS n,
+           sum(u.events)::bigint AS events,
+           CASE WHEN m.denominator_event_type IS NULL THEN avg(x.value)
+                ELSE sum(u.value) / NULLIF(sum(u.denominator), 0) END AS mean,
+           min(x.value) AS min, max(x.value) AS max, stddev_samp(x.value) AS deviation,
+           percentile_cont(CAST(:shares AS double precision[])) WITHIN GROUP (ORDER BY x.value)
+               AS percentiles,
+           count(u.matures_at) AS immature
     FROM unit_value u
     JOIN metric m ON m.id = u.metric_id
     CROSS JOIN LATERAL jsonb_each_text(u.levels) l
+    JOIN segment g ON g.key = l.key AND g.level = l.value
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN m.denominator_event_type IS NULL THEN u.value
+                    ELSE u.value / NULLIF(u.denominator, 0) END AS value
+    ) x
     WHERE u.experiment_id = :experiment_id
-), largest AS (
-    SELECT key, level,
-           row_number() OVER (PARTITION BY key ORDER BY count(*) DESC, level) AS place
-    FROM leveled GROUP BY key, level
+    GROUP BY g.number, u.metric_id, u.variant_id, m.denominator_event_type
 )
 SELECT m.name AS metric, em.role::text AS role, m.kind, v.variant_name AS variant, v.is_control,
-       l.key AS slice, l.level, count(*) AS units, count(l.value) AS n,
-       sum(l.events)::bigint AS events,
-       CASE WHEN bool_or(l.is_ratio) THEN sum(l.numerator) / NULLIF(sum(l.denominator), 0)
-            ELSE avg(l.value) END AS mean,
-       min(l.value) AS min, max(l.value) AS max, stddev_samp(l.value) AS deviation,
-       percentile_cont(CAST(:shares AS double precision[])) WITHIN GROUP (ORDER BY l.value)
-           AS percentiles,
-       count(l.matures_at) AS immature
-FROM leveled l
-JOIN largest g ON g.key = l.key AND g.level = l.level AND g.place <= 50
-JOIN experiment_metric em ON em.experiment_id = :experiment_id AND em.metric_id = l.metric_id
-JOIN metric m ON m.id = l.metric_id
-JOIN ab_variants v ON v.id = l.variant_id
-GROUP BY m.name, em.role, m.kind, v.variant_name, v.is_control, l.key, l.level
+       g.key AS slice, g.level, s.units, s.n, s.events, s.mean, s.min, s.max, s.deviation,
+       s.percentiles, s.immature
+FROM summary s
+JOIN segment g USING (number)
+JOIN experiment_metric em ON em.experiment_id = :experiment_id AND em.metric_id = s.metric_id
+JOIN metric m ON m.id = s.metric_id
+JOIN ab_variants v ON v.id = s.variant_id
 ORDER BY array_position(ARRAY['primary', 'secondary', 'guardrail'], em.role::text), m.name,
-         l.key, l.level, v.is_control DESC, v.variant_name;
+         g.number, v.is_control DESC, v.variant_name;
 
 -- name: segment_percentiles
 -- Where a segment stands among all units of a metric: the mean percentile of its units, ties
@@ -137,15 +149,23 @@ WITH measured AS (
     WHERE u.experiment_id = :experiment_id
 ), standing AS (
     SELECT metric_id, value,
-           100 * (sum(count(*)) OVER (PARTITION BY metric_id ORDER BY value) - count(*) / 2.0)
-               / sum(count(*)) OVER (PARTITION BY metric_id) AS percentile
+           CAST(100 * (sum(count(*)) OVER (PARTITION BY metric_id ORDER BY value)
+                       - count(*) / 2.0)
+                / sum(count(*)) OVER (PARTITION BY metric_id) AS double precision) AS percentile
     FROM measured WHERE value IS NOT NULL
     GROUP BY metric_id, value
 )
-SELECT m.name AS metric, l.key AS slice, l.value AS level,
-       avg(s.percentile)::double precision AS percentile
-FROM measured u
-JOIN standing s ON s.metric_id = u.metric_id AND s.value = u.value
-JOIN metric m ON m.id = u.metric_id
-CROSS JOIN LATERAL jsonb_each_text(u.levels) l
-GROUP BY m.name, l.key, l.value;
+SELECT m.name AS metric, f.slice, f.level, f.percentile
+FROM (
+    SELECT u.metric_id, l.key AS slice, l.value AS level,
+           avg(s.percentile) AS percentile
+    FROM measured u
+    JOIN standing s ON s.metric_id = u.metric_id AND s.value = u.value
+    CROSS JOIN LATERAL jsonb_each_text(u.levels) l
+    GROUP BY u.metric_id, l.key, l.value
+) f
+JOIN metric m ON m.id = f.metric_id;
+
+-- name: room_to_sort
+-- Percentiles sort every value: with little memory, on disk. For this transaction only.
+SELECT set_config('work_mem', '64MB', true);
