@@ -23,7 +23,7 @@ def announce_looks(tx: Connection, analyses: Sequence[Analysis]) -> int:
     looks = [each for each in analyses if not each.is_skipped]
     if not looks or not load_settings().notify:
         return 0
-    at = tx.scalars(QUERIES["time"]).one()
+    at = tx.scalars(QUERIES["read_clock"]).one()
     return _announce(
         tx,
         (
@@ -41,7 +41,7 @@ def announce_differences(tx: Connection, differences: Sequence[Difference]) -> i
     """Tell of statistics that were folded wrong; how many messages are new."""
     if not differences:
         return 0
-    at = tx.scalars(QUERIES["time"]).one()
+    at = tx.scalars(QUERIES["read_clock"]).one()
     notices = (
         statistics_notice(each.experiment, each.metric, str(each), at) for each in differences
     )

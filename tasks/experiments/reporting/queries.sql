@@ -152,6 +152,6 @@ ORDER BY seen.look_number, arm.name;
 -- Is there an experiment of that name?
 SELECT EXISTS (SELECT FROM ab_experiments WHERE experiment_name = :name);
 
--- name: time
+-- name: read_clock
 -- The time of the database.
 SELECT headway.clock_now();
