@@ -197,7 +197,8 @@ def _nearest(told: Any) -> str | None:
     if not isinstance(told, dict):
         return str(told) if told else None
     condition = told.get("condition") or told.get("message")
-    if told.get("arm") is None or told.get("bound") is None or told.get("z") is None:
+    is_about_bound = condition == "not-significant"  # the figures stand beside any condition
+    if not is_about_bound or told.get("bound") is None or told.get("z") is None:
         return condition
     return f"{condition}: {told['arm']} has z {told['z']:+.2f} of ±{told['bound']:.2f}"
 
