@@ -6,7 +6,16 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 
-from benchmarks import archives, assignment, comparisons, fingerprints, ingestion, steps, upgrades
+from benchmarks import (
+    analysis,
+    archives,
+    assignment,
+    comparisons,
+    fingerprints,
+    ingestion,
+    steps,
+    upgrades,
+)
 from benchmarks.harness import Result, Unavailable
 from benchmarks.surroundings import prefect_server
 
@@ -20,6 +29,7 @@ CASES: dict[str, Callable[[], Result]] = {
     "fingerprint-of-500-tables": fingerprints.fingerprint_of_500_tables,
     "upgrade-of-20-revisions": upgrades.upgrade_of_20_revisions,
     "ingest-of-200k-events": ingestion.ingest_of_200k_events,
+    "analysis-of-1000-experiments": analysis.analysis_of_1000_experiments,
     "10000-welch-comparisons": comparisons.ten_thousand_comparisons,
 }
 

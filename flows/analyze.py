@@ -19,7 +19,7 @@ from tasks.experiments.analysis.results import Analysis, DueExperiment
 from tasks.experiments.analysis.selecting import SelectedWinner
 from tasks.experiments.reporting import report
 
-_BATCH = 250
+BATCH = 250
 _FOLDED_AT_ONCE = 1000
 _SHOWN = 25  # reports of one run; those that ended an experiment come first
 
@@ -55,7 +55,7 @@ def _look(due: list[DueExperiment]) -> tuple[list[Analysis], dict[str, str]]:
     _, failed = in_batches(steps.fold_statistics, ids, _FOLDED_AT_ONCE)
     suites = steps.check_experiment_data()
     folded = [each for each in ids if each not in failed]
-    found, failed_looks = in_batches(steps.analyze_batch, folded, _BATCH, suites=suites)
+    found, failed_looks = in_batches(steps.analyze_batch, folded, BATCH, suites=suites)
     names = {experiment.id: experiment.name for experiment in due}
     with control_engine().connect() as connection:
         analyses = sorted(with_verdicts(connection, found), key=lambda each: each.experiment)
@@ -69,9 +69,9 @@ def _look(due: list[DueExperiment]) -> tuple[list[Analysis], dict[str, str]]:
 
 def _publish(connection: Connection, analyses: list[Analysis]) -> None:
     looked_at = [each for each in analyses if not each.is_skipped]
-    for each in sorted(looked_at, key=lambda each: not each.is_over)[:_SHOWN]:
-        shown = with_looks(connection, each)
-        publish_report(f"experiment-{each.experiment}", report.as_markdown(shown))
+    chosen = sorted(looked_at, key=lambda each: not each.is_over)[:_SHOWN]
+    for each in with_looks(connection, chosen):
+        publish_report(f"experiment-{each.experiment}", report.as_markdown(each))
     publish_table("analyze-experiments", [report.summary_row(each) for each in analyses])
 
 

@@ -120,4 +120,4 @@ def look(experiment_id: str, suites: SuiteFindings = PASSED) -> Analysis:
         (found,) = steps.analyze_batch(experiment_ids=[experiment_id], suites=suites)
     with control_engine().connect() as connection:
         (shown,) = with_verdicts(connection, [found])
-        return shown if shown.is_skipped else with_looks(connection, shown)
+        return shown if shown.is_skipped else with_looks(connection, [shown])[0]

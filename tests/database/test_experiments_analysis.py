@@ -384,7 +384,8 @@ def test_every_named_query_can_be_planned(database: Engine) -> None:
             connection.execute(queries.pop(name))
         _explain(connection, queries["choose_units"], "CREATE TEMPORARY TABLE chosen_unit AS")
         for query in queries.values():
-            _explain(connection, query)
+            if "TRUNCATE" not in query.text:  # has no plan
+                _explain(connection, query)
 
 
 def _explain(connection: Any, query: Any, how: str = "EXPLAIN") -> None:

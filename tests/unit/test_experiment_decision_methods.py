@@ -333,3 +333,27 @@ def test_whatever_the_figures_there_is_a_verdict_that_can_be_kept_and_replayed(
         (won,) = (row for row in verdict.details["arms"] if row["name"] == winner)
         assert (won["difference"] > 0) == found.primary.is_higher_better
         assert set(won["guardrails"].values()) == {"safe"}
+
+
+@pytest.mark.parametrize("z", [0.3, 2.2, 4.5])
+def test_a_p_value_that_goes_on_from_the_look_before_is_the_one_worked_out_from_all_looks(
+    z: float,
+) -> None:
+    looks = tuple(look(number, number / 20, 1.5 - number / 10) for number in range(1, 10))
+    red = arm("red", 50 + z * 10 * (2 / 999) ** 0.5)
+    before = evidence(red, looks=looks[:-1])
+    alone = decide_winner(before.model_copy(update={"primary": _at(looks[-1])}))
+    earlier = {"red": alone.details["arms"][0]["raw_p_value"]}
+    all_looks = evidence(red, looks=looks)
+    from_start, gone_on = (
+        decide_winner(each).details["arms"][0]["raw_p_value"]
+        for each in (all_looks, all_looks.model_copy(update={"earlier_p_values": earlier}))
+    )
+    assert gone_on == pytest.approx(from_start, rel=2e-3)
+
+
+def _at(earlier: Look) -> Measured:
+    """The primary metric as it stood at an earlier look: the same z, at its fraction."""
+    n = round(earlier.fraction * 6000 / 2)
+    mean = 50 + (earlier.z["red"] or 0.0) * 10 * (2 / (n - 1)) ** 0.5
+    return evidence(arm("red", mean, n=n), control=arm("control", 50.0, n=n)).primary

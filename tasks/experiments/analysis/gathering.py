@@ -106,6 +106,7 @@ def _history(row: Any) -> dict[str, Any]:
         "look_number": row.last_number + 1,
         "looks": row.looks,
         "earlier_terms": row.terms if is_tested else None,
+        "earlier_p_values": dict(row.p_values or ()),
     }
 
 

@@ -73,6 +73,11 @@ WITH look AS (
     GROUP BY experiment_id
 )
 SELECT h.experiment_id, h.last_number, h.last_hash, h.looks,
+       ARRAY(
+           SELECT jsonb_build_array(arm -> 'name', arm -> 'raw_p_value')
+           FROM jsonb_array_elements(d.details -> 'arms') AS arm
+           WHERE jsonb_typeof(arm -> 'raw_p_value') = 'number'
+       ) AS p_values,
        -- Version 1 of the rule knew one method, and kept its terms elsewhere.
        COALESCE(
            d.inputs #> '{plan,terms}',
@@ -83,66 +88,64 @@ SELECT h.experiment_id, h.last_number, h.last_hash, h.looks,
 FROM history h
 LEFT JOIN headway.decision d ON d.id = h.decision_id;
 
--- name: record_looks
--- One row for every arm and metric of every look of a batch.
-INSERT INTO variant_metric (
-    experiment_id, metric_id, variant_id, look_number, information_fraction, is_usable,
-    assigned_count, event_count, n, mean, m2, difference, difference_lower, difference_upper,
-    statistic, p_value, z, z_bound, alpha_spent, is_significant, inputs_hash, decision_id,
-    computed_at
+-- name: record_batch
+-- What a batch came to: one row for every arm and metric of every look, and the result columns of
+-- arms and experiments; completed are those that are over.
+WITH recorded AS (
+    INSERT INTO variant_metric (
+        experiment_id, metric_id, variant_id, look_number, information_fraction, is_usable,
+        assigned_count, event_count, n, mean, m2, difference, difference_lower, difference_upper,
+        statistic, p_value, z, z_bound, alpha_spent, is_significant, inputs_hash, decision_id,
+        computed_at
+    )
+    SELECT r.experiment_id, r.metric_id, r.variant_id, r.look_number, r.fraction, r.is_usable,
+           r.assigned, r.events, r.n, r.mean, r.m2, r.difference, r.lower, r.upper,
+           r.statistic, r.p_value, r.z, r.bound, r.alpha_spent, r.is_significant, r.inputs_hash,
+           r.decision_id, headway.clock_now()
+    FROM jsonb_to_recordset(CAST(:looks AS jsonb)) AS r (
+        experiment_id uuid, metric_id uuid, variant_id uuid, look_number integer,
+        fraction double precision, is_usable boolean, assigned bigint, events bigint, n bigint,
+        mean double precision, m2 double precision, difference double precision,
+        lower double precision, upper double precision, statistic double precision,
+        p_value double precision, z double precision, bound double precision,
+        alpha_spent double precision, is_significant boolean, inputs_hash text, decision_id bigint
+    )
+), filled AS (
+    UPDATE ab_variants v
+    SET impressions = r.assigned, conversions = r.converted,
+        conversion_rate = LEAST(
+            1, COALESCE(r.converted::double precision / NULLIF(r.assigned, 0), 0)
+        ),
+        total_value = r.total, confidence_interval_lower = r.lower,
+        confidence_interval_upper = r.upper, updated_at = headway.clock_now()
+    FROM jsonb_to_recordset(CAST(:variants AS jsonb)) AS r (
+        variant_id uuid, assigned bigint, converted bigint, total double precision,
+        lower double precision, upper double precision
+    )
+    WHERE v.id = r.variant_id
 )
-SELECT r.experiment_id, r.metric_id, r.variant_id, r.look_number, r.fraction, r.is_usable,
-       r.assigned, r.events, r.n, r.mean, r.m2, r.difference, r.lower, r.upper,
-       r.statistic, r.p_value, r.z, r.bound, r.alpha_spent, r.is_significant, r.inputs_hash,
-       r.decision_id, headway.clock_now()
-FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
-    experiment_id uuid, metric_id uuid, variant_id uuid, look_number integer,
-    fraction double precision, is_usable boolean, assigned bigint, events bigint, n bigint,
-    mean double precision, m2 double precision, difference double precision,
-    lower double precision, upper double precision, statistic double precision,
-    p_value double precision, z double precision, bound double precision,
-    alpha_spent double precision, is_significant boolean, inputs_hash text, decision_id bigint
-);
-
--- name: fill_variants
--- The result columns of the arms of a batch.
-UPDATE ab_variants v
-SET impressions = r.assigned, conversions = r.converted,
-    conversion_rate = LEAST(
-        1, COALESCE(r.converted::double precision / NULLIF(r.assigned, 0), 0)
-    ),
-    total_value = r.total, confidence_interval_lower = r.lower,
-    confidence_interval_upper = r.upper, updated_at = headway.clock_now()
-FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
-    variant_id uuid, assigned bigint, converted bigint, total double precision,
-    lower double precision, upper double precision
-)
-WHERE v.id = r.variant_id;
-
--- name: fill_experiments
--- The result columns of the experiments of a batch; completed where they are over.
 UPDATE ab_experiments e
 SET winner_variant = CASE WHEN r.is_selected THEN r.winner ELSE e.winner_variant END,
     statistical_significance = r.significance,
     status = CASE WHEN r.is_over THEN 'completed' ELSE e.status END,
     completed_at = CASE WHEN r.is_over THEN headway.clock_now() ELSE e.completed_at END,
     updated_at = headway.clock_now()
-FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+FROM jsonb_to_recordset(CAST(:experiments AS jsonb)) AS r (
     experiment_id uuid, is_selected boolean, winner text, significance double precision,
     is_over boolean
 )
 WHERE e.id = r.experiment_id;
 
 -- name: past_looks
--- Every look at the primary metric of one experiment, a row for each treatment, in order.
-SELECT vm.look_number AS number, vm.information_fraction AS fraction, v.variant_name AS arm, vm.n,
+-- Every look at the primary metric of experiments, a row for each treatment, in order.
+SELECT vm.experiment_id::text AS experiment_id, vm.look_number AS number, vm.information_fraction AS fraction, v.variant_name AS arm, vm.n,
        vm.difference, vm.statistic, vm.p_value, vm.z_bound AS bound, vm.is_significant
 FROM variant_metric vm
 JOIN experiment_metric em
   ON em.experiment_id = vm.experiment_id AND em.metric_id = vm.metric_id AND em.role = 'primary'
 JOIN ab_variants v ON v.id = vm.variant_id
-WHERE vm.experiment_id = CAST(:experiment_id AS uuid) AND NOT v.is_control
-ORDER BY vm.look_number, v.variant_name;
+WHERE vm.experiment_id = ANY(CAST(:experiment_ids AS uuid[])) AND NOT v.is_control
+ORDER BY vm.experiment_id, vm.look_number, v.variant_name;
 
 -- name: verdicts
 -- Decisions as they were made.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection
@@ -29,17 +30,24 @@ def with_verdicts(connection: Connection, analyses: Sequence[Analysis]) -> list[
     ]
 
 
-def with_looks(connection: Connection, analysis: Analysis) -> Analysis:
-    """The same with every look so far."""
-    looks = past_looks(connection, analysis.experiment_id)
-    return analysis.model_copy(update={"looks": looks})
+def with_looks(connection: Connection, analyses: Sequence[Analysis]) -> list[Analysis]:
+    """The same with every look so far, in one statement."""
+    looks = past_looks(connection, [each.experiment_id for each in analyses])
+    return [
+        each.model_copy(update={"looks": looks.get(each.experiment_id, ())}) for each in analyses
+    ]
 
 
-def past_looks(connection: Connection, experiment_id: str) -> tuple[PastLook, ...]:
-    """Every look at the primary metric, one entry for each treatment."""
-    asked = {"experiment_id": experiment_id}
-    rows = connection.execute(QUERIES["past_looks"], asked).all()
-    return tuple(PastLook(**row._asdict()) for row in rows)
+def past_looks(
+    connection: Connection, experiment_ids: Sequence[str]
+) -> dict[str, tuple[PastLook, ...]]:
+    """Every look at the primary metrics, by experiment; one entry for each treatment."""
+    asked = {"experiment_ids": list(experiment_ids)}
+    rows = connection.execute(QUERIES["past_looks"], asked).mappings()
+    return {
+        experiment_id: tuple(PastLook.model_validate(dict(row)) for row in group)
+        for experiment_id, group in groupby(rows, lambda row: row["experiment_id"])
+    }
 
 
 def latest_result(connection: Connection, name: str) -> dict[str, Any]:

@@ -33,12 +33,13 @@ class Decision(NamedTuple):
 
 def record(tx: Connection, decisions: Sequence[Decision]) -> None:
     """Write the looks of a batch and fill the result columns, all in the caller's transaction."""
-    looks = [row for each in decisions for row in _looks(each)]
-    variants = [row for each in decisions for row in _variants(each)]
-    experiments = [_experiment(each) for each in decisions]
-    tx.execute(QUERIES["record_looks"], {"rows": jsonb.dump(looks)})
-    tx.execute(QUERIES["fill_variants"], {"rows": jsonb.dump(variants)})
-    tx.execute(QUERIES["fill_experiments"], {"rows": jsonb.dump(experiments)})
+    rows = {
+        "looks": [row for each in decisions for row in _looks(each)],
+        "variants": [row for each in decisions for row in _variants(each)],
+        "experiments": [_experiment(each) for each in decisions],
+    }
+    written = {name: jsonb.dump(listed) for name, listed in rows.items()}
+    tx.execute(QUERIES["record_batch"], written)
     wishes = [wish for each in decisions for wish in _rollouts(each)]
     if wishes:
         decide_many(tx, wish_rollout, wishes)

@@ -112,6 +112,7 @@ def _row(found: Standing, arm: Arm) -> dict[str, Any]:
         "bound": test.bound if found.is_usable else None,
         "alpha_spent": test.alpha_spent,
         "adjusted_p_value": test.p_value,
+        "raw_p_value": test.raw_p_value,
         "figures": dict(test.figures),
         # An arm that was significant and has turned since is neither better nor harm.
         "crossed_ever": test.is_found,

@@ -147,6 +147,7 @@ class WinnerEvidence(_Frozen):
     look_number: Annotated[int, Field(ge=1)] = 1
     looks: tuple[Look, ...] = ()  # those behind a closed gate tested nothing and are left out
     earlier_terms: Terms | None = None  # by which the latest of those looks was judged
+    earlier_p_values: dict[str, float] = {}  # of each arm after it, before Holm; else worked out
 
     @property
     def tested(self) -> tuple[Arm, ...]:

@@ -111,6 +111,7 @@ def trial_of(evidence: WinnerEvidence, *, is_usable: bool) -> Trial:
             name: (*(look.z.get(name) for look in evidence.looks), *[found.z] * is_usable)
             for name, found in compared.items()
         },
+        earlier_p_values=evidence.earlier_p_values,
         units={arm.name: units(arm) for arm in evidence.tested},
         planned_units={
             arm.name: max(1.0, terms.planned_units * (arm.weight + control.weight) / total)

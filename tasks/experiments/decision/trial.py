@@ -23,6 +23,7 @@ class Trial:
     is_higher_better: bool
     fractions: tuple[float, ...]
     deviates: Mapping[str, tuple[float | None, ...]]  # z of each arm at each look
+    earlier_p_values: Mapping[str, float]  # raw ones, after the look before
     units: Mapping[str, tuple[int, ...]]  # units with a value in the arm and the control
     planned_units: Mapping[str, float]  # of those two at the planned end
     compared: Mapping[str, Comparison]  # at this look, whether it counts or not
@@ -42,6 +43,7 @@ class ArmTest:
     alpha_spent: float = 0.0
     reach: float | None = None  # half of the interval that may be read, in standard errors
     correction: float | None = None  # of the lift of an arm that was found: the winner's curse
+    raw_p_value: float | None = None  # before Holm, where the next look can go on from it
     figures: Mapping[str, float | None] = field(default_factory=dict)
 
 

@@ -20,8 +20,17 @@ Policy = Literal["recommend", "select", "roll_out"]
 method_options: Registry[type[Planned]] = Registry("method", "headway.methods")
 
 
+class RepeatedOptions(Planned):
+    """What every method can be told that decides before the planned end."""
+
+    stops_when_futile: Annotated[
+        bool,
+        Field(description="complete it once even the best plausible lift is below minimum_effect"),
+    ] = False
+
+
 @method_options.register("group_sequential")
-class GroupSequentialOptions(Planned):
+class GroupSequentialOptions(RepeatedOptions):
     """Error spent as alpha · t^spending_power (Kim and DeMets 1987)."""
 
     spending_power: Annotated[float, Field(ge=0.5, le=20)] = 2
@@ -33,7 +42,7 @@ class FixedOptions(Planned):
 
 
 @method_options.register("confidence_sequence")
-class ConfidenceSequenceOptions(Planned):
+class ConfidenceSequenceOptions(RepeatedOptions):
     """Valid at every look, without an end."""
 
     tuned_for: Annotated[
@@ -43,7 +52,7 @@ class ConfidenceSequenceOptions(Planned):
 
 
 @method_options.register("bayesian")
-class BayesianOptions(Planned):
+class BayesianOptions(RepeatedOptions):
     """Chance to be best, from a normal prior on the relative effect."""
 
     threshold: Annotated[

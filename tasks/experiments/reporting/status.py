@@ -68,6 +68,6 @@ def latest_analysis(connection: Connection, name: str) -> LatestAnalysis:
         winner=verdict.details["winner"],
         decision_id=row.decision_id,
         verdict=verdict,
-        looks=past_looks(connection, str(row.id)),
+        looks=past_looks(connection, [str(row.id)]).get(str(row.id), ()),
     )
     return LatestAnalysis(analysis=analysis, markdown=as_markdown(analysis))

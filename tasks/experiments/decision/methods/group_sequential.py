@@ -8,6 +8,7 @@ experiment which goes on is still decided within alpha.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tasks.experiments.decision.looks import step_down
 from tasks.experiments.decision.methods.anytime import (
@@ -25,27 +26,47 @@ from tasks.experiments.statistics.sequential import (
     sequential_p_value,
 )
 
+_LARGEST_ALPHA = 0.999
+
 
 def judge(trial: Trial) -> Judged:
     """Judge every arm by its bounds so far, and past the plan by the reserve."""
     names = list(trial.deviates)
-    p_values = dict(zip(names, holm([_p_value(trial, name) for name in names]), strict=True))
-    arms = step_down(
-        names,
-        trial.terms.alpha,
-        lambda name, level: _tested(trial, name, level, p_values[name]),
-    )
+    planned = {name: _planned_p_value(trial, name) for name in names}
+    whole = holm([_whole_p_value(trial, name, planned[name]) for name in names])
+    p_values = dict(zip(names, whole, strict=True))
+
+    def test(name: str, level: float) -> ArmTest:
+        found = _tested(trial, name, level, p_values[name])
+        return replace(found, raw_p_value=planned[name])
 
     def reach(level: float, n: int) -> float | None:
         return _reach(trial, level, n)
 
-    return Judged(arms, reach)
+    return Judged(step_down(names, trial.terms.alpha, test), reach)
 
 
-def _p_value(trial: Trial, name: str) -> float:
-    """The smallest alpha of the whole plan at which this arm was found, alone."""
+def _planned_p_value(trial: Trial, name: str) -> float:
+    """The smallest alpha at which this arm crossed a bound of the planned sample, alone.
+
+    It changes only where this look crosses the bounds of the one before: that is quickly seen.
+    """
+    z, before = trial.deviates[name], trial.earlier_p_values.get(name)
+    if before is None:
+        return sequential_p_value(trial.fractions, z, _rho(trial))
+    if not trial.is_usable:
+        return before
+    bounds = group_sequential_bounds(trial.fractions, min(before, _LARGEST_ALPHA), _rho(trial))
+    bound = bounds[-1].z
+    if bound is None or z[-1] is None or abs(z[-1]) < bound:
+        return before
+    return sequential_p_value(trial.fractions, z, _rho(trial))
+
+
+def _whole_p_value(trial: Trial, name: str, planned: float) -> float:
+    """The smallest alpha, that of the reserve included, at which this arm was found."""
     before, after = _shares(trial)
-    p_value = sequential_p_value(trial.fractions, trial.deviates[name], _rho(trial)) / before
+    p_value = planned / before
     if after > 0:
         z, n = _after_plan(trial, name)
         p_value = min(p_value, anytime_p_value(z, n, _tuned(trial, name)) / after)
@@ -66,18 +87,12 @@ def _tested(trial: Trial, name: str, level: float, p_value: float) -> ArmTest:
         if crossed is None:
             index = first_crossing(z, n, level * after, _tuned(trial, name))
             crossed = None if index is None else len(trial.fractions) - len(z) + index
+    found = ArmTest(p_value, level, bound=bound, alpha_spent=spent, reach=bound)
     if crossed is None:
-        return ArmTest(p_value, level, bound=bound, alpha_spent=spent, reach=bound)
-    return ArmTest(
-        p_value,
-        level,
-        is_found=True,
-        is_above=(trial.deviates[name][crossed] or 0.0) > 0,
-        bound=bound,
-        alpha_spent=spent,
-        reach=bound,
-        correction=correction_factor(trial.fractions, level * before, _rho(trial), trial.power),
-    )
+        return found
+    is_above = (trial.deviates[name][crossed] or 0.0) > 0
+    factor = correction_factor(trial.fractions, level * before, _rho(trial), trial.power)
+    return replace(found, is_found=True, is_above=is_above, correction=factor)
 
 
 def _reach(trial: Trial, level: float, n: int) -> float | None:
