@@ -200,8 +200,7 @@ SELECT experiment_id, variant_id, assignment_id, event_type, event_value,
        COALESCE(session_context, '{}'), (SELECT headway.clock_now()), event_id
 FROM incoming_row
 WHERE kind = 'event' AND reason_code IS NULL AND assignment_id IS NOT NULL
-  AND is_released = :is_released
-ORDER BY line_number;
+  AND is_released = :is_released;
 
 -- name: insert_new_events
 -- Events, each once: one whose event_id is known is left to what follows.
