@@ -290,6 +290,7 @@ WITH side AS (
     CROSS JOIN LATERAL jsonb_each_text(s.levels) l
     LEFT JOIN known k ON k.number = s.number AND k.dimension = l.key AND k.level = l.value
     LEFT JOIN known o ON o.number = s.number AND o.dimension = l.key AND o.level = '(other)'
+    WHERE s.levels IS NOT NULL
 ), piece AS (
     SELECT number, variant_id, dimension, level, sign, false AS is_before,
            bool_or(is_new) AS is_new, {moments}
