@@ -78,10 +78,17 @@ _FIELD = {"file": "path", "aggregates": "path", "query": "query", "pages": "url"
 
 def _value(kind: str, value: str) -> str:
     if kind in {"file", "aggregates"}:
-        return str(Path(value).absolute())
+        path = Path(value) if "{day}" in value else _existing(value)
+        return str(path.absolute())
     if kind == "query" and value.startswith("@"):
-        return Path(value[1:]).read_text("utf-8")
+        return _existing(value[1:]).read_text("utf-8")
     return value
+
+
+def _existing(path: str) -> Path:
+    if not Path(path).is_file():
+        raise click.UsageError(f"file {path!r} does not exist")
+    return Path(path)
 
 
 def _pair(option: str) -> tuple[str, Any]:

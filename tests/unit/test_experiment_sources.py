@@ -119,7 +119,7 @@ def test_a_label_shows_no_parameter_of_an_address() -> None:
                 "parameters": {"a": 1},
             },
         ),
-        ("/x.csv", (), {"batch_size": 5}, {"kind": "file", "path": "/x.csv", "batch_size": 5}),
+        ("/{day}", (), {"batch_size": 5}, {"kind": "file", "path": "/{day}", "batch_size": 5}),
     ],
 )
 def test_the_command_s_options_describe_one_source(
