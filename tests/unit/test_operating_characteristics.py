@@ -32,7 +32,7 @@ from benchmarks.simulated import DAILY, HOURLY, IRREGULAR, Experiment
 
 RUNS = 3_000
 SEED = 7
-PLANNED = 32_570  # the plan of 10 % to 11 %, two arms, power 0.8
+PLANNED = 32_733  # the plan of 10 % to 11 %, two arms, power 0.8
 
 
 def test_the_planned_sample_is_that_of_fleiss_and_ten_percent_for_looking() -> None:
@@ -72,7 +72,7 @@ def test_a_reserve_lets_it_go_on_past_the_plan_within_alpha() -> None:
 
 @pytest.mark.parametrize("values", [(0.1, 0.1, 0.1, 0.1), (0.1, 0.1, 0.11, 0.09)])
 def test_four_arms_share_the_error_also_where_some_truly_differ(values: tuple[float, ...]) -> None:
-    found = errors(Experiment(values, 86_960, DAILY), group_sequential, RUNS, SEED)
+    found = errors(Experiment(values, 87_395, DAILY), group_sequential, RUNS, SEED)
     assert found.null_found <= most_errors(RUNS)
 
 
