@@ -143,6 +143,26 @@ def test_an_arm_that_was_switched_off_costs_the_others_nothing() -> None:
     assert beside.details["arms"] == alone.details["arms"]
 
 
+def test_an_arm_that_is_switched_off_after_units_came_leaves_its_alpha_to_nobody() -> None:
+    # Whoever drops the arms that look worst has picked the best one of them all.
+    near, off = arm("red", 50.94), arm("off", 49.9, weight=0.0)  # z = 2.1
+    verdict = decide_winner(evidence(near, off, planned_units=2000))
+    levels = {row["name"]: row["alpha_level"] for row in verdict.details["arms"]}
+    assert (verdict.verdict, levels) == ("none", {"red": 0.025, "off": 0.025})
+    assert verdict.details["nearest"]["arm"] == "red"
+    alone = decide_winner(evidence(near, planned_units=2000))
+    assert alone.details["winner"] == "red"
+
+
+def test_an_arm_that_is_switched_off_cannot_win() -> None:
+    best = arm("off", 60.0, weight=0.0)
+    verdict = decide_winner(evidence(arm("red", 50.0), best))
+    assert (verdict.verdict, code(verdict)) == ("none", "not-significant")
+    assert verdict.details["nearest"]["arm"] == "red"
+    beside = decide_winner(evidence(RED, best))
+    assert (beside.details["winner"], code(beside)) == ("red", "significant")
+
+
 # Guardrails -------------------------------------------------------------------------------------
 
 

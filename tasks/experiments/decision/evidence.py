@@ -151,7 +151,16 @@ class WinnerEvidence(_Frozen):
 
     @property
     def tested(self) -> tuple[Arm, ...]:
-        """Treatments that get traffic; one that was switched off must not cost the others alpha."""
+        """Treatments that units came to, or will: they share alpha.
+
+        One that was switched off keeps its part. Who drops the arms that look worst and gives the
+        best one their alpha crowns a false winner more often than alpha.
+        """
+        return tuple(arm for arm in self.primary.treatments if arm.weight > 0 or arm.n > 0)
+
+    @property
+    def open_arms(self) -> tuple[Arm, ...]:
+        """Treatments that get traffic: only they can win."""
         return tuple(arm for arm in self.primary.treatments if arm.weight > 0)
 
     @property

@@ -134,7 +134,8 @@ def _without_bound(found: Standing, name: str, z: float) -> Reason:
 
 
 def _nearest_arm(found: Standing) -> str | None:
-    known = {name: c.z for name, c in found.trial.compared.items() if c.z is not None}
+    compared = {arm.name: found.trial.compared[arm.name] for arm in found.evidence.open_arms}
+    known = {name: c.z for name, c in compared.items() if c.z is not None}
     sign = 1.0 if found.evidence.primary.is_higher_better else -1.0
     return max(known, key=lambda name: sign * known[name]) if known else None
 

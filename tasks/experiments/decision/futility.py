@@ -26,9 +26,9 @@ def futility_of(found: Standing) -> Futility:
     evidence = found.evidence
     effect = evidence.plan.minimum_effect
     base = metrics.get(evidence.primary.kind).value(evidence.primary.control.moments)
-    if effect is None or not base or not found.is_usable or found.better or not evidence.tested:
+    if effect is None or not base or not found.is_usable or found.better or not evidence.open_arms:
         return Futility(minimum_effect=effect)
-    best = {arm.name: _best(found, arm.name, abs(base)) for arm in evidence.tested}
+    best = {arm.name: _best(found, arm.name, abs(base)) for arm in evidence.open_arms}
     known = [value for value in best.values() if value is not None]
     if len(known) < len(best) or max(known) >= effect:
         return Futility(minimum_effect=effect, best=best)

@@ -38,8 +38,9 @@ class Standing:
 
     @property
     def better(self) -> list[str]:
-        """Arms that beat the control, guardrails aside."""
-        return [name for name, outcome in self.outcomes.items() if outcome == "better"]
+        """Arms with traffic that beat the control, guardrails aside."""
+        names = [arm.name for arm in self.evidence.open_arms]
+        return [name for name in names if self.outcomes[name] == "better"]
 
     @property
     def survivors(self) -> list[str]:

@@ -26,7 +26,7 @@ def has_enough_conversions(evidence: WinnerEvidence) -> Reason | None:
     is_rate = metrics.get(evidence.primary.kind).is_rate
     counts = {
         arm.name: _conversions(arm, is_rate=is_rate)
-        for arm in (evidence.primary.control, *evidence.tested)
+        for arm in (evidence.primary.control, *evidence.open_arms)
     }
     name = min(counts, key=counts.__getitem__)
     if counts[name] >= LEAST_CONVERSIONS:
