@@ -634,6 +634,9 @@ DECLARE
         WHEN coalesce(btrim(unit), '') = '' THEN 'a unit has an id'
         WHEN length(unit) > 255 THEN 'the id of a unit has at most 255 characters'
         WHEN coalesce(btrim(event_type), '') = '' THEN 'an event has a type'
+        -- An index takes no more; an event that waits would stop the run that releases it.
+        WHEN length(event_type) > 512 OR length(event_id) > 512
+            THEN 'the type and the id of an event have at most 512 characters'
         WHEN NOT abs(coalesce(event_value, 0)) <= 1e100
             THEN 'a value is a finite number of at most 1e100'
         WHEN moment > headway.clock_now() + interval '5 minutes' OR NOT isfinite(moment)
@@ -883,6 +886,8 @@ def upgrade() -> None:
         op.execute(f"GRANT {privileges} ON {', '.join(tables)} TO {role}")
     for table in TABLES:
         op.execute(f"ALTER TABLE {table} OWNER TO {OWNER}")
+    # A trigger on a table of one's own could forge what it keeps.
+    op.execute("REVOKE EXECUTE ON FUNCTION public.keep_event_correction() FROM PUBLIC")
     op.execute(f"ALTER FUNCTION public.keep_event_correction() OWNER TO {OWNER}")
     for statement in ADD_INDEXES:
         op.execute(statement)

@@ -209,6 +209,8 @@ def test_an_application_tracks_an_event_once_before_or_after_its_assignment(
         {"unit": " "},
         {"unit": "u" * 256},
         {"event_type": ""},
+        {"event_type": "e" * 513},
+        {"event_id": "e" * 513},
         {"event_value": float("nan")},
         {"event_value": float("-inf")},
         {"event_timestamp": "2100-01-01T00:00:00Z"},

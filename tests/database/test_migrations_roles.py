@@ -137,6 +137,20 @@ def test_a_user_without_a_role_may_not_write_through_the_functions(filled: Engin
             connection.execute(text(f"DROP ROLE {nobody}"))
 
 
+def test_what_an_event_said_before_cannot_be_forged_by_a_table_of_one_s_own(filled: Engine) -> None:
+    table = "CREATE TEMPORARY TABLE mine (id int, experiment_id uuid, event_id text)"
+    trigger = (
+        "CREATE TRIGGER forge BEFORE UPDATE ON mine "
+        "FOR EACH ROW EXECUTE FUNCTION public.keep_event_correction()"
+    )
+    for role in ("headway_reader", "headway_writer"):
+        with (
+            pytest.raises(ProgrammingError, match="permission denied for function"),
+            acting_as(filled, role) as connection,
+        ):
+            connection.execute(text(f"{table}; {trigger}"))
+
+
 def test_functions_that_write_run_as_the_owner_with_a_fixed_search_path(database: Engine) -> None:
     with database.connect() as connection:
         rows = connection.execute(
