@@ -92,6 +92,8 @@ def test_one_event_may_count_in_two_experiments(database: Engine, tmp_path: Path
         (event("u1", 1, event_value="many"), "bad-number"),
         (event("u1", 1e200), "bad-number"),
         (event("u" * 256, 1), "user-too-long"),
+        (event("u1", 1, event_type="".join(map(str, range(2000)))), "name-too-long"),
+        (event("u1", 1, event_id="".join(map(str, range(2000)))), "name-too-long"),
         ({"user_id": "a\x00b", "variant": "red"}, "missing-experiment"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

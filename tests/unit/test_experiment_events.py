@@ -55,6 +55,8 @@ def test_the_row_s_own_experiment_and_event_id_come_first() -> None:
         ({"user_id": "   "}, "missing-user"),
         ({"user_id": None}, "missing-user"),
         ({"user_id": "x" * 256}, "user-too-long"),
+        ({"event_type": "x" * 513}, "name-too-long"),
+        ({"event_id": "x" * 513}, "name-too-long"),
         ({"user_id": 1.5}, "bad-text"),
         ({"user_id": True}, "bad-text"),
         ({"user_id": "a\0b"}, "bad-text"),

@@ -21,9 +21,11 @@ from tasks.experiments.ingestion.events import (
     rejected,
 )
 from tasks.experiments.ingestion.values import (
+    MAX_NAME_LENGTH,
     MAX_USER_LENGTH,
     MAX_VALUE,
     BrokenRow,
+    name_of,
     number_of,
     text_of,
     user_of,
@@ -36,6 +38,7 @@ _NULL = r"\N"
 _BROKEN = "\0"  # no kind is called that
 _ODD = frozenset(" \\")
 _DIGITS = frozenset("0123456789.-")
+_LONGEST = {user_of: MAX_USER_LENGTH, name_of: MAX_NAME_LENGTH}
 
 
 class Records(NamedTuple):
@@ -130,8 +133,8 @@ def _are_plain(field: Field, texts: list[str]) -> bool:
     together = "".join(texts)
     if not together.isascii() or not together.isprintable() or _ODD & set(together):
         return False
-    if field.read is user_of:
-        return max(map(len, texts), default=0) <= MAX_USER_LENGTH
+    if field.read in _LONGEST:
+        return max(map(len, texts), default=0) <= _LONGEST[field.read]
     return field.read is text_of or (field.read is number_of and _are_numbers(texts, together))
 
 

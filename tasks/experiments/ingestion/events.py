@@ -11,6 +11,8 @@ Columns (whatever the source; others are ignored):
     event_type  event_timestamp                                    events
     event_value  event_id  source  event_data  session_context     events, optional
 
+The type and the id of an event have at most 512 characters.
+
 An event without an ``event_id`` is known by its source's content and its row instead, so loading
 the same content again changes nothing.
 """
@@ -27,6 +29,7 @@ from tasks.experiments.ingestion.values import (
     dump,
     flag_of,
     moment_of,
+    name_of,
     number_of,
     object_of,
     place_of,
@@ -85,7 +88,7 @@ FIELDS = {
         Field(
             "event_type",
             "event_type",
-            text_of,
+            name_of,
             ("missing-event-type", "an event names its event_type"),
         ),
         Field("variant", "variant", text_of),
@@ -96,7 +99,7 @@ FIELDS = {
             ("missing-timestamp", "the row has no event_timestamp"),
         ),
         Field("event_value", "event_value", number_of),
-        Field("event_id", "event_id", text_of),
+        Field("event_id", "event_id", name_of),
         Field("source", "source", text_of),
         Field("details", "event_data", object_of),
         Field("session_context", "session_context", object_of),

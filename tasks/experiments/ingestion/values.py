@@ -15,6 +15,7 @@ from math import isfinite
 from typing import Any
 
 MAX_USER_LENGTH = 255
+MAX_NAME_LENGTH = 512  # an index of Postgres takes little more
 MAX_DEPTH = 100  # of nested JSON: what is deeper cannot be walked through everywhere
 MAX_VALUE = 1e100  # its square, which a variance needs, is still a double
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
@@ -50,6 +51,15 @@ def user_of(value: Any, column: str) -> str | None:
         message = f"{column} has {len(user)} characters; at most {MAX_USER_LENGTH} are allowed"
         raise BrokenRow("user-too-long", message)
     return user
+
+
+def name_of(value: Any, column: str) -> str | None:
+    """Text that events are found by: their type, or id."""
+    name = text_of(value, column)
+    if name is not None and len(name) > MAX_NAME_LENGTH:
+        message = f"{column} has {len(name)} characters; at most {MAX_NAME_LENGTH} are allowed"
+        raise BrokenRow("name-too-long", message)
+    return name
 
 
 def number_of(value: Any, column: str) -> float | None:
