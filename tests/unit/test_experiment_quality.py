@@ -131,6 +131,37 @@ def test_where_no_epoch_has_two_arms_there_is_no_split_to_test() -> None:
     assert Split(((0, 0),), ((1, 1),)).sequential_p_value() is None
 
 
+@pytest.mark.parametrize(
+    ("second", "early", "outcome"),
+    [
+        ((0.5, 0.5), 500, "passed"),
+        ((0.25, 0.25), 500, "passed"),  # a third arm gets the rest
+        ((0.1, 0.9), 500, "failed"),
+        ((0.1, 0.9), 3, "passed"),  # hardly anybody came before
+        ((1.0, 0.0), 500, "passed"),  # the arm is closed and cannot win
+    ],
+)
+def test_a_split_that_changed_between_two_arms_mixes_the_arm_with_the_time(
+    second: tuple[float, float], early: int, outcome: str
+) -> None:
+    weights = {1: (0.5, 0.5), 2: second}
+    shares = tuple(
+        Share(epoch=epoch, arm=name, weight=weight)
+        for epoch, split in weights.items()
+        for name, weight in zip(ARMS, split, strict=True)
+    )
+    came = [(1, early), (2, 1000)]
+    counts = tuple(
+        count(name, dimension="epoch", level=str(epoch), assigned=units, n=units)
+        for epoch, units in came
+        for name in ARMS
+    )
+    check = run_check("changed-split", facts(shares=shares, counts=counts))
+    assert check.outcome == outcome
+    if outcome == "failed":
+        assert "red got 50% in epoch 1, 90% in epoch 2" in check.message
+
+
 def test_units_of_a_closed_arm_are_no_chance_but_a_failure() -> None:
     shares = (Share(epoch=1, arm="control", weight=1), Share(epoch=1, arm="red", weight=0))
     found = facts(shares=shares)
