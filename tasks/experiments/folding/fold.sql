@@ -1,5 +1,5 @@
 -- name: lock_experiments
--- One fold of an experiment at a time, in one order; room to sort and hash, and a disk that seeks well.
+-- One fold of an experiment at a time, in one order; room to sort and hash, a disk that seeks well.
 SELECT set_config('work_mem', '256MB', true), set_config('random_page_cost', '1.1', true),
        set_config('jit', 'off', true), count(pg_advisory_xact_lock(asked.number))
 FROM (
@@ -66,7 +66,8 @@ SELECT number, experiment_id::text AS experiment_id, is_full AND NOT is_aggregat
        event_type, aggregation::text AS aggregation, opens_after::text AS opens_after,
        closes_after::text AS closes_after,
        denominator_aggregation::text AS denominator_aggregation,
-       opens_after > interval '0' OR closes_after IS NOT NULL AS has_window
+       opens_after > interval '0' OR closes_after IS NOT NULL AS has_window,
+       dimensions <> '{}' OR covariate_attribute IS NOT NULL AS has_attributes
 FROM fold_due ORDER BY number;
 
 -- name: make_units
@@ -93,7 +94,8 @@ SELECT s.number, t.assignment_id FROM stale s JOIN touched t USING (experiment_i
 UNION
 SELECT s.number, v.assignment_id
 FROM stale s JOIN unit_value v USING (experiment_id, metric_id)
-WHERE v.matures_at <= headway.clock_now();
+WHERE v.matures_at <= headway.clock_now()
+ORDER BY assignment_id, number; -- neighbours in an index lie on one page
 
 -- name: value_by_sum
 -- One value of several events: all together. So are the next ones; null without any event.
@@ -169,7 +171,8 @@ SELECT v.number, v.assignment_id, v.variant_id, v.epoch, v.levels, v.matures_at,
        CASE WHEN v.value IS NULL OR v.denominator IS NULL THEN NULL
             WHEN abs(v.covariate) < 1e-140 THEN 0 ELSE v.covariate END AS covariate
 FROM (
-    SELECT a.number, a.id AS assignment_id, a.variant_id, d.denominator_event_type IS NOT NULL AS is_ratio,
+    SELECT a.number, a.id AS assignment_id, a.variant_id,
+           d.denominator_event_type IS NOT NULL AS is_ratio,
            -- One is looked for only where the assignment does not say: a loaded file, mostly.
            COALESCE(a.epoch, (
                SELECT max(l.epoch) FROM allocation l
@@ -178,10 +181,9 @@ FROM (
            CASE WHEN d.dimensions <> '{}' THEN (
                -- An index row has little room: a level is cut.
                SELECT jsonb_object_agg(
-                   dimension, COALESCE(left(s.metadata ->> dimension, 200), '(none)')
+                   dimension, COALESCE(left(a.metadata ->> dimension, 200), '(none)')
                )
-               FROM ab_assignments s CROSS JOIN unnest(d.dimensions) dimension
-               WHERE s.id = a.id
+               FROM unnest(d.dimensions) dimension
            ) END AS levels,
            CASE WHEN o.is_open THEN a.assigned_at + d.closes_after END AS matures_at,
            CASE WHEN o.is_open THEN 0 ELSE a.events END AS events,
@@ -208,18 +210,18 @@ FROM (
                 ), 0)
                 WHEN d.covariate_attribute IS NOT NULL THEN (
                     SELECT CASE WHEN abs(x) BETWEEN 1e-140 AND 1e140 THEN x::float8 ELSE 0 END
-                    FROM (SELECT CASE jsonb_typeof(s.metadata -> d.covariate_attribute)
-                        WHEN 'number' THEN (s.metadata ->> d.covariate_attribute)::numeric
-                        WHEN 'boolean' THEN (s.metadata ->> d.covariate_attribute)::boolean::integer
+                    FROM (SELECT CASE jsonb_typeof(a.metadata -> d.covariate_attribute)
+                        WHEN 'number' THEN (a.metadata ->> d.covariate_attribute)::numeric
+                        WHEN 'boolean' THEN (a.metadata ->> d.covariate_attribute)::boolean::integer
                         WHEN 'string' THEN substring(
-                            s.metadata ->> d.covariate_attribute, '^-?\d{1,15}(?:\.\d{1,15})?$'
+                            a.metadata ->> d.covariate_attribute, '^-?\d{1,15}(?:\.\d{1,15})?$'
                         )::numeric END
-                        FROM ab_assignments s WHERE s.id = a.id
                     ) read (x)
                 ) END AS covariate
     FROM (
         SELECT {number} AS number, a.id, a.experiment_id, a.variant_id, a.epoch, a.assigned_at,
-               {value} AS value, count(m.assignment_id) AS seen, count(m.assignment_id) FILTER (WHERE {usable}) AS events
+               {metadata} AS metadata, {value} AS value, count(m.assignment_id) AS seen,
+               count(m.assignment_id) FILTER (WHERE {usable}) AS events
         FROM {units}
         -- Units without events too: so many groups, at least, Postgres must plan for.
         LEFT JOIN ab_metrics m
@@ -249,8 +251,8 @@ COALESCE(regr_sxx(value, covariate), 0) AS covariate_m2,
 COALESCE(regr_sxy(value, covariate), 0) AS covariate_c2
 
 -- name: make_change
--- The moments of each cell (metric, arm, dimension, level) that changes, less what is gone, with what
--- came: Chan, Golub and LeVeque (1979) for several samples, of which some count negatively.
+-- The moments of each cell (metric, arm, dimension, level) that changes, less what is gone, with
+-- what came: Chan, Golub and LeVeque (1979) for several samples, of which some count negatively.
 -- `is_lost`: the result is so much smaller than what it was made of that its digits are gone.
 CREATE TEMPORARY TABLE fold_change ON COMMIT DROP AS
 WITH side AS (
@@ -415,8 +417,8 @@ WHERE (old.variant_id, old.epoch, old.value, old.denominator, old.covariate, old
        excluded.covariate, excluded.events, excluded.levels, excluded.matures_at);
 
 -- name: freeze_caps
--- The day's caps: a quantile of the values of all arms. Where more than that share are 0, a quantile
--- of the others; 0 would cut everything away.
+-- The day's caps: a quantile of the values of all arms. Where more than that share are 0, a
+-- quantile of the others; 0 would cut everything away.
 UPDATE fold_due d
 SET cap = c.cap, cap_frozen_on = (d.now AT TIME ZONE 'UTC')::date,
     is_whole = d.is_whole OR d.cap IS DISTINCT FROM c.cap
@@ -440,10 +442,11 @@ WHERE s.experiment_id = d.experiment_id AND s.metric_id = d.metric_id
   AND (d.is_whole OR d.is_aggregated);
 
 -- name: keep_whole_moments
--- Moments of all units' values, about one of them: large numbers keep their variance. Of each dimension the 50 largest levels, and the others as one.
+-- Moments of all units' values, about one of them: large numbers keep their variance. Of each
+-- dimension the 50 largest levels, and the others as one.
 INSERT INTO moment_statistic (
-    experiment_id, metric_id, variant_id, dimension, level, assigned, events, converted, n, mean, m2,
-    denominator_mean, denominator_m2, denominator_c2, covariate_mean, covariate_m2, covariate_c2
+    experiment_id, metric_id, variant_id, dimension, level, assigned, events, converted, n, mean,
+    m2, denominator_mean, denominator_m2, denominator_c2, covariate_mean, covariate_m2, covariate_c2
 )
 WITH unit AS (
     SELECT d.number, v.variant_id, v.epoch, v.levels, v.events, v.denominator, v.covariate,
@@ -496,8 +499,8 @@ FROM cell c JOIN middle m USING (number, variant_id) JOIN fold_due d USING (numb
 -- name: keep_changed_moments
 -- Moments that were moved by what changed.
 INSERT INTO moment_statistic AS old (
-    experiment_id, metric_id, variant_id, dimension, level, assigned, events, converted, n, mean, m2,
-    denominator_mean, denominator_m2, denominator_c2, covariate_mean, covariate_m2, covariate_c2
+    experiment_id, metric_id, variant_id, dimension, level, assigned, events, converted, n, mean,
+    m2, denominator_mean, denominator_m2, denominator_c2, covariate_mean, covariate_m2, covariate_c2
 )
 SELECT d.experiment_id, d.metric_id, c.variant_id, c.dimension, c.level, c.assigned, c.events,
        c.converted, c.n, k.mean, k.m2, k.denominator_mean, k.denominator_m2, k.denominator_c2,
@@ -521,8 +524,8 @@ SET (assigned, events, converted, n, mean, m2, denominator_mean, denominator_m2,
     );
 
 -- name: keep_aggregates
--- Statistics that somebody else aggregated, as they were last seen. Who came in which epoch is known
--- only where there was one.
+-- Statistics that somebody else aggregated, as they were last seen. Who came in which epoch is
+-- known only where there was one.
 INSERT INTO moment_statistic (
     experiment_id, metric_id, variant_id, dimension, level, assigned, events, converted, n, mean, m2
 )

@@ -142,9 +142,11 @@ def _values(due: Sequence[Row[Any]], **fragments: str) -> str:
     aggregations = sorted({row.aggregation for row in due})
     denominators = sorted({row.denominator_aggregation for row in due})
     window = "in_window" if any(row.has_window for row in due) else "from_assignment"
+    has_attributes = any(row.has_attributes for row in due)
     return _fill(
         "make_values",
         **fragments,
+        metadata="a.metadata" if has_attributes else "CAST(NULL AS jsonb)",
         value=_value_by("d.aggregation", aggregations),
         denominator=_value_by("d.denominator_aggregation", denominators),
         covariate=_value_by("d.aggregation", aggregations),

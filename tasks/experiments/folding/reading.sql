@@ -1,5 +1,5 @@
 -- name: moments
--- The sufficient statistics of the metrics that experiments have now, arm by arm, the control first.
+-- The sufficient statistics of the metrics that experiments have, arm by arm, the control first.
 SELECT s.experiment_id::text AS experiment_id, s.metric_id::text AS metric_id,
        s.variant_id::text AS variant_id, v.variant_name AS variant, v.is_control,
        s.dimension, s.level, s.assigned, s.events, s.converted, s.n, s.mean, s.m2,

@@ -150,11 +150,12 @@ WITH known AS (
     SELECT d.number, s.* FROM fold_due d JOIN moment_statistic s USING (experiment_id, metric_id)
     WHERE NOT d.is_aggregated
 ), pair AS (
-    SELECT COALESCE(f.number, t.number) AS number, COALESCE(f.variant_id, t.variant_id) AS variant_id,
+    SELECT COALESCE(f.number, t.number) AS number,
+           COALESCE(f.variant_id, t.variant_id) AS variant_id,
            COALESCE(f.dimension, t.dimension) AS dimension, COALESCE(f.level, t.level) AS level,
            f, t, COALESCE(t.n, f.n, 0) AS n,
-           COALESCE(t.m2, 0) + COALESCE(t.n, 0) * power(1e-140 + abs(COALESCE(t.mean, 0)), 2) * 1e-19
-               AS spread,
+           COALESCE(t.m2, 0) + COALESCE(t.n, 0)
+               * power(1e-140 + abs(COALESCE(t.mean, 0)), 2) * 1e-19 AS spread,
            COALESCE(t.denominator_m2, 0) + COALESCE(t.n, 0)
                * power(1e-140 + abs(COALESCE(t.denominator_mean, 0)), 2) * 1e-19
                AS denominator_spread,
