@@ -12,6 +12,7 @@ from benchmarks import (
     assignment,
     comparisons,
     fingerprints,
+    folding,
     ingestion,
     steps,
     upgrades,
@@ -29,6 +30,9 @@ CASES: dict[str, Callable[[], Result]] = {
     "fingerprint-of-500-tables": fingerprints.fingerprint_of_500_tables,
     "upgrade-of-20-revisions": upgrades.upgrade_of_20_revisions,
     "ingest-of-200k-events": ingestion.ingest_of_200k_events,
+    "first-fold-of-5m-events": folding.first_fold,
+    "next-hour-in-1-percent-of-units": folding.next_hour_in_few_units,
+    "next-hour-in-10-percent-of-units": folding.next_hour_in_many_units,
     "analysis-of-1000-experiments": analysis.analysis_of_1000_experiments,
     "10000-welch-comparisons": comparisons.ten_thousand_comparisons,
 }
