@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Connection, Engine, event, text
 
 from benchmarks.harness import Result
 from benchmarks.surroundings import control_database
@@ -81,11 +81,12 @@ def analysis_of_1000_experiments() -> Result:
     """One run of the flow over a thousand experiments that were never looked at.
 
     The ratio is the larger of two: statements of all steps to those allowed (100, and one for each
-    batch), and the highest memory of this process to a gigabyte.
+    batch), and the highest memory of this process to a gigabyte. What Great Expectations sends to
+    validate the four tables is counted apart: it does not depend on the number of experiments.
     """
     with control_database(fsync=False):
         _prepare()
-        with _counted() as statements:
+        with _counted() as statements, _counted(of_ours=False) as of_suites:
             started = time.perf_counter()
             analyses = analyze_experiments()
             seconds = time.perf_counter() - started
@@ -106,6 +107,7 @@ def analysis_of_1000_experiments() -> Result:
             "tested": tested,
             "statements": len(statements),
             "allowed_statements": LIMIT_STATEMENTS,
+            "suite_statements": len(of_suites),
             "peak_memory_bytes": memory,
         },
     )
@@ -125,12 +127,13 @@ def _prepare() -> None:
 
 
 @contextmanager
-def _counted() -> Iterator[list[str]]:
-    """Every statement that any engine of this process sends; the peak of memory starts anew."""
+def _counted(*, of_ours: bool = True) -> Iterator[list[str]]:
+    """Every statement of our engine, or of any other one; the peak of memory starts anew."""
     sent: list[str] = []
 
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        sent.append(statement)
+    def note(connection: Connection, _cursor: object, statement: str, *_rest: object) -> None:
+        if (connection.engine is control_engine()) is of_ours:
+            sent.append(statement)
 
     Path("/proc/self/clear_refs").write_text("5", "ascii")
     event.listen(Engine, "before_cursor_execute", note)

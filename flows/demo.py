@@ -184,13 +184,12 @@ def _say_loaded(what: str, ingested: Ingested) -> None:
 
 
 def _say_verdict(analyses: list[Analysis]) -> None:
+    with control_engine().connect() as connection:
+        last = latest_analysis(connection, demo_data.EXPERIMENT).analysis
     if not analyses:
-        with control_engine().connect() as connection:
-            found = latest_analysis(connection, demo_data.EXPERIMENT).analysis
         say("Nothing is new since the last look. What was found then:")
-        analyses = [found]
     table = _table("look", "arm", "n", "difference", "z", "bound", "plain p", "Headway")
-    for look in analyses[-1].looks:
+    for look in last.looks:
         table.add_row(
             f"{look.number} ({look.fraction:.0%})",
             look.arm,
@@ -202,7 +201,6 @@ def _say_verdict(analyses: list[Analysis]) -> None:
             "[green]significant[/green]" if look.is_significant else "not yet",
         )
     console.print(table)
-    last = analyses[-1]
     say(f"Verdict: [b]{last.winner or 'no winner'}[/b]. {last.message}")
     if last.verdict is not None:
         ratio = last.verdict.details["value_ratio"]["p_value"]

@@ -90,54 +90,34 @@ def decide(
 
     The rule judges the evidence as it will be stored, so a replay sees exactly the same.
     """
-    stored = jsonb.dump(evidence)
-    verdict = judge(judge.evidence.model_validate_json(stored))
-    run = active_run()
-    decision_id = tx.scalar(
-        QUERIES["record_decision"],
-        {
-            "rule": judge.name,
-            "rule_version": judge.version,
-            "subject": subject,
-            "verdict": verdict.verdict,
-            "reasons": jsonb.dump(verdict.reasons),
-            "details": jsonb.dump(verdict.details),
-            "inputs": stored,
-            "run_id": run.id if run else None,
-            "actor": actor or (run.actor if run else None),
-            "reason": reason or (run.reason if run else None),
-        },
-    )
-    return Decided(id=int(decision_id or 0), subject=subject, verdict=verdict)
+    return decide_many(tx, judge, [(subject, evidence)], actor=actor, reason=reason)[0]
 
 
 def decide_many(
-    tx: Connection, judge: Rule, subjects: Sequence[tuple[str, BaseModel]]
+    tx: Connection,
+    judge: Rule,
+    subjects: Sequence[tuple[str, BaseModel]],
+    *,
+    actor: str | None = None,
+    reason: str | None = None,
 ) -> list[Decided]:
-    """Run the rule on the evidence of each subject and record all verdicts by one statement.
-
-    As `decide`, with who and why of the active run; the order is kept.
-    """
-    if not subjects:
-        return []
+    """As `decide`, for the evidence of each subject; all verdicts by one statement, in order."""
     stored = [jsonb.dump(evidence) for _, evidence in subjects]
     verdicts = [judge(judge.evidence.model_validate_json(each)) for each in stored]
     run = active_run()
-    ids = tx.scalars(
-        QUERIES["record_decisions"],
-        {
-            "rule": judge.name,
-            "rule_version": judge.version,
-            "subjects": [subject for subject, _ in subjects],
-            "verdicts": [verdict.verdict for verdict in verdicts],
-            "reasons": [jsonb.dump(verdict.reasons) for verdict in verdicts],
-            "details": [jsonb.dump(verdict.details) for verdict in verdicts],
-            "inputs": stored,
-            "run_id": run.id if run else None,
-            "actor": run.actor if run else None,
-            "reason": run.reason if run else None,
-        },
-    ).all()
+    rows = {
+        "rule": judge.name,
+        "rule_version": judge.version,
+        "subjects": [subject for subject, _ in subjects],
+        "verdicts": [verdict.verdict for verdict in verdicts],
+        "reasons": [jsonb.dump(verdict.reasons) for verdict in verdicts],
+        "details": [jsonb.dump(verdict.details) for verdict in verdicts],
+        "inputs": stored,
+        "run_id": run.id if run else None,
+        "actor": actor or (run.actor if run else None),
+        "reason": reason or (run.reason if run else None),
+    }
+    ids = tx.scalars(QUERIES["record_decisions"], rows).all() if subjects else []
     return [
         Decided(id=int(decision_id), subject=subject, verdict=verdict)
         for decision_id, (subject, _), verdict in zip(sorted(ids), subjects, verdicts, strict=True)

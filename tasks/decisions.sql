@@ -1,14 +1,6 @@
--- name: record_decision
--- One verdict with everything it was made of; the table is append-only.
-INSERT INTO headway.decision
-    (rule, rule_version, subject, verdict, reasons, details, inputs, run_id, actor, reason)
-VALUES
-    (:rule, :rule_version, :subject, :verdict, CAST(:reasons AS jsonb), CAST(:details AS jsonb),
-     CAST(:inputs AS jsonb), :run_id, :actor, :reason)
-RETURNING id;
-
 -- name: record_decisions
--- Many verdicts of one rule, numbered in the order given.
+-- Verdicts of one rule with everything they were made of, numbered in the order given; the table is
+-- append-only.
 INSERT INTO headway.decision
     (rule, rule_version, subject, verdict, reasons, details, inputs, run_id, actor, reason)
 SELECT :rule, CAST(:rule_version AS integer), given.subject, given.verdict,
