@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ json_option = click.option(
 remote_option = click.option(
     "--remote", is_flag=True, help="Run on a worker of the configured Prefect server."
 )
+_PICTURE = re.compile(r"!\[([^\]]*)\]\(data:[^)]*\)")
 
 
 def person_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,13 +53,13 @@ def table(headers: list[str], rows: list[list[Any]], title: str | None = None) -
 
 
 def rendered(markdown: str) -> str:
-    """Markdown as text for a terminal."""
+    """Markdown as text for a terminal: of a picture, what it says."""
     from rich.console import Console
     from rich.markdown import Markdown
 
     console = Console(width=None if sys.stdout.isatty() else 200)
     with console.capture() as capture:
-        console.print(Markdown(markdown))
+        console.print(Markdown(_PICTURE.sub(r"\1", markdown)))
     return capture.get().rstrip("\n")
 
 

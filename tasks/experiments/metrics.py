@@ -11,7 +11,7 @@ Other packages register theirs by the entry point group ``headway.metrics``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from math import isnan, sqrt
 from typing import ParamSpec, TypeVar
@@ -23,14 +23,14 @@ from tasks.experiments.statistics import cuped, lift, ratios
 from tasks.experiments.statistics.comparison import Comparison
 from tasks.experiments.statistics.estimates import Estimate, compare, of_mean
 from tasks.experiments.statistics.lift import Lift
-from tasks.experiments.statistics.means import welch
+from tasks.experiments.statistics.means import hedges_g, welch
 from tasks.experiments.statistics.moments import (
     Proportion,
     SampleMean,
     as_proportion,
     mean_interval,
 )
-from tasks.experiments.statistics.proportions import compare_proportions
+from tasks.experiments.statistics.proportions import cohen_h, compare_proportions
 from tasks.experiments.statistics.rates import wilson_interval
 from tasks.experiments.statistics.ratios import JointMoments
 from tasks.registry import Registry
@@ -53,10 +53,14 @@ class ArmMoments:
 
 
 def compare_means(control: ArmMoments, treatment: ArmMoments, alpha: float) -> Comparison:
-    """Compare the mean value per unit by Welch's t test, CUPED-adjusted with a covariate."""
+    """Compare the mean value per unit by Welch's t test, CUPED-adjusted with a covariate.
+
+    The effect size is that of the values themselves: adjusting them changes their spread.
+    """
     if control.covariate is None or treatment.covariate is None:
         return welch(control.value, treatment.value, alpha)
-    return cuped.compare_adjusted(control.covariate, treatment.covariate, alpha)
+    found = cuped.compare_adjusted(control.covariate, treatment.covariate, alpha)
+    return replace(found, effect_size=hedges_g(control.value, treatment.value))
 
 
 def compare_rates(control: ArmMoments, treatment: ArmMoments, alpha: float) -> Comparison:
@@ -67,7 +71,8 @@ def compare_rates(control: ArmMoments, treatment: ArmMoments, alpha: float) -> C
     arms = _rate(control), _rate(treatment)
     if control.covariate is None or treatment.covariate is None or _is_small(*arms):
         return compare_proportions(*arms, alpha)
-    return cuped.compare_adjusted(control.covariate, treatment.covariate, alpha, ddof=0)
+    found = cuped.compare_adjusted(control.covariate, treatment.covariate, alpha, ddof=0)
+    return replace(found, effect_size=cohen_h(arms[0].rate, arms[1].rate))
 
 
 def compare_ratios(control: ArmMoments, treatment: ArmMoments, alpha: float) -> Comparison:

@@ -162,11 +162,13 @@ def _beside(found: Standing, metric: Measured, name: str) -> dict[str, Any]:
 
 def _shown(metric: Measured, name: str, seen: Beside) -> dict[str, Any]:
     arm, compared = metric.arm(name), seen.found
+    is_known = metric.kind in metrics.names()
     return {
         "name": name,
         "assigned": arm.assigned,
         "n": arm.n,
         "mean": arm.mean,
+        "value": metrics.get(metric.kind).value(arm.moments) if is_known else None,
         "difference": compared.difference,
         "standard_error": compared.standard_error,
         "statistic": compared.statistic,
@@ -177,6 +179,7 @@ def _shown(metric: Measured, name: str, seen: Beside) -> dict[str, Any]:
         "lift": seen.lift.lift,
         "lift_lower": seen.lift.lower,
         "lift_upper": seen.lift.upper,
+        "effect_size": compared.effect_size,
         "sequential_lower": seen.lower,
         "sequential_upper": seen.upper,
         "problem": seen.problem,

@@ -28,6 +28,7 @@ _ARM_HEAD = (
     "At every look",
     "Lift",
     "Lift, corrected",
+    "Effect size",
     "p",
     "p, adjusted",
     "Result",
@@ -36,7 +37,7 @@ NOTE = (
     "*Interval* and *p* are those of this look alone; *at every look* and *p, adjusted* may be "
     "read as often as you like: the first excludes 0, and the second falls below alpha, just "
     "where the arm is significant. *Lift, corrected* takes away what stopping at a good moment "
-    "adds to a lift."
+    "adds to a lift. *Effect size* is Hedges' g of means and Cohen's h of rates."
 )
 
 
@@ -71,7 +72,7 @@ def metric_parts(metric: MetricFigures) -> list[str]:
     if metric.control is not None:
         control = metric.control
         shown = (control.assigned, control.n, number(_value(control)))
-        rows.insert(0, (f"{control.name} (control)", *shown, *[""] * 8))
+        rows.insert(0, (f"{control.name} (control)", *shown, *[""] * 9))
     told = f"{head} ({markdown.plain(metric.kind)})"
     return [told, *failed, forest(metric), markdown.table(_ARM_HEAD, rows)]
 
@@ -110,6 +111,7 @@ def _arm_cells(arm: ArmFigures) -> tuple[Any, ...]:
         interval(arm.sequential_lower, arm.sequential_upper),
         share(arm.lift, sign=True) + ("" if lift_ends == NONE else f" ({lift_ends})"),
         share(arm.corrected_lift, sign=True),
+        number(arm.effect_size, sign=True),
         number(arm.p_value),
         number(arm.adjusted_p_value),
         _result(arm),
