@@ -7,7 +7,7 @@ cannot be loaded is left to `parse_row`, which knows the reason.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from types import NoneType
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from tasks.experiments.ingestion.values import (
     MAX_USER_LENGTH,
     MAX_VALUE,
     BrokenRow,
+    moment_of,
     name_of,
     number_of,
     text_of,
@@ -38,6 +39,7 @@ _NULL = r"\N"
 _BROKEN = "\0"  # no kind is called that
 _ODD = frozenset(" \\")
 _DIGITS = frozenset("0123456789.-")
+_CLOCK = frozenset("0123456789-T:Z")
 _LONGEST = {user_of: MAX_USER_LENGTH, name_of: MAX_NAME_LENGTH}
 
 
@@ -117,14 +119,15 @@ def _columns(
 
 def _column(field: Field, values: list[Any], experiment: str | None) -> list[str | None]:
     """Each value as text for COPY; None where it is broken."""
+    first = values[0]
+    if type(first) in {str, NoneType} and values.count(first) == len(values):
+        return [_cell(field, first, experiment)] * len(values)
     found = set(map(type, values))
     if not any(found <= alike for alike in _ALIKE):
         return [_cell(field, value, experiment) for value in values]
-    unique = set(values)
-    if str in found and _are_plain(field, [value for value in unique if value]):
-        known = {value: value or _cell(field, None, experiment) for value in unique}
-    else:
-        known = {value: _cell(field, value, experiment) for value in unique}
+    if found == {str} and all(values) and _are_plain(field, values):
+        return values
+    known = {value: _cell(field, value, experiment) for value in set(values)}
     return [known[value] for value in values]
 
 
@@ -135,7 +138,19 @@ def _are_plain(field: Field, texts: list[str]) -> bool:
         return False
     if field.read in _LONGEST:
         return max(map(len, texts), default=0) <= _LONGEST[field.read]
+    if field.read is moment_of:
+        return _are_moments(texts, together)
     return field.read is text_of or (field.read is number_of and _are_numbers(texts, together))
+
+
+def _are_moments(texts: list[str], together: str) -> bool:
+    """True for times in the form of 2026-01-02T03:04:05Z, which Postgres reads the same way."""
+    if not set(together) <= _CLOCK or {(len(text), text[10:11]) for text in texts} != {(20, "T")}:
+        return False
+    try:
+        return all(moment.tzinfo is UTC for moment in map(datetime.fromisoformat, texts))
+    except ValueError:
+        return False
 
 
 def _are_numbers(texts: list[str], together: str) -> bool:
