@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from math import inf, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -19,6 +19,7 @@ from tasks.errors import InputError
 from tasks.experiments.definition.editing import comparable, differences
 from tasks.experiments.definition.files import as_plan, parse
 from tasks.experiments.definition.kinds import kind_rules
+from tasks.experiments.definition.lifecycle import ChangeEvidence, FieldChange, judge_change
 from tasks.experiments.definition.methods import method_options
 from tasks.experiments.definition.plan import ExperimentPlan, GuardrailPlan, MetricPlan, VariantPlan
 from tasks.experiments.definition.words import LARGEST_COUNT
@@ -293,3 +294,24 @@ def test_the_plan_in_the_documents_is_one() -> None:
     assert plan.metric.window_hours == 72
     for model in (ExperimentPlan, VariantPlan, GuardrailPlan):
         assert [name for name in model.model_fields if f"`{name}" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "verdict"),
+    [
+        ("active", "fixed", "refused"),  # whoever saw the figures could choose the moment
+        ("paused", "fixed", "refused"),
+        ("active", "group_sequential", "allowed"),
+        ("draft", "fixed", "allowed"),
+    ],
+)
+def test_the_end_of_a_single_test_is_settled_before_it_starts(
+    status: Literal["active", "paused", "draft"], method: str, verdict: str
+) -> None:
+    change = FieldChange(field="ends_at", old="2031-02-01", new="2031-01-20")
+    evidence = ChangeEvidence(
+        experiment="e", action="edit", status=status, version=1, method=method, changes=(change,)
+    )
+    judged = judge_change(evidence)
+    assert judged.verdict == verdict
+    assert [reason.code for reason in judged.reasons] == ["end-is-fixed"] * (verdict == "refused")

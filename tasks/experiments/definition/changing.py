@@ -83,6 +83,7 @@ def change(
         version=stored.version,
         expected_version=version,
         has_data=bool(tx.scalar(QUERIES["has_assignments"], {"experiment_id": stored.id})),
+        method=stored.plan.method,
         changes=differences(stored.plan, plan),
     )
     verdict = judge_change(evidence)

@@ -66,6 +66,7 @@ class ChangeEvidence(_Frozen):
     version: Annotated[int, Field(ge=1)]
     expected_version: int | None = None  # what the person saw when they decided
     has_data: bool = False
+    method: str = ""
     changes: tuple[FieldChange, ...] = ()
 
 
@@ -140,6 +141,12 @@ def _misedit(evidence: ChangeEvidence, change: FieldChange) -> Reason | None:
             message = f"{change.place} cannot change: units were assigned to it already"
             return Reason("has-data", message)
         return None
+    if change.field == "ends_at" and evidence.method == "fixed":
+        message = (
+            "ends_at cannot change: its method tests once, at the planned end, and an end that is "
+            "chosen after looking is peeking; complete it, or start another experiment"
+        )
+        return Reason("end-is-fixed", message)
     if change.field == "minimum_sample_size" and change.new < change.old:
         message = f"minimum_sample_size can only grow now, not from {change.old} to {change.new}"
         return Reason("minimum-may-only-grow", message)
