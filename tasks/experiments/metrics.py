@@ -30,7 +30,7 @@ from tasks.experiments.statistics.moments import (
     as_proportion,
     mean_interval,
 )
-from tasks.experiments.statistics.proportions import cohen_h, compare_proportions
+from tasks.experiments.statistics.proportions import compare_proportions
 from tasks.experiments.statistics.rates import wilson_interval
 from tasks.experiments.statistics.ratios import JointMoments
 from tasks.registry import Registry
@@ -72,7 +72,8 @@ def compare_rates(control: ArmMoments, treatment: ArmMoments, alpha: float) -> C
     if control.covariate is None or treatment.covariate is None or _is_small(*arms):
         return compare_proportions(*arms, alpha)
     found = cuped.compare_adjusted(control.covariate, treatment.covariate, alpha, ddof=0)
-    return replace(found, effect_size=cohen_h(arms[0].rate, arms[1].rate))
+    rates = compare_proportions(*arms, alpha)
+    return replace(found, effect_size=rates.effect_size)
 
 
 def compare_ratios(control: ArmMoments, treatment: ArmMoments, alpha: float) -> Comparison:
