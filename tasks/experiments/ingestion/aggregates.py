@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from tasks.database import load_queries
 from tasks.experiments.ingestion import loading
+from tasks.experiments.ingestion.batches import Content
 from tasks.experiments.ingestion.columns import Records
 from tasks.experiments.ingestion.events import Row, experiment_of, rejected
 from tasks.experiments.ingestion.results import IngestedBatch
@@ -65,7 +66,7 @@ def parse_statistic(raw: Mapping[str, Any], experiment: str | None) -> Statistic
     )
 
 
-def load_statistics(tx: Connection, content: loading.Content, records: Records) -> IngestedBatch:
+def load_statistics(tx: Connection, content: Content, records: Records) -> IngestedBatch:
     """Load a batch of statistics: each once, what was corrected replaced, the others rejected."""
     loading.begin(tx)
     tx.execute(QUERIES["create_incoming_statistic"])
@@ -108,7 +109,7 @@ def _m2(raw: Mapping[str, Any], n: int) -> float:
     return found
 
 
-def _copy(tx: Connection, content: loading.Content, records: Records) -> None:
+def _copy(tx: Connection, content: Content, records: Records) -> None:
     driver: Any = tx.connection.driver_connection
     columns = f"line_number, row_number, raw, {', '.join(Statistic._fields)}"
     broken: list[tuple[int, Row]] = []

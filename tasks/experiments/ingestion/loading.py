@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from tasks.database import load_queries
+from tasks.experiments.ingestion.batches import Content, keep_batch, once
 from tasks.experiments.ingestion.columns import Encoded, Records, encode
 from tasks.experiments.ingestion.events import Row
 from tasks.experiments.ingestion.results import IngestedBatch
@@ -19,40 +20,6 @@ from tasks.runs import current_run
 
 QUERIES = load_queries(__package__)
 _UNIQUE_VIOLATION = "23505"
-# Reasons that may have gone by the time the same content comes again.
-RETRIED = [
-    "unknown-experiment",
-    "unknown-variant",
-    "unknown-epoch",
-    "unknown-metric",
-    "future-timestamp",
-    "suite-failed",
-    "unassigned-user",  # written by earlier versions, when no event waited
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """Which rows of which content a batch holds: by this it is known when it comes again."""
-
-    source: str  # where it came from, for people
-    sha256: str
-    number: int
-    first_row: int
-    row_count: int
-    experiment: str | None = None
-    origin: str = "file"  # `source` of events that name none
-
-    @property
-    def key(self) -> dict[str, Any]:
-        """Parameters that find the batch again."""
-        return {
-            "sha256": self.sha256,
-            "experiment": self.experiment or "",
-            "first_row": self.first_row,
-            "row_count": self.row_count,
-            "retried": RETRIED,
-        }
 
 
 @dataclass(slots=True)
@@ -88,33 +55,6 @@ def load_rows(
     return once(tx, content, load)
 
 
-def once(tx: Connection, content: Content, load: Callable[[], IngestedBatch]) -> IngestedBatch:
-    """Load a batch, unless it was loaded before and no rejected row of it may fit by now.
-
-    What ``load`` rejects it leaves in `incoming_row`.
-    """
-    tx.execute(QUERIES["lock_content"], content.key)
-    known = tx.execute(QUERIES["find_batch"], content.key).first()
-    if known is not None and not known.may_fit_now:
-        return _known_batch(content.number, known)
-    loaded = load()
-    if known is None:
-        _keep_batch(tx, content, loaded)
-    return loaded
-
-
-def _keep_batch(tx: Connection, content: Content, loaded: IngestedBatch) -> None:
-    """Record the batch, and the rows of it that were rejected."""
-    counts = loaded.model_dump(
-        include={"assignments", "events", "corrected", "duplicates", "waiting", "rejected"}
-    )
-    counts["events"] += loaded.statistics
-    described = {"source": content.source, "batch_number": content.number}
-    run = {"run_id": current_run().id}
-    batch_id = tx.scalar(QUERIES["record_batch"], content.key | counts | described | run)
-    tx.execute(QUERIES["keep_rejected"], content.key | {"batch_id": batch_id})
-
-
 def release_waiting(tx: Connection) -> IngestedBatch:
     """Let every event go on whose unit has its assignment by now."""
     begin(tx)
@@ -134,7 +74,7 @@ def release_waiting(tx: Connection) -> IngestedBatch:
     )
     if reasons:
         content = Content("waiting_event", "waiting", 0, numbers.first, numbers.rows)
-        _keep_batch(tx, content, loaded)
+        keep_batch(tx, content, loaded)
     return loaded
 
 
@@ -236,22 +176,6 @@ def reasons_of(tx: Connection, *, is_released: bool = False) -> dict[str, int]:
     """How many rows in `incoming_row` were rejected for which reason."""
     found = tx.execute(QUERIES["count_reasons"], {"is_released": is_released})
     return {row.reason_code: row.rows for row in found}
-
-
-def _known_batch(number: int, known: Any) -> IngestedBatch:
-    """What the batch came to when it was loaded before."""
-    counts: Mapping[str, int] = {
-        name: getattr(known, f"{column}_count")
-        for name, column in {
-            "assignments": "assignment",
-            "events": "event",
-            "corrected": "corrected",
-            "duplicates": "duplicate",
-            "waiting": "waiting",
-            "rejected": "rejected",
-        }.items()
-    }
-    return IngestedBatch(number=number, rows=sum(counts.values()), run_id=known.run_id, **counts)
 
 
 def _copy(

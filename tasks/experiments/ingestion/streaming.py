@@ -14,8 +14,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
+from tasks.experiments.ingestion.batches import Content
 from tasks.experiments.ingestion.columns import Records
-from tasks.experiments.ingestion.loading import Content, load_rows
+from tasks.experiments.ingestion.loading import load_rows
 from tasks.experiments.ingestion.results import IngestedBatch
 from tasks.experiments.ingestion.sources import pages, query  # registers them
 from tasks.experiments.ingestion.sources.model import OtherSource, PagesSource, QuerySource

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from tasks import clock
 from tasks.experiments.ingestion import aggregates, loading, streaming
+from tasks.experiments.ingestion.batches import Content, once
 from tasks.experiments.ingestion.files import read_batch
 from tasks.experiments.ingestion.formats import Batch
 from tasks.experiments.ingestion.results import IngestedBatch
@@ -43,7 +44,7 @@ def ingest_statistics(
     What a moment says anew replaces what it said before.
     """
     content = _content(path, sha256, batch, experiment)
-    return loading.once(
+    return once(
         tx, content, lambda: aggregates.load_statistics(tx, content, read_batch(path, batch))
     )
 
@@ -81,5 +82,5 @@ def release_waiting_events(tx: Connection, slot: str) -> IngestedBatch:
     return loading.release_waiting(tx)
 
 
-def _content(path: str, sha256: str, batch: Batch, experiment: str | None) -> loading.Content:
-    return loading.Content(path, sha256, batch.number, batch.first_row, batch.row_count, experiment)
+def _content(path: str, sha256: str, batch: Batch, experiment: str | None) -> Content:
+    return Content(path, sha256, batch.number, batch.first_row, batch.row_count, experiment)
