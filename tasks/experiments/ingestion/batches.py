@@ -1,4 +1,4 @@
-"""A batch is loaded once: its content makes it known when it comes again, whatever run brings it."""
+"""A batch is loaded once: its content makes it known when it comes again, in whatever run."""
 
 from __future__ import annotations
 
