@@ -11,15 +11,24 @@ from tests.unit.decisions import arm, code, evidence, look, outcomes, rate
 
 def test_an_arm_that_crossed_earlier_stays_significant() -> None:
     looks = (look(1, 0.25, 4.0),)
-    verdict = decide_winner(evidence(arm("red", 50.4), arm("blue", 50.1), looks=looks))
+    verdict = decide_winner(evidence(arm("red", 51.0), arm("blue", 50.1), looks=looks))
+    [row, _] = verdict.details["arms"]
     assert verdict.details["winner"] == "red"
+    assert row["z"] < row["bound"]
+
+
+def test_a_crossing_whose_data_were_corrected_since_is_not_held() -> None:
+    looks = (look(1, 0.25, 8.0),)
+    verdict = decide_winner(evidence(arm("red", 50.05), arm("blue", 50.1), looks=looks))
+    assert (verdict.verdict, code(verdict)) == ("none", "turned")
+    assert "no longer holds (z +0.11 now)" in verdict.reasons[0].message
 
 
 def test_an_arm_that_crossed_and_turned_since_does_not_win() -> None:
     looks = (look(1, 0.25, 4.0),)
     verdict = decide_winner(evidence(arm("red", 49.6), arm("blue", 49.0), looks=looks))
     assert (verdict.verdict, code(verdict)) == ("none", "turned")
-    assert "has turned since" in verdict.reasons[0].message
+    assert "no longer holds" in verdict.reasons[0].message
 
 
 def test_earlier_looks_move_the_bound_out() -> None:

@@ -114,7 +114,7 @@ def _row(found: Standing, arm: Arm) -> dict[str, Any]:
         "adjusted_p_value": test.p_value,
         "raw_p_value": test.raw_p_value,
         "figures": dict(test.figures),
-        # An arm that was significant and has turned since is neither better nor harm.
+        # An arm that was significant and is so no longer is neither better nor harm.
         "crossed_ever": test.is_found,
         "is_significant": outcome != "open",
         "outcome": outcome,

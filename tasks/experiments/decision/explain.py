@@ -102,7 +102,7 @@ def _not_found(found: Standing, name: str) -> Reason:
     z = found.trial.compared[name].z or 0.0
     if test.is_found:
         message = (
-            f"{name} was significant at an earlier look and has turned since (z {z:+.2f} now)."
+            f"{name} was significant at an earlier look, which no longer holds (z {z:+.2f} now)."
         )
         return Reason("turned", message)
     if "chance_to_win" in test.figures:

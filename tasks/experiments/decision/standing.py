@@ -125,9 +125,14 @@ def trial_of(evidence: WinnerEvidence, *, is_usable: bool) -> Trial:
 
 
 def _outcome(evidence: WinnerEvidence, comparison: Comparison, test: ArmTest) -> str:
-    """Better or harm: found at some look, and still on that side now; else open."""
-    difference = comparison.difference
-    if test.is_above is None or not difference or (difference > 0) != test.is_above:
+    """Better or harm: found at some look, and still plain on that side now; else open.
+
+    Events may have been corrected since: what a single test of the data as they are would not
+    show is not held any more.
+    """
+    difference, alpha = comparison.difference, evidence.plan.terms.alpha
+    is_held = bool(difference) and comparison.is_significant(alpha)
+    if test.is_above is None or not is_held or ((difference or 0.0) > 0) != test.is_above:
         return "open"
     return "better" if test.is_above == evidence.primary.is_higher_better else "harm"
 
