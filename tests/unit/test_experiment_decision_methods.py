@@ -19,9 +19,9 @@ def test_an_arm_that_crossed_earlier_stays_significant() -> None:
 
 def test_a_crossing_whose_data_were_corrected_since_is_not_held() -> None:
     looks = (look(1, 0.25, 8.0),)
-    verdict = decide_winner(evidence(arm("red", 50.05), arm("blue", 50.1), looks=looks))
+    verdict = decide_winner(evidence(arm("red", 50.2), arm("blue", 50.1), looks=looks))
     assert (verdict.verdict, code(verdict)) == ("none", "turned")
-    assert "no longer holds (z +0.11 now)" in verdict.reasons[0].message
+    assert "no longer holds (z +0.45 now)" in verdict.reasons[0].message
 
 
 def test_an_arm_that_crossed_and_turned_since_does_not_win() -> None:

@@ -100,12 +100,13 @@ def normal_posterior(
     """
     if found.difference is None or found.standard_error is None:
         return None
-    precision, mean = found.standard_error**-2, found.difference
+    mean, deviation = found.difference, found.standard_error
     if prior is not None:
-        total = precision + 1 / prior[1]
-        mean = (mean * precision + prior[0] / prior[1]) / total
-        precision = total
-    deviation = 1 / sqrt(precision)
+        # As shares, not as precisions: one of a tiny error is beyond doubles.
+        share = prior[1] / (prior[1] + deviation**2)
+        mean, deviation = share * mean + (1 - share) * prior[0], deviation * sqrt(share)
+    if not deviation > 0:
+        return None
     half = -float(special.ndtri(alpha / 2)) * deviation
     up, down = (_expected_excess(sign * mean, deviation) for sign in (1, -1))
     sign = 1 if is_higher_better else -1
