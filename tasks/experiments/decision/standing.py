@@ -121,6 +121,7 @@ def trial_of(evidence: WinnerEvidence, *, is_usable: bool) -> Trial:
         compared=compared,
         pairs=pairs,
         is_usable=is_usable,
+        control_value=kind.value(control.moments),
     )
 
 

@@ -29,6 +29,7 @@ class Trial:
     compared: Mapping[str, Comparison]  # at this look, whether it counts or not
     pairs: Mapping[str, tuple[ArmMoments, ArmMoments]]  # control and arm, at this look
     is_usable: bool  # whether this look counts
+    control_value: float | None  # at this look
 
 
 @dataclass(frozen=True, slots=True)

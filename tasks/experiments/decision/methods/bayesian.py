@@ -60,16 +60,22 @@ def _posterior(trial: Trial, name: str) -> Posterior | None:
     """Of the chance that the arm is better; None where it cannot be compared."""
     control, treatment = trial.pairs[name]
     is_adjusted = control.covariate is not None
-    if trial.is_rate and not is_adjusted and control.value.n and treatment.value.n:
-        arms = (beta_posterior(as_proportion(arm.value)) for arm in (control, treatment))
-        first, second = arms if trial.is_higher_better else reversed(list(arms))
-        return compare_betas(first, second)
-    options = trial.terms.method_options
-    scale = abs(control.value.mean)
+    try:
+        if trial.is_rate and not is_adjusted and control.value.n and treatment.value.n:
+            arms = [beta_posterior(as_proportion(arm.value)) for arm in (control, treatment)]
+            return compare_betas(*(arms if trial.is_higher_better else reversed(arms)))
+        found = trial.compared[name]
+        return normal_posterior(found, _prior(trial), is_higher_better=trial.is_higher_better)
+    except ArithmeticError:  # differences too small or large for doubles
+        return None
+
+
+def _prior(trial: Trial) -> tuple[float, float] | None:
+    """Mean and variance of the difference, from those of the relative effect; None: flat."""
+    scale, options = abs(trial.control_value or 0.0), trial.terms.method_options
     mean = float(options.get("prior_mean", 0.0)) * scale
-    deviation = float(options.get("prior_deviation", 0.3)) * scale
-    prior = (mean, deviation**2) if deviation > 0 else None
-    return normal_posterior(trial.compared[name], prior, is_higher_better=trial.is_higher_better)
+    variance = (float(options.get("prior_deviation", 0.3)) * scale) ** 2
+    return (mean, variance) if variance > 0 else None
 
 
 def _tail(found: Posterior | None) -> float:

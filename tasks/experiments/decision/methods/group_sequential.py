@@ -91,8 +91,16 @@ def _tested(trial: Trial, name: str, level: float, p_value: float) -> ArmTest:
     if crossed is None:
         return found
     is_above = (trial.deviates[name][crossed] or 0.0) > 0
-    factor = correction_factor(trial.fractions, level * before, _rho(trial), trial.power)
+    factor = _correction(trial, level * before)
     return replace(found, is_found=True, is_above=is_above, correction=factor)
+
+
+def _correction(trial: Trial, level: float) -> float | None:
+    """Of the winner's curse; None where no effect has the planned power, as with a huge alpha."""
+    try:
+        return correction_factor(trial.fractions, level, _rho(trial), trial.power)
+    except ValueError:
+        return None
 
 
 def _reach(trial: Trial, level: float, n: int) -> float | None:
