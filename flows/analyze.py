@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field
@@ -34,9 +35,9 @@ def analyze_experiments() -> list[Analysis]:
     completed with its winner or at its planned end. One that fails stops no other.
     """
     scheduled = steps.apply_schedule()
-    steps.release_waiting_events(slot="analysis")
+    [released] = steps.release_waiting_events.map([{"slot": "analysis"}])
     due = steps.list_due_experiments()
-    failures = dict(scheduled.failures)
+    failures = dict(scheduled.failures) | _failed({"waiting events": released})
     analyses: list[Analysis] = []
     if due:
         analyses, failed = _look(due)
@@ -53,18 +54,24 @@ def _look(due: list[DueExperiment]) -> tuple[list[Analysis], dict[str, str]]:
     """Fold, check and analyse; what came of it, in the order given, and what failed, by name."""
     ids = [experiment.id for experiment in due]
     _, failed = in_batches(steps.fold_statistics, ids, _FOLDED_AT_ONCE)
-    suites = steps.check_experiment_data()
+    [checked] = steps.check_experiment_data.map([{}])
+    suites = None if isinstance(checked, Exception) else checked  # None: unknown, nobody wins
     folded = [each for each in ids if each not in failed]
     found, failed_looks = in_batches(steps.analyze_batch, folded, BATCH, suites=suites)
     names = {experiment.id: experiment.name for experiment in due}
     with control_engine().connect() as connection:
         analyses = sorted(with_verdicts(connection, found), key=lambda each: each.experiment)
         _publish(connection, analyses)
-    failures = {
-        names[each]: f"{type(error).__name__}: {error}"
-        for each, error in (failed | failed_looks).items()
+    by_name = {names[each]: error for each, error in (failed | failed_looks).items()}
+    return analyses, _failed({"data checks": checked, **by_name})
+
+
+def _failed(results: Mapping[str, object]) -> dict[str, str]:
+    return {
+        name: f"{type(result).__name__}: {result}"
+        for name, result in results.items()
+        if isinstance(result, Exception)
     }
-    return analyses, failures
 
 
 def _publish(connection: Connection, analyses: list[Analysis]) -> None:

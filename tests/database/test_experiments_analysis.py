@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from flows.analyze import analyze_experiments
+from flows.pipeline import run_by_ledger
 from tasks import ledger
 from tasks.bucketing import bucket
 from tasks.database import load_queries
 from tasks.decisions import replay
-from tasks.errors import InputError, NotFound, Refused
+from tasks.errors import InputError, ItemsFailed, NotFound, Refused
 from tasks.experiments import steps
 from tasks.experiments.assignment.assigning import get_variant
 from tasks.experiments.assignment.choosing import salt_of
@@ -222,6 +224,23 @@ def test_a_plan_that_is_changed_between_looks_decides_nothing_until_it_is_put_ba
             text("UPDATE experiment_metric SET planned_sample_size = 400, alpha = 0.05")
         )
     assert look(experiment).is_over
+
+
+def test_what_fails_before_the_looks_stops_none_but_names_no_winner(
+    database: Engine, tmp_path: Path
+) -> None:
+    start()
+    load(tmp_path, arms(LOW, HIGH))
+    with database.begin() as connection:
+        connection.execute(text("ALTER TABLE waiting_event RENAME TO gone"))
+        connection.execute(text("ALTER TABLE suite_check RENAME TO gone_too"))
+    with pytest.raises(ItemsFailed) as failed:
+        run_by_ledger(analyze_experiments, {})
+    assert set(failed.value.failures) == {"waiting events", "data checks"}
+    [(verdict, code)] = rows_of(
+        database, "SELECT verdict, reasons -> 0 ->> 'code' FROM headway.decision"
+    )
+    assert (verdict, code) == ("none", "suite-unknown")
 
 
 def test_an_experiment_goes_on_after_its_winner_if_it_is_told_to(
