@@ -48,7 +48,8 @@ def test_star_is_decided_for_the_small_class_only(database: Engine, tmp_path: Pa
         assert analysis.winner == "small"
         assert analysis.verdict is not None
         seen.append({arm["name"]: arm for arm in analysis.verdict.details["arms"]})
-        assert analysis.verdict.details["sample_ratio"]["p_value"] == 1.0
+        [split] = [c for c in analysis.verdict.details["checks"] if c["name"] == "srm"]
+        assert split["figures"]["p_value"] == 1.0
 
     assert [round(look["small"]["statistic"], 2) for look in seen] == [4.23, 4.30, 5.58, 5.66]
     naive = [look["regular+aide"]["p_value"] for look in seen]

@@ -37,7 +37,6 @@ def details_of(found: Standing, reason: Reason, futility: Futility) -> dict[str,
         "nearest": nearest_of(found, reason),
         "futility": asdict(futility),
         "checks": [check.model_dump() for check in evidence.checks],
-        "sample_ratio": asdict(sample_ratio(assigned, [arm.weight for arm in primary.arms])),
         "value_ratio": asdict(sample_ratio([arm.n for arm in primary.arms], assigned))
         | {"sequential_p_value": lost_values_p(evidence)},
         "control": _own(primary, primary.control),
@@ -52,9 +51,9 @@ def details_of(found: Standing, reason: Reason, futility: Futility) -> dict[str,
 def significance_of(found: Standing) -> float | None:
     """1 - the smallest p-value of the acting method (the winner's, where there is one).
 
-    None while a gate of the plan or the data is closed: nothing was tested.
+    None where this look does not count: a gate is closed, or the method waits for its end.
     """
-    if found.closed is not None:
+    if not found.is_usable:
         return None
     tests = found.judged.arms
     p_values = [test.p_value for name, test in tests.items() if found.winner in {None, name}]
