@@ -23,6 +23,7 @@ from tests.faults.cases import KILL_CASES
 Fault = Literal["kill", "cut"]
 PointName = Literal["before-body", "inside", "after-act", "before-commit", "after-commit"]
 POINTS: tuple[PointName, ...] = ("before-body", "inside", "before-commit", "after-commit")
+FAULTS: tuple[Fault, ...] = ("kill", "cut")
 KILLED = -signal.SIGKILL
 
 _processes = multiprocessing.get_context("forkserver")
@@ -40,7 +41,7 @@ class Job:
     url: str
     step: str
     run_id: str
-    point: PointName | None = None
+    points: tuple[PointName, ...] = ()  # where the fault strikes, once at each
     fault: Fault | None = None
     prefect_api: str | None = None
 
@@ -113,8 +114,9 @@ def _arrange(url: str, step: str) -> dict[str, Any]:
 
 def _call(job: Job, arguments: dict[str, Any]) -> None:
     _use(job.url)
-    if job.fault is not None and job.point is not None:
-        _Saboteur(job.point, job.fault).install()
+    if job.fault is not None:
+        for point in job.points:
+            _Saboteur(point, job.fault).install()
     step = ledger.registered_steps()[job.step]
     if job.prefect_api is not None:
         from tests.faults import under_prefect
@@ -130,7 +132,7 @@ def _run(run_id: str) -> Any:
 
 
 class _Saboteur:
-    """Strikes once, at the chosen point of the first step that runs."""
+    """Strikes once, at the chosen point of the first attempt that comes so far."""
 
     def __init__(self, point: PointName, fault: Fault) -> None:
         self._point, self._fault = point, fault

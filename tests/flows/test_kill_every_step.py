@@ -43,29 +43,46 @@ def test_every_step_has_a_kill_case() -> None:
     assert set(ledger.registered_steps()) == set(KILL_CASES)
 
 
-def _points() -> Iterator[tuple[str, str, str]]:
+def _cases() -> Iterator[tuple[str, tuple[harness.PointName, ...], harness.Fault]]:
+    """Where each step is hit: one whose effect is outside its transaction at one point at a time.
+
+    Any other is hit at every point in turn, each attempt at the next one.
+    """
     for step in sorted(KILL_CASES):
-        effect_points = ("after-act",) if step in STEPS_WITH_EFFECT else ()
+        effect: tuple[harness.PointName, ...] = ("after-act",) if step in STEPS_WITH_EFFECT else ()
         if step in STEPS_ALIKE:
-            yield from ((step, point, "kill") for point in ("before-commit", *effect_points))
-            yield step, "after-commit", "cut"
-            continue
-        for point in (*harness.POINTS, *effect_points):
-            for fault in ("kill", "cut"):
-                yield step, point, fault
+            yield from ((step, (point,), "kill") for point in ("before-commit", *effect))
+            yield step, ("after-commit",), "cut"
+        elif effect:
+            for point in (*harness.POINTS, *effect):
+                yield from ((step, (point,), fault) for fault in harness.FAULTS)
+        else:
+            yield from ((step, harness.POINTS, fault) for fault in harness.FAULTS)
 
 
-@pytest.mark.parametrize(("step", "point", "fault"), list(_points()))
+def _name(part: Any) -> str:
+    return part if isinstance(part, str) else "+".join(part)
+
+
+@pytest.mark.parametrize(("step", "points", "fault"), list(_cases()), ids=_name)
 def test_step_cut_anywhere_ends_as_if_uninterrupted(
-    step: str, point: Any, fault: Any, new_database: NewDatabase, uninterrupted: Uninterrupted
+    step: str,
+    points: tuple[harness.PointName, ...],
+    fault: harness.Fault,
+    new_database: NewDatabase,
+    uninterrupted: Uninterrupted,
 ) -> None:
     expected = uninterrupted(step)
     with new_database() as engine:
         url = engine.url.render_as_string(hide_password=False)
         arguments = harness.arrange(url, step)
         run_id = str(uuid.uuid4())
-        code = harness.call(harness.Job(url, step, run_id, point, fault), arguments)
-        assert code == (harness.KILLED if fault == "kill" else 0)
+        if fault == "kill":
+            for point in points:
+                killed = harness.Job(url, step, run_id, (point,), fault)
+                assert harness.call(killed, arguments) == harness.KILLED, point
+        else:
+            assert harness.call(harness.Job(url, step, run_id, points, fault), arguments) == 0
         assert harness.call(harness.Job(url, step, run_id), arguments) == 0
         assert harness.observe(engine) == expected
 
@@ -80,7 +97,7 @@ def test_step_killed_before_prefect_hears_of_its_commit_is_not_done_twice(
         url = engine.url.render_as_string(hide_password=False)
         arguments = harness.arrange(url, step)
         run_id = under_prefect.create_run()
-        killed = harness.Job(url, step, run_id, "after-commit", "kill", api)
+        killed = harness.Job(url, step, run_id, ("after-commit",), "kill", api)
         assert harness.call(killed, arguments) == harness.KILLED
         assert harness.call(harness.Job(url, step, run_id, prefect_api=api), arguments) == 0
         assert harness.observe(engine) == expected
