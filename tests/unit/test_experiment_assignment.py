@@ -104,5 +104,5 @@ def test_a_plan_that_does_not_fit_together_is_refused(
 
 
 def test_an_unknown_metric_kind_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownName, match="known: mean, proportion"):
+    with pytest.raises(UnknownName, match="known: count, mean, proportion"):
         metrics.get("madian")

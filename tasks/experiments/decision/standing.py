@@ -64,7 +64,8 @@ def stand(evidence: WinnerEvidence) -> Standing:
     trial = trial_of(evidence, is_usable=closed is None and waiting is None)
     judged = method.judge(trial)
     outcomes = {
-        name: _outcome(evidence, trial.compared[name], test) for name, test in judged.arms.items()
+        name: _outcome(evidence, trial.compared[name], test, is_sequential=method.is_sequential)
+        for name, test in judged.arms.items()
     }
     guarded = {
         arm.name: judge_guardrails(evidence.guardrails, arm.name, judged.reach)
@@ -125,15 +126,18 @@ def trial_of(evidence: WinnerEvidence, *, is_usable: bool) -> Trial:
     )
 
 
-def _outcome(evidence: WinnerEvidence, comparison: Comparison, test: ArmTest) -> str:
+def _outcome(
+    evidence: WinnerEvidence, comparison: Comparison, test: ArmTest, *, is_sequential: bool
+) -> str:
     """Better or harm: found at some look, and still plain on that side now; else open.
 
     Events may have been corrected since: what a single test of the data as they are would not
     show is not held any more.
     """
-    difference, alpha = comparison.difference, evidence.plan.terms.alpha
-    is_held = bool(difference) and comparison.is_significant(alpha)
-    if test.is_above is None or not is_held or ((difference or 0.0) > 0) != test.is_above:
+    difference = comparison.difference
+    if test.is_above is None or not difference or (difference > 0) != test.is_above:
+        return "open"
+    if is_sequential and not comparison.is_significant(evidence.plan.terms.alpha):
         return "open"
     return "better" if test.is_above == evidence.primary.is_higher_better else "harm"
 

@@ -70,6 +70,7 @@ class Method:
 
     judge: Callable[[Trial], Judged]
     gate: Callable[[WinnerEvidence], Reason | None] = always_open
+    is_sequential: bool = False  # an arm that was found at an earlier look stays found
 
 
 methods: Registry[Method] = Registry("method", "headway.methods")

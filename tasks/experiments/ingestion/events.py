@@ -27,6 +27,7 @@ from typing import Any
 from tasks.experiments.ingestion.values import (
     BrokenRow,
     dump,
+    epoch_of,
     flag_of,
     moment_of,
     name_of,
@@ -36,7 +37,6 @@ from tasks.experiments.ingestion.values import (
     storable,
     text_of,
     user_of,
-    whole_of,
 )
 
 
@@ -80,7 +80,7 @@ FIELDS = {
         ),
         Field("session_id", "session_id", text_of),
         Field("details", "metadata", object_of),
-        Field("epoch", "epoch", whole_of),
+        Field("epoch", "epoch", epoch_of),
         Field("is_override", "is_override", flag_of),
     ),
     "event": (

@@ -100,6 +100,14 @@ def whole_of(value: Any, column: str) -> int | None:
     return int(number)
 
 
+def epoch_of(value: Any, column: str) -> int | None:
+    """The number of an allocation, as the database holds it."""
+    number = whole_of(value, column)
+    if number is not None and number >= 2**31:
+        raise BrokenRow("bad-number", f"{column} is not the number of an allocation: {number}")
+    return number
+
+
 def flag_of(value: Any, column: str) -> bool | None:
     """True or false, or words for them."""
     if value is None or value == "":

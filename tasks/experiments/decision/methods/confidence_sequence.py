@@ -81,4 +81,4 @@ def _conversions(arm: Arm, *, is_rate: bool) -> int:
     return arm.converted or arm.n
 
 
-methods.register("confidence_sequence")(Method(judge, has_enough_conversions))
+methods.register("confidence_sequence")(Method(judge, has_enough_conversions, is_sequential=True))

@@ -134,4 +134,4 @@ def _rho(trial: Trial) -> float:
     return float(trial.terms.method_options.get("spending_power", 2.0))
 
 
-methods.register("group_sequential")(Method(judge))
+methods.register("group_sequential")(Method(judge, is_sequential=True))
