@@ -76,7 +76,9 @@ def test_a_day_of_a_query_is_loaded_once_however_often_and_in_whatever_order(
     again = query(batch_size=1000)
     assert (again.events, again.duplicates) == (0, 3)
     sell(shop, ("u2", 4, noon))  # it came late
-    assert (query().events, query().duplicates) == (1, 4)
+    assert query().events == 1
+    again = query()  # in an order of its own, or by chance in one that is known
+    assert again.is_known or (again.events, again.duplicates) == (0, 4)
     assert rows_of(units, VALUES) == [("u1", 5.0), ("u1", 5.0), ("u2", 3.0), ("u2", 4.0)]
     assert rows_of(units, "SELECT DISTINCT source FROM ab_metrics") == [("query",)]
 
