@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import date
 from hashlib import sha256
 from typing import Annotated, Literal
@@ -34,9 +35,9 @@ class _Source(BaseModel):
     ] = None
 
     @property
+    @abstractmethod
     def label(self) -> str:
         """A name for people."""
-        raise NotImplementedError
 
     @property
     def asks_for_day(self) -> bool:
