@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tasks.experiments.decision.methods  # noqa: F401 - registers them
 from tasks.errors import Reason
@@ -82,13 +82,11 @@ def stand(evidence: WinnerEvidence) -> Standing:
         lifts,
         outcomes,
         guarded,
-        None,
+        winner=None,
         is_tie_broken=False,
     )
     winner, is_tie_broken = _winner(found)
-    return Standing(
-        evidence, closed, waiting, trial, judged, lifts, outcomes, guarded, winner, is_tie_broken
-    )
+    return replace(found, winner=winner, is_tie_broken=is_tie_broken)
 
 
 def trial_of(evidence: WinnerEvidence, *, is_usable: bool) -> Trial:
