@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field
 from sqlalchemy import Connection
 
 from flows.artifacts import publish_report, publish_table
-from flows.batches import in_batches
+from flows.batches import failures_of, in_batches
 from flows.notify import send_unsent
 from flows.pipeline import Text, pipeline
 from tasks.database import control_engine
@@ -37,7 +36,7 @@ def analyze_experiments() -> list[Analysis]:
     scheduled = steps.apply_schedule()
     [released] = steps.release_waiting_events.map([{"slot": "analysis"}])
     due = steps.list_due_experiments()
-    failures = dict(scheduled.failures) | _failed({"waiting events": released})
+    failures = dict(scheduled.failures) | failures_of({"waiting events": released})
     analyses: list[Analysis] = []
     if due:
         analyses, failed = _look(due)
@@ -63,15 +62,7 @@ def _look(due: list[DueExperiment]) -> tuple[list[Analysis], dict[str, str]]:
         analyses = sorted(with_verdicts(connection, found), key=lambda each: each.experiment)
         _publish(connection, analyses)
     by_name = {names[each]: error for each, error in (failed | failed_looks).items()}
-    return analyses, _failed({"data checks": checked, **by_name})
-
-
-def _failed(results: Mapping[str, object]) -> dict[str, str]:
-    return {
-        name: f"{type(result).__name__}: {result}"
-        for name, result in results.items()
-        if isinstance(result, Exception)
-    }
+    return analyses, failures_of({"data checks": checked, **by_name})
 
 
 def _publish(connection: Connection, analyses: list[Analysis]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from tasks.ledger import Step
@@ -40,3 +40,12 @@ def in_batches(
                 halves += [batch[:middle], batch[middle:]]
         batches = halves
     return done, failures
+
+
+def failures_of(results: Mapping[str, object]) -> dict[str, str]:
+    """What failed, by name, as a run that ends with ItemsFailed says it."""
+    return {
+        name: f"{type(result).__name__}: {result}"
+        for name, result in results.items()
+        if isinstance(result, Exception)
+    }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from flows.artifacts import publish_report, publish_table
-from flows.batches import in_batches
+from flows.batches import failures_of, in_batches
 from flows.notify import send_unsent
 from flows.pipeline import Text, pipeline
 from tasks.errors import ItemsFailed
@@ -37,7 +37,7 @@ def recompute_statistics(experiment: Text | None = None) -> Recomputed:
     names = {each.id: each.name for each in due}
     found, failed = in_batches(steps.recompute_statistics, list(names), BATCH)
     differences: list[Difference] = list(found)
-    failures = {names[each]: f"{type(error).__name__}: {error}" for each, error in failed.items()}
+    failures = failures_of({names[each]: error for each, error in failed.items()})
     publish_table("recompute-statistics", [each.model_dump() for each in differences])
     publish_report("recompute-statistics", _report(len(due), differences, failures))
     send_unsent()
