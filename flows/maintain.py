@@ -1,4 +1,4 @@
-"""Upkeep of the ledger itself."""
+"""Upkeep: working rows that have had their time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flows.artifacts import publish_report
 from flows.pipeline import pipeline
 from tasks.retention import Purged
 from tasks.settings import load_settings
-from tasks.steps import purge_ledger_rows
+from tasks.steps import purge_experiment_rows, purge_ledger_rows
 
 
 @pipeline(name="purge-ledger")
@@ -20,12 +20,17 @@ def purge_ledger(older_than_days: Annotated[int, Field(ge=1)] | None = None) -> 
 
     Removes finished steps of runs, failed attempts, journal rows and runs that are older than
     the retention. Steps that may happen only once ever keep their rows: the row is what
-    prevents the second time.
+    prevents the second time. Events that wait too long for a unit that never comes become
+    rejected rows (the setting `HEADWAY_WAITING_EVENT_RETENTION_DAYS`), and experiments that are
+    over no longer log which units changed: recomputing one then folds it in full.
 
     Args:
         older_than_days: age in days; by default the setting `HEADWAY_LEDGER_RETENTION_DAYS`.
     """
-    days = older_than_days or load_settings().ledger_retention_days
-    purged = purge_ledger_rows(older_than=timedelta(days=days))
-    publish_report("purge-ledger", purged.as_markdown(days))
+    settings = load_settings()
+    days = older_than_days or settings.ledger_retention_days
+    waiting_days = settings.waiting_event_retention_days
+    ledger = purge_ledger_rows(older_than=timedelta(days=days))
+    purged = ledger.model_copy(update=purge_experiment_rows(waiting_days=waiting_days))
+    publish_report("purge-ledger", purged.as_markdown(days, waiting_days))
     return purged

@@ -1,4 +1,4 @@
-"""How long the ledger's working rows are kept."""
+"""How long working rows are kept."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ class Purged(BaseModel):
     step_attempt: int
     effect: int
     run: int
+    waiting_event: int = 0  # each is a rejected row now
+    touched_unit: int = 0
 
     @property
     def summary(self) -> str:
         """One line."""
         return "deleted " + ", ".join(f"{count} {table}" for table, count in self)
 
-    def as_markdown(self, days: int) -> str:
+    def as_markdown(self, days: int, waiting_days: int) -> str:
         """One table for the run's report."""
         rows = ((table, f"{count:,}") for table, count in self)
         return (
-            f"## Ledger rows older than {days} days\n\n"
+            f"## Working rows older than {days} days\n\n"
             f"{markdown.table(('table', 'deleted'), rows)}\n\n"
-            "Decisions, migration history and steps that may happen only once are kept."
+            "Decisions, migration history and steps that may happen only once are kept. Events "
+            f"that waited {waiting_days} days for an assignment are in `rejected_row` now, reason "
+            "`never-assigned`."
         )

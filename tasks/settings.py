@@ -160,6 +160,9 @@ class Settings(BaseSettings):
     )
     statement_timeout_seconds: float = Field(default=0.0, ge=0, description="0 = no limit")
     ledger_retention_days: int = Field(default=90, ge=1)
+    waiting_event_retention_days: int = Field(
+        default=30, ge=1, description="how long an event waits for its unit's assignment"
+    )
     log_format: Literal["human", "json"] = "human"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     migrations: Migrations = Migrations()

@@ -1,4 +1,4 @@
-"""Steps of the ledger's own upkeep."""
+"""Steps of upkeep: working rows of the ledger and of experiments."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from tasks.database import load_queries
+from tasks.experiments import expiring
 from tasks.ledger import step
 from tasks.retention import Purged
 
@@ -22,3 +23,18 @@ def purge_ledger_rows(tx: Connection, older_than: timedelta) -> Purged:
         for table in _TABLES
     }
     return Purged(**deleted)
+
+
+@step(key="{waiting_days}")
+def purge_experiment_rows(tx: Connection, waiting_days: int) -> dict[str, int]:
+    """End what waits in vain: events without a unit, and logs that nobody folds any more.
+
+    The events stay as rejected rows with their reason; an experiment whose log is gone is folded in
+    full when it is recomputed. Returns how many rows of which table.
+    """
+    if not expiring.has_experiments(tx):
+        return {}
+    return {
+        "waiting_event": expiring.expire_waiting_events(tx, waiting_days),
+        "touched_unit": expiring.forget_touched_units(tx),
+    }

@@ -217,7 +217,7 @@ def test_a_command_that_acts_needs_no_server(database: Engine) -> None:
     assert answer.code == 0, answer.err
     document = answer.document
     assert document["mode"] == "ledger"
-    assert document["result"] == {"step": 0, "step_attempt": 0, "effect": 0, "run": 0}
+    assert set(document["result"].values()) == {0}
     assert loaded(answer) == ["prefect", "sqlalchemy"]
     with database.connect() as connection:
         row = connection.execute(text("SELECT id::text AS id, flow, state FROM headway.run")).one()

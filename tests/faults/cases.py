@@ -86,6 +86,16 @@ def _purge_ledger_rows() -> dict[str, Any]:
     return {"older_than": timedelta(days=90)}
 
 
+@kill_case("purge-experiment-rows")
+def _purge_experiment_rows() -> dict[str, Any]:
+    _release_waiting_events()
+    with control_engine().begin() as tx:
+        tx.execute(text("SELECT track_event('button', 'bob', 'score', 3, 'e2')"))
+        tx.execute(text("UPDATE waiting_event SET received_at = now() - interval '40 days'"))
+        tx.execute(text("UPDATE ab_experiments SET status = 'completed'"))
+    return {"waiting_days": 30}
+
+
 @kill_case("list-unsent-notifications")
 def _list_unsent_notifications() -> dict[str, Any]:
     _send_notification()
