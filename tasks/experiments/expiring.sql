@@ -26,7 +26,9 @@ WITH expired AS (
 INSERT INTO rejected_row (
     ingest_batch_id, content_sha256, line_number, raw, reason_code, message, rejected_at
 )
-SELECT b.id, 'waiting', w.id, to_jsonb(w), 'never-assigned',
+SELECT b.id, 'waiting', w.id,
+       to_jsonb(w) - 'experiment_id' || jsonb_build_object('experiment', e.experiment_name),
+       'never-assigned',
        format('%L was not assigned in %L within %s days', w.user_id, e.experiment_name, :days),
        b.ingested_at
 FROM batch b CROSS JOIN expired w JOIN ab_experiments e ON e.id = w.experiment_id;

@@ -91,7 +91,8 @@ def _purge_experiment_rows() -> dict[str, Any]:
     _release_waiting_events()
     with control_engine().begin() as tx:
         tx.execute(text("SELECT track_event('button', 'bob', 'score', 3, 'e2')"))
-        tx.execute(text("UPDATE waiting_event SET received_at = now() - interval '40 days'"))
+        old = "received_at = '2020-01-01', event_timestamp = '2020-01-01'"
+        tx.execute(text(f"UPDATE waiting_event SET {old}"))
         tx.execute(text("UPDATE ab_experiments SET status = 'completed'"))
     return {"waiting_days": 30}
 
