@@ -13,9 +13,11 @@ from benchmarks.judging import decide, group_sequential
 from benchmarks.recorded import Recorded, data_file, read
 from benchmarks.ruled import really_decide
 from benchmarks.simulated import Experiment, Paths, draw
+from tasks.database import control_engine
 from tasks.experiments import steps
 from tasks.experiments.decision.evidence import Arm
 from tasks.experiments.ingestion.files import scan_file
+from tasks.experiments.reporting.detailed import read_report
 from tests.database.experiments import look, metric, new_run, start
 from tests.rows import rows_of
 
@@ -85,6 +87,30 @@ def test_the_pipeline_ends_a_drawn_experiment_as_the_rule_alone_does(
     assert rows_of(database, "SELECT status::text, winner_variant FROM ab_experiments") == [
         ("completed", "1")
     ]
+
+
+def test_how_many_converted_is_unknown_where_only_a_mean_was_aggregated(
+    database: Engine, tmp_path: Path
+) -> None:
+    experiment = start()
+    told = {"metric": "spend", "n": 100, "variance": 4}
+    assert _load(
+        tmp_path,
+        1,
+        [told | {"variant": "control", "mean": 3}, told | {"variant": "red", "mean": 3.5}],
+    )
+    analysis = look(experiment)
+    assert analysis.verdict is not None
+    details = analysis.verdict.details
+    for found in details["result"]["results"]:
+        assert found["users"] == 100
+        assert (found["successCount"], found["successRate"], found["totalEvents"]) == (None,) * 3
+    assert details["control"]["converted"] is None
+    with control_engine().connect() as connection:
+        report = read_report(connection, "buttons")
+    for arm in report.arms:
+        assert (arm["units"], arm["conversions"], arm["conversion_rate"]) == (100, None, None)
+        assert arm["total_value"] in {300, 350}
 
 
 @pytest.mark.skipif(FILE is None, reason="ASOS_CSV names no file: the data are not here")

@@ -152,6 +152,8 @@ def _arm(row: Any) -> Arm:
     values: Mapping[str, Any] = (
         _NOTHING if row.n is None else {name: getattr(row, name) for name in _COUNTED}
     )
+    if row.is_uncounted:
+        values = {**values, "events": None, "converted": None}
     return Arm(
         name=row.name,
         weight=row.weight,

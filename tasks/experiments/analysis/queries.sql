@@ -31,7 +31,12 @@ SELECT em.experiment_id, em.metric_id, em.role::text AS role, m.name AS metric, 
        v.id AS variant_id, v.variant_name AS name, v.traffic_weight AS weight, v.is_control,
        v.model_version, s.assigned, s.events, s.converted, s.n, s.mean, s.m2,
        s.denominator_mean, s.denominator_m2, s.denominator_c2,
-       s.covariate_mean, s.covariate_m2, s.covariate_c2
+       s.covariate_mean, s.covariate_m2, s.covariate_c2,
+       -- Who aggregated a mean did not say how many units had an event.
+       m.kind NOT IN ('proportion', 'retention') AND EXISTS (
+           SELECT FROM aggregate_statistic a
+           WHERE a.experiment_id = em.experiment_id AND a.metric_id = em.metric_id
+       ) AS is_uncounted
 FROM experiment_metric em
 JOIN metric m ON m.id = em.metric_id
 JOIN ab_variants v ON v.experiment_id = em.experiment_id
@@ -112,7 +117,7 @@ WITH recorded AS (
     )
 ), filled AS (
     UPDATE ab_variants v
-    SET impressions = r.assigned, conversions = r.converted,
+    SET impressions = r.assigned, conversions = COALESCE(r.converted, 0),
         conversion_rate = LEAST(
             1, COALESCE(r.converted::double precision / NULLIF(r.assigned, 0), 0)
         ),

@@ -80,7 +80,7 @@ def _counts(arm: Arm, *, is_rate: bool) -> dict[str, Any]:
     return {
         "variant": arm.name,
         "users": users,
-        "successRate": successes / users if users else 0.0,
+        "successRate": None if successes is None else successes / users if users else 0.0,
         "successCount": successes,
         "totalEvents": arm.events,
     }

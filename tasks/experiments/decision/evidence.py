@@ -75,8 +75,8 @@ class Arm(_Frozen):
     n: Annotated[int, Field(ge=0)]  # units with a value
     mean: float
     m2: Annotated[float, Field(ge=0)]
-    events: Annotated[int, Field(ge=0)] = 0
-    converted: Annotated[int, Field(ge=0)] = 0  # units with at least one event
+    events: Annotated[int | None, Field(ge=0)] = 0  # None: unknown, as is the next one
+    converted: Annotated[int | None, Field(ge=0)] = 0  # units with at least one event
     denominator: Pair | None = None
     covariate: Pair | None = None
 

@@ -88,8 +88,10 @@ SELECT e.id, e.experiment_name AS name, e.status::text AS status, e.description,
                    'is_control', v.is_control, 'model_version', v.model_version,
                    'config_overrides', v.config_overrides, 'description', v.description,
                    'response_template', v.response_template, 'system_prompt', v.system_prompt,
-                   'units', v.impressions, 'conversions', v.conversions,
-                   'conversion_rate', v.conversion_rate, 'total_value', v.total_value,
+                   'units', v.impressions,
+                   'conversions', CASE WHEN c.is_known THEN v.conversions END,
+                   'conversion_rate', CASE WHEN c.is_known THEN v.conversion_rate END,
+                   'total_value', v.total_value,
                    'lower', v.confidence_interval_lower, 'upper', v.confidence_interval_upper
                ) ORDER BY v.is_control DESC, v.variant_name)
         FROM ab_variants v WHERE v.experiment_id = e.id) AS variants,
@@ -116,6 +118,17 @@ SELECT e.id, e.experiment_name AS name, e.status::text AS status, e.description,
        headway.clock_now() AS now
 FROM ab_experiments e
 LEFT JOIN experiment_plan p ON p.experiment_id = e.id
+CROSS JOIN LATERAL (
+    -- Where somebody else aggregated a mean, how many units converted was never said.
+    SELECT NOT EXISTS (
+        SELECT FROM experiment_metric em
+        JOIN metric m ON m.id = em.metric_id
+        JOIN aggregate_statistic a
+          ON (a.experiment_id, a.metric_id) = (em.experiment_id, em.metric_id)
+        WHERE em.experiment_id = e.id AND em.role = 'primary'
+          AND m.kind NOT IN ('proportion', 'retention')
+    ) AS is_known
+) c
 WHERE e.experiment_name = :name;
 
 -- name: last_look
