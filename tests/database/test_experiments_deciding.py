@@ -30,6 +30,10 @@ from tests.rows import rows_of
 
 LOW = [10.0 + number % 7 for number in range(100)]
 HIGH = [value + 3 for value in LOW]
+VERSIONED = [
+    {"name": "control", "weight": 0.5, "is_control": True},
+    {"name": "red", "weight": 0.5, "model_version": "v2"},
+]
 STANDS = "SELECT status::text, winner_variant FROM ab_experiments"
 DECISIONS = "SELECT rule, verdict FROM headway.decision WHERE rule LIKE 'winner%' ORDER BY id"
 
@@ -56,11 +60,7 @@ def test_a_recommended_winner_is_left_to_a_person(database: Engine, tmp_path: Pa
 def test_a_winner_to_roll_out_leaves_its_wish_and_nothing_more(
     database: Engine, tmp_path: Path
 ) -> None:
-    variants = [
-        {"name": "control", "weight": 0.5, "is_control": True},
-        {"name": "red", "weight": 0.5, "model_version": "v2"},
-    ]
-    experiment = start(policy="roll_out", variants=variants)
+    experiment = start(policy="roll_out", variants=VERSIONED)
     load(tmp_path, arms(LOW, HIGH))
     look(experiment)
     assert rows_of(database, STANDS) == [("completed", "red")]
@@ -69,6 +69,22 @@ def test_a_winner_to_roll_out_leaves_its_wish_and_nothing_more(
     load_rules()
     with database.connect() as connection:
         assert replay(connection).differences == ()
+
+
+def test_a_winner_that_comes_back_is_wished_for_once(database: Engine, tmp_path: Path) -> None:
+    experiment = start(policy="roll_out", variants=VERSIONED, is_stopped_at_winner=False)
+    load(tmp_path, arms(LOW[:50], HIGH[:50]))
+    assert look(experiment).winner == "red"
+    load(tmp_path, [event("red-0", -9_000, "e-bad")], name="bad")
+    assert look(experiment).winner is None
+    load(tmp_path, [event("red-0", 10, "e-bad")], name="good")
+    assert look(experiment).winner == "red"
+    assert rows_of(database, DECISIONS) == [("winner-rollout", "roll-out")]
+    _select("red")
+    assert rows_of(database, DECISIONS) == [
+        ("winner-rollout", "roll-out"),
+        ("winner-selection", "selected"),
+    ]
 
 
 # By hand ----------------------------------------------------------------------------------------

@@ -141,6 +141,12 @@ FROM jsonb_to_recordset(CAST(:experiments AS jsonb)) AS r (
 )
 WHERE e.id = r.experiment_id;
 
+-- name: wished_winners
+-- The winners of experiments that a wish to roll out was recorded for.
+SELECT subject, details ->> 'winner' AS winner
+FROM headway.decision
+WHERE rule = 'winner-rollout' AND subject = ANY(:subjects);
+
 -- name: past_looks
 -- Every look at the primary metric of experiments, a row for each treatment, in order.
 SELECT vm.experiment_id::text AS experiment_id, vm.look_number AS number, vm.information_fraction AS fraction, v.variant_name AS arm, vm.n,

@@ -9,9 +9,10 @@ from sqlalchemy import Connection
 
 from tasks import jsonb
 from tasks.database import load_queries
-from tasks.decisions import Decided, decide_many
+from tasks.decisions import Decided
 from tasks.experiments.analysis.gathering import Observed
-from tasks.experiments.decision.rollout import RolloutWish, wish_rollout
+from tasks.experiments.analysis.wishing import keep_wishes
+from tasks.experiments.decision.rollout import RolloutWish
 from tasks.experiments.metrics import metrics
 
 QUERIES = load_queries(__package__)
@@ -40,9 +41,7 @@ def record(tx: Connection, decisions: Sequence[Decision]) -> None:
     }
     written = {name: jsonb.dump(listed) for name, listed in rows.items()}
     tx.execute(QUERIES["record_batch"], written)
-    wishes = [wish for each in decisions for wish in _rollouts(each)]
-    if wishes:
-        decide_many(tx, wish_rollout, wishes)
+    keep_wishes(tx, [wish for each in decisions for wish in _rollouts(each)])
 
 
 def _looks(each: Decision) -> Iterator[dict[str, Any]]:
@@ -102,17 +101,14 @@ def _experiment(each: Decision) -> dict[str, Any]:
     }
 
 
-def _rollouts(each: Decision) -> Iterator[tuple[str, RolloutWish]]:
-    """The rollout that the plan asks for, once the winner is new."""
+def _rollouts(each: Decision) -> Iterator[RolloutWish]:
+    """The rollout that the plan asks for, once the winner is another one than before."""
     plan, winner = each.observed.plan, each.details["winner"]
     if plan.policy == "roll_out" and winner is not None and winner != plan.winner:
         (version,) = (r.model_version for r in each.observed.primary if r.name == winner)
-        yield (
-            f"experiment:{plan.name}",
-            RolloutWish(
-                experiment=plan.name,
-                winner=winner,
-                model_version=version,
-                decision_id=each.decided.id,
-            ),
+        yield RolloutWish(
+            experiment=plan.name,
+            winner=winner,
+            model_version=version,
+            decision_id=each.decided.id,
         )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from tasks.database import load_queries
 from tasks.decisions import decide
 from tasks.errors import NotFound, Refused
-from tasks.experiments.decision.rollout import RolloutWish, wish_rollout
+from tasks.experiments.analysis.wishing import keep_wishes
+from tasks.experiments.decision.rollout import RolloutWish
 from tasks.experiments.decision.selection import SelectionEvidence, judge_selection
 
 QUERIES = load_queries(__package__)
@@ -45,7 +48,32 @@ def select(
     row = tx.execute(QUERIES["lock_selection"], {"name": experiment}).first()
     if row is None:
         raise NotFound(f"no experiment is called {experiment!r}")
-    evidence = SelectionEvidence(
+    evidence = _evidence(row, experiment, variant, is_forced=is_forced)
+    verdict = judge_selection(evidence)
+    if verdict.verdict == "refused":
+        raise Refused(f"the winner of experiment {experiment}", verdict.reasons)
+    winner = verdict.details["winner"]
+    if verdict.verdict == "nothing":
+        return SelectedWinner(experiment=experiment, winner=winner, is_noop=True)
+    decided = decide(tx, judge_selection, evidence, subject=f"experiment:{experiment}")
+    version = tx.scalar(QUERIES["select_winner"], {"experiment_id": row.id, "winner": winner})
+    if row.policy == "roll_out":
+        wish = RolloutWish(
+            experiment=experiment, winner=winner, model_version=version, decision_id=decided.id
+        )
+        keep_wishes(tx, [wish])
+    return SelectedWinner(
+        experiment=experiment,
+        winner=winner,
+        is_forced=verdict.details["is_forced"],
+        decision_id=decided.id,
+    )
+
+
+def _evidence(
+    row: Any, experiment: str, variant: str | None, *, is_forced: bool
+) -> SelectionEvidence:
+    return SelectionEvidence(
         experiment=experiment,
         status=row.status,
         variants=row.variants,
@@ -55,24 +83,4 @@ def select(
         decided_reasons=row.reasons or (),
         chosen=row.chosen,
         is_forced=is_forced,
-    )
-    verdict = judge_selection(evidence)
-    if verdict.verdict == "refused":
-        raise Refused(f"the winner of experiment {experiment}", verdict.reasons)
-    winner = verdict.details["winner"]
-    if verdict.verdict == "nothing":
-        return SelectedWinner(experiment=experiment, winner=winner, is_noop=True)
-    subject = f"experiment:{experiment}"
-    decided = decide(tx, judge_selection, evidence, subject=subject)
-    version = tx.scalar(QUERIES["select_winner"], {"experiment_id": row.id, "winner": winner})
-    if row.policy == "roll_out" and row.chosen != winner:
-        wish = RolloutWish(
-            experiment=experiment, winner=winner, model_version=version, decision_id=decided.id
-        )
-        decide(tx, wish_rollout, wish, subject=subject)
-    return SelectedWinner(
-        experiment=experiment,
-        winner=winner,
-        is_forced=verdict.details["is_forced"],
-        decision_id=decided.id,
     )
