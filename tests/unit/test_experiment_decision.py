@@ -80,7 +80,6 @@ def test_a_plainly_significant_difference_is_no_winner_before_its_bound() -> Non
         ({"earlier_terms": terms(planned_units=5000)}, "plan-changed"),
         ({"earlier_terms": terms(method="fixed")}, "plan-changed"),
         ({"primary": measured(RED, BLUE, problem="it was not folded")}, "metric-missing"),
-        ({"control": arm("control", 50.0, assigned=1000, n=700)}, "srm-of-values"),
         ({"minimum_per_arm": 1001}, "below-minimum-sample"),
         ({"minimum_weeks": 1}, "below-minimum-weeks"),
     ],
@@ -112,7 +111,17 @@ def test_the_gates_close_in_their_order() -> None:
     )
     assert code(decide_winner(everything)) == "srm-failed"
     passed = everything.model_copy(update={"checks": (FAILED.model_copy(update=_PASSED),)})
-    assert code(decide_winner(passed)) == "srm-of-values"
+    assert code(decide_winner(passed)) == "below-minimum-sample"
+
+
+def test_lost_values_are_judged_by_the_check_of_the_data_alone() -> None:
+    """The check `srm-values` sees them by epoch; the rule does not test them a second time."""
+    found = evidence(arm("red", 60.0), control=arm("control", 50.0, assigned=1000, n=700))
+    verdict = decide_winner(found)
+    assert verdict.details["winner"] == "red"
+    assert set(verdict.details["value_ratio"]) == {"chi2", "dof", "p_value"}
+    lost = FAILED.model_copy(update={"name": "srm-values"})
+    assert code(decide_winner(found.model_copy(update={"checks": (lost,)}))) == "srm-values-failed"
 
 
 _PASSED = {"outcome": "passed"}

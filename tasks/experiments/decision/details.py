@@ -11,7 +11,6 @@ from tasks.experiments.decision.ending import ending_of
 from tasks.experiments.decision.evidence import Arm, Measured
 from tasks.experiments.decision.explain import nearest_of
 from tasks.experiments.decision.futility import Futility
-from tasks.experiments.decision.gates import lost_values_p
 from tasks.experiments.decision.guardrails import Beside, look_beside
 from tasks.experiments.decision.standing import Standing
 from tasks.experiments.metrics import metrics
@@ -37,8 +36,7 @@ def details_of(found: Standing, reason: Reason, futility: Futility) -> dict[str,
         "nearest": nearest_of(found, reason),
         "futility": asdict(futility),
         "checks": [check.model_dump() for check in evidence.checks],
-        "value_ratio": asdict(sample_ratio([arm.n for arm in primary.arms], assigned))
-        | {"sequential_p_value": lost_values_p(evidence)},
+        "value_ratio": asdict(sample_ratio([arm.n for arm in primary.arms], assigned)),
         "control": _own(primary, primary.control),
         "arms": [_row(found, arm) for arm in evidence.tested],
         "metrics": [_metric(found, each) for each in _metrics(found)],

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from tasks.errors import Reason
 from tasks.experiments.decision.evidence import Terms, WinnerEvidence
 from tasks.experiments.quality.model import closing
-from tasks.experiments.statistics.srm import SRM_ALPHA, sequential_ratio
 
 
 def closed_gate(evidence: WinnerEvidence) -> Reason | None:
@@ -60,28 +59,6 @@ def has_figures(evidence: WinnerEvidence) -> Reason | None:
     return Reason("metric-missing", message)
 
 
-def values_as_assigned(evidence: WinnerEvidence) -> Reason | None:
-    """No arm lost more of its units than the others: what is left would not compare."""
-    p_value = lost_values_p(evidence)
-    if p_value is None or p_value >= SRM_ALPHA:
-        return None
-    seen = ", ".join(f"{arm.name} {arm.n} of {arm.assigned}" for arm in evidence.primary.arms)
-    message = (
-        f"Units with a value did not split as those assigned (p = {p_value:.2g}, below "
-        f"{SRM_ALPHA:g}): {seen}. Find out why before trusting any difference."
-    )
-    return Reason("srm-of-values", message)
-
-
-def lost_values_p(evidence: WinnerEvidence) -> float | None:
-    """P-value, good at every look, of the split of values given that of units; None without."""
-    arms = [arm for arm in evidence.primary.arms if arm.assigned > 0]
-    if len(arms) < 2 or not any(arm.n for arm in arms):
-        return None
-    counts, shares = [arm.n for arm in arms], [float(arm.assigned) for arm in arms]
-    return sequential_ratio([counts], shares).p_value
-
-
 def minimum_sample(evidence: WinnerEvidence) -> Reason | None:
     """Every arm that gets traffic has the units that the plan asks for, whatever the method."""
     arms = [arm for arm in evidence.primary.arms if arm.weight > 0] or evidence.primary.arms
@@ -111,7 +88,6 @@ _GATES: tuple[Callable[[WinnerEvidence], Reason | None], ...] = (
     data_quality,
     same_plan,
     has_figures,
-    values_as_assigned,
     minimum_sample,
     minimum_weeks,
 )

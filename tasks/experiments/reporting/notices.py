@@ -21,7 +21,7 @@ _KINDS = {
     "missing-metric": "no-data",
     "metric-freshness": "no-data",
 }
-_CODES = {"srm": "srm", "srm-of-values": "srm", "data-quality-failed": "quality"}
+_CODES = {"srm": "srm", "data-quality-failed": "quality"}
 _TITLES = {
     "srm": "traffic is not split as planned",
     "no-data": "no data",
