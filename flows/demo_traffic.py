@@ -72,5 +72,6 @@ def _record_batch(
                 "sample_count": size,
                 "observed_at": observed_at,
                 "source": SOURCE,
+                "square_sum": None,
             },
         )

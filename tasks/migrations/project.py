@@ -60,6 +60,8 @@ def own() -> Project:
         "privileges-changed@005",
         "privileges-changed@006",
         "index-not-concurrent@006",
+        "privileges-changed@007",
+        "index-not-concurrent@007",
     )
     return Project(ROOT / "migrations", approved=approved)
 

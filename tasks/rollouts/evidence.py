@@ -1,76 +1,56 @@
-"""What a tick knows (TickEvidence), how it is guarded (RolloutPolicy), where it leads (Move)."""
+"""What a tick knows (TickEvidence), and where its verdict leads (Move)."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from tasks.rollouts.health import DEFAULT_CHECKS, CheckPolicy, CheckResult, Health, Measured
+from tasks.rollouts.health.measured import CheckResult, Health, Reading
+from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
 from tasks.rollouts.schedule import TOLERANCE_SECONDS, Schedule
+from tasks.rollouts.state import State
 
 
-class State(StrEnum):
-    """Where a rollout stands; the last three are its ends."""
+class Streak(BaseModel):
+    """How often in a row a check came out the same.
 
-    RUNNING = "running"
-    PAUSED = "paused"
-    MANUAL_HOLD = "manual_hold"
-    COMPLETED = "completed"
-    PARTIAL = "partial"
-    ROLLED_BACK = "rolled_back"
-
-    @property
-    def is_finished(self) -> bool:
-        """True if no tick moves the rollout any more."""
-        return self in {State.COMPLETED, State.PARTIAL, State.ROLLED_BACK}
-
-
-class RolloutPolicy(BaseModel):
-    """How a rollout is guarded.
-
-    Each tick judges the samples of the last ``window_minutes``, but none from before the stage
-    began. When the checks stay inconclusive for ``max_hold_hours``, ``max_hold_action`` applies:
-    roll back, or keep holding and warn once.
+    An unhealthy streak is ended by a healthy verdict, not by one that is inconclusive.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    checks: Annotated[tuple[CheckPolicy, ...], Field(min_length=1)] = DEFAULT_CHECKS
-    window_minutes: Annotated[float, Field(gt=0, le=60 * 24 * 31, allow_inf_nan=False)] = 60.0
-    max_hold_hours: Annotated[float, Field(gt=0, le=24 * 366, allow_inf_nan=False)] = 24.0
-    max_hold_action: Literal["hold", "rollback"] = "hold"
-
-    @model_validator(mode="after")
-    def _checks_are_distinct(self) -> RolloutPolicy:
-        names = [check.check for check in self.checks]
-        if len(set(names)) != len(names):
-            raise ValueError(f"each check may be named once, not {names}")
-        return self
+    healthy: int = 0
+    unhealthy: int = 0
+    inconclusive: int = 0
 
 
 class TickEvidence(BaseModel):
-    """Everything that a tick's verdict rests on. Times are the database's."""
+    """Everything that a tick's verdict rests on. Times are the database's.
+
+    ``measured_version`` is the rollout's version when it was measured, ``version`` the one when it
+    was locked: where they differ somebody was faster, and what was measured does not count.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     slot: str
     latest_slot: str | None
     now: AwareDatetime
+    measured_version: int
+    version: int
     state: State
     percentage: float
     schedule: Schedule
     stage_index: int
     stage_entered_at: AwareDatetime
     paused_seconds: float
+    starts_at: AwareDatetime | None = None
     policy: RolloutPolicy
-    window_start: AwareDatetime
-    window_end: AwareDatetime
-    measured: tuple[Measured, ...]
-    inconclusive_since: AwareDatetime | None
-    is_hold_escalated: bool
+    readings: tuple[Reading, ...]
+    streaks: dict[str, Streak] = {}
+    inconclusive_since: AwareDatetime | None = None
+    is_hold_escalated: bool = False
 
     @property
     def elapsed_seconds(self) -> float:
@@ -85,25 +65,29 @@ class Move(BaseModel):
 
     health: Health | None
     checks: tuple[CheckResult, ...] = ()
+    streaks: dict[str, Streak] = {}
     state: State
     percentage: float
     stage_index: int
     is_escalated: bool = False
 
 
-def measuring_window(
+def window_of(
+    check: CheckPolicy,
     policy: RolloutPolicy,
     stage_entered_at: datetime,
     now: datetime,
-    latest_window_end: datetime | None = None,
+    latest_end: datetime | None = None,
 ) -> tuple[datetime, datetime]:
-    """The half-open window [start, now) that a tick judges: nothing from before the stage.
+    """The half-open window [start, now) that a check judges: nothing from before the stage.
 
-    Where the last window ended about where this one starts, they share the edge: ticks that are
-    some seconds off neither lose a sample nor count it twice.
+    The sequential guard adds evidence up over the whole stage, so it takes no shorter window. Where
+    the last window ended about where this one starts, they share the edge: ticks that are some
+    seconds off neither lose a sample nor count it twice.
     """
-    start = now - timedelta(minutes=policy.window_minutes)
-    if latest_window_end is not None:
-        is_near = abs((start - latest_window_end).total_seconds()) <= TOLERANCE_SECONDS
-        start = latest_window_end if is_near else start
+    if policy.guard == "sequential":
+        return min(stage_entered_at, now), now
+    start = now - timedelta(hours=check.window_hours)
+    if latest_end and abs((start - latest_end).total_seconds()) <= TOLERANCE_SECONDS:
+        start = latest_end
     return min(max(stage_entered_at, start), now), now

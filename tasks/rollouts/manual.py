@@ -12,10 +12,11 @@ from tasks import clock
 from tasks.bucketing import HASH_VERSION
 from tasks.errors import InputError, NotFound, Reason, Refused
 from tasks.rollouts import record
-from tasks.rollouts.evidence import RolloutPolicy, State
-from tasks.rollouts.health import health_checks
+from tasks.rollouts.health.checks import health_checks
+from tasks.rollouts.policy import RolloutPolicy
 from tasks.rollouts.record import QUERIES, Rollout
 from tasks.rollouts.schedule import Schedule
+from tasks.rollouts.state import State
 
 
 class RolloutPlan(BaseModel):
@@ -215,7 +216,7 @@ def _apply(
     reason: str,
 ) -> ManualOutcome:
     if after is not before:
-        record.save(tx, after)
+        after = record.save(tx, after)
     record.record_change(tx, before, after, now, cause=cause, actor=actor, reason=reason)
     return _outcome(before, after, cause)
 

@@ -31,7 +31,7 @@ SELECT id FROM rollout WHERE name = :name;
 -- What a tick has to look at: every rollout that has not ended.
 SELECT id AS rollout_id, name
 FROM rollout
-WHERE state IN ('running', 'paused', 'manual_hold')
+WHERE state IN ('scheduled', 'running', 'paused', 'manual_hold')
 ORDER BY id;
 
 -- name: insert_rollout
@@ -79,6 +79,8 @@ UPDATE rollout SET
     inconclusive_since = :inconclusive_since,
     is_hold_escalated = :is_hold_escalated,
     source_error_count = :source_error_count,
+    streaks = CAST(:streaks AS jsonb),
+    ticked_at = :ticked_at,
     finished_at = :finished_at,
     version = version + 1
 WHERE id = :id AND version = :version;
@@ -87,11 +89,11 @@ WHERE id = :id AND version = :version;
 -- The audit: append-only.
 INSERT INTO rollout_change
     (rollout_id, old_percentage, new_percentage, old_state, new_state, cause, actor, reason,
-     slot, decision_id, health_check_id, changed_at)
+     slot, decision_id, health_check_id, changed_at, version)
 VALUES
     (:rollout_id, :old_percentage, :new_percentage, CAST(:old_state AS rollout_state),
      CAST(:new_state AS rollout_state), :cause, :actor, :reason,
-     :slot, :decision_id, :health_check_id, :changed_at);
+     :slot, :decision_id, :health_check_id, :changed_at, :version);
 
 -- name: decided_slots
 -- Whether this slot is decided, the latest one that is, and where its window ended.
@@ -103,49 +105,51 @@ FROM health_check
 WHERE rollout_id = :rollout_id;
 
 -- name: measure_health
--- Sums over the samples of one version in the half-open window; broken numbers are only counted.
+-- Sums over the samples of one metric of a version in the half-open window; broken numbers are
+-- only counted.
 SELECT
-    metric,
     coalesce(sum(value_sum) FILTER (WHERE is_usable AND sample_count IS NOT NULL), 0) AS value_sum,
     CAST(coalesce(sum(sample_count) FILTER (WHERE is_usable), 0) AS bigint) AS sample_count,
     avg(value_sum) FILTER (WHERE is_usable AND sample_count IS NULL) AS given_value,
     count(*) FILTER (WHERE is_usable AND sample_count IS NULL) AS given_rows,
-    count(*) FILTER (WHERE NOT is_usable) AS broken_rows
+    count(*) FILTER (WHERE NOT is_usable) AS broken_rows,
+    CASE WHEN bool_and(square_sum IS NOT NULL) FILTER (WHERE is_usable AND sample_count > 0)
+        THEN sum(square_sum) FILTER (WHERE is_usable AND sample_count > 0) END AS square_sum
 FROM (
     SELECT
-        metric,
         value_sum,
         sample_count,
+        square_sum,
         value_sum NOT IN ('NaN', 'Infinity', '-Infinity') AS is_usable
     FROM health_sample
     WHERE model_version = :model_version
-        AND metric = ANY(:metrics)
+        AND metric = :metric
         AND observed_at >= :window_start
         AND observed_at < :window_end
-) AS sample
-GROUP BY metric;
+) AS sample;
 
 -- name: record_check
 -- One row per rollout, slot and metric; the unique key makes a repeated tick impossible.
 INSERT INTO health_check
     (rollout_id, slot, metric, verdict, reason_code, message, value, operator, limit_value,
-     sample_count, min_samples, window_start, window_end, decision_id, checked_at)
+     sample_count, min_samples, window_start, window_end, decision_id, checked_at, guard, action,
+     is_shadow, is_shared, control_value, control_count, evidence, shadow_guard, shadow_verdict,
+     shadow_message)
 VALUES
     (:rollout_id, :slot, :metric, CAST(:verdict AS health_verdict), :reason_code, :message, :value,
      :operator, :limit_value, :sample_count, :min_samples, :window_start, :window_end,
-     :decision_id, :checked_at)
+     :decision_id, :checked_at, :guard, :action, :is_shadow, :is_shared, :control_value,
+     :control_count, CAST(:evidence AS jsonb), :shadow_guard,
+     CAST(:shadow_verdict AS health_verdict), :shadow_message)
 RETURNING id;
 
 -- name: exposure
 -- What decides who sees the version: its newest rollout, whatever its state.
-SELECT salt, percentage
-FROM rollout
-WHERE model_version = :model_version
-ORDER BY id DESC
-LIMIT 1;
+SELECT salt, percentage FROM rollout_exposure(:model_version);
 
 -- name: record_sample
 -- The application's own way in.
 SELECT record_health_sample(
     CAST(:model_version AS text), CAST(:metric AS text), CAST(:value_sum AS double precision),
-    CAST(:sample_count AS bigint), CAST(:observed_at AS timestamptz), CAST(:source AS text));
+    CAST(:sample_count AS bigint), CAST(:observed_at AS timestamptz), CAST(:source AS text),
+    CAST(:square_sum AS double precision));

@@ -8,10 +8,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, Row
 
+from tasks import jsonb
 from tasks.database import load_queries
 from tasks.errors import NotFound
-from tasks.rollouts.evidence import RolloutPolicy, State
+from tasks.rollouts.evidence import Streak
+from tasks.rollouts.policy import RolloutPolicy
 from tasks.rollouts.schedule import Schedule
+from tasks.rollouts.state import State
 
 QUERIES = load_queries(__package__)
 
@@ -34,6 +37,15 @@ class Rollout(BaseModel):
     inconclusive_since: datetime | None
     is_hold_escalated: bool
     source_error_count: int
+    streaks: dict[str, Streak]
+    control_version: str | None
+    organization: str | None
+    exclusion_group: str | None
+    starts_at: datetime | None
+    requests_per_hour: float | None
+    is_fail_closed: bool
+    tick_seconds: float
+    ticked_at: datetime | None
     policy: RolloutPolicy
     schedule: Schedule
     version: int
@@ -54,6 +66,7 @@ class Rollout(BaseModel):
             paused_seconds=0.0,
             inconclusive_since=None,
             is_hold_escalated=False,
+            streaks={},
         )
 
     def seconds_paused(self, now: datetime) -> float:
@@ -83,9 +96,11 @@ def all_rollouts(connection: Connection) -> list[Rollout]:
     return [_rollout(row) for row in connection.execute(QUERIES["all_rollouts"])]
 
 
-def save(tx: Connection, rollout: Rollout) -> None:
-    """Write the new standing of a rollout that this transaction has locked."""
-    tx.execute(QUERIES["save_rollout"], rollout.model_dump() | {"state": rollout.state.value})
+def save(tx: Connection, rollout: Rollout) -> Rollout:
+    """Write the new standing of a rollout that this transaction has locked; its next version."""
+    changed = {"state": rollout.state.value, "streaks": jsonb.dump(rollout.streaks)}
+    tx.execute(QUERIES["save_rollout"], rollout.model_dump() | changed)
+    return rollout.changed(version=rollout.version + 1)
 
 
 def record_change(
@@ -117,6 +132,7 @@ def record_change(
             "decision_id": decision_id,
             "health_check_id": health_check_id,
             "changed_at": now,
+            "version": after.version,
         },
     )
 

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from tasks import markdown
-from tasks.rollouts.evidence import State
-from tasks.rollouts.health import CheckResult, Health
+from tasks.rollouts.health.measured import CheckResult, Health
 from tasks.rollouts.manual import ManualOutcome
 from tasks.rollouts.schedule import Schedule
+from tasks.rollouts.state import State
 from tasks.rollouts.tick import TickOutcome
 
 _MARKS = {Health.HEALTHY: "✅", Health.UNHEALTHY: "❌", Health.INCONCLUSIVE: "❔"}
 _COLOURS = {
+    State.DRAFT: "#9ca3af",
+    State.SCHEDULED: "#9ca3af",
     State.RUNNING: "#2563eb",
     State.PAUSED: "#d97706",
     State.MANUAL_HOLD: "#d97706",
@@ -34,12 +36,11 @@ def warnings_of(outcome: TickOutcome) -> list[str]:
         what = f"held at {outcome.percentage:g} %"
     blamed = [check for check in outcome.checks if check.health is outcome.health]
     first = outcome.reasons[0]
-    lines = [_blame(check) for check in blamed]
+    lines = [f"{_blame(check)}; {_window(check)}" for check in blamed]
     if first.code == "max-hold":
         lines.insert(0, first.message)
-    window = f"window {_utc(outcome.window_start)} to before {_utc(outcome.window_end)}"
     subject = f"rollout {outcome.name} ({outcome.model_version})"
-    return [f"{subject} {what}: {line}; {window}" for line in lines]
+    return [f"{subject} {what}: {line}" for line in lines]
 
 
 def progress_report(slot: str, outcomes: Sequence[TickOutcome], failures: dict[str, str]) -> str:
@@ -108,7 +109,7 @@ def _tick_section(outcome: TickOutcome) -> str:
         "",
     ]
     if outcome.checks:
-        lines += [_table(outcome.checks), "", _window(outcome), ""]
+        lines += [_table(outcome.checks), "", f"Decision {outcome.decision_id}.", ""]
     return "\n".join(lines)
 
 
@@ -133,15 +134,12 @@ def _table(checks: Sequence[CheckResult]) -> str:
     return markdown.table(("check", "value", "must be", "n", "verdict"), rows)
 
 
-def _window(outcome: TickOutcome) -> str:
-    return (
-        f"Samples from {_utc(outcome.window_start)} to before {_utc(outcome.window_end)}; "
-        f"decision {outcome.decision_id}."
-    )
+def _window(check: CheckResult) -> str:
+    return f"window {_utc(check.window_start)} to before {_utc(check.window_end)}"
 
 
-def _utc(moment: datetime | None) -> str:
-    return f"{moment.astimezone(UTC):%F %T} UTC" if moment else "–"
+def _utc(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%F %T} UTC"
 
 
 def _blame(check: CheckResult) -> str:

@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from tasks.rollouts import record
-from tasks.rollouts.evidence import State
 from tasks.rollouts.record import Rollout
+from tasks.rollouts.state import State
 
 
 class RolloutStatus(BaseModel):

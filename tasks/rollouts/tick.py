@@ -5,21 +5,23 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
 
-from tasks import clock, retries
+from tasks import clock, jsonb, retries
 from tasks.decisions import Decided, decide
 from tasks.errors import Reason
 from tasks.rollouts import record
 from tasks.rollouts.decision import decide_tick
-from tasks.rollouts.evidence import Move, State, TickEvidence, measuring_window
-from tasks.rollouts.health import CheckResult, Health, Measured
+from tasks.rollouts.evidence import Move, TickEvidence, window_of
+from tasks.rollouts.health.measured import CheckResult, Health, Measured, Reading
+from tasks.rollouts.policy import CheckPolicy
 from tasks.rollouts.record import QUERIES, Rollout
 from tasks.rollouts.schedule import Schedule
+from tasks.rollouts.state import State
 
-_CAUSES = {"advance": "advance", "complete": "complete", "rollback": "rollback"}
+_CAUSES = {"start": "start", "advance": "advance", "complete": "complete", "rollback": "rollback"}
 _SOURCE_TROUBLES = {"source-error", "check-error"}
 
 
@@ -41,8 +43,6 @@ class TickOutcome(BaseModel):
     schedule: Schedule
     health: Health | None = None
     checks: tuple[CheckResult, ...] = ()
-    window_start: AwareDatetime | None = None
-    window_end: AwareDatetime | None = None
     decision_id: int | None = None
     is_escalated: bool = False
 
@@ -65,53 +65,67 @@ def tick(tx: Connection, rollout_id: int, slot: str, actor: str) -> TickOutcome:
     evidence = _gather(tx, rollout, slot, decided_slots)
     decided = decide(tx, decide_tick, evidence, subject=f"rollout:{rollout.id}", actor=actor)
     move = Move.model_validate(decided.verdict.details)
-    if move.health is not None:
+    if decided.verdict.verdict != "skip":
         _carry_out(tx, rollout, evidence, decided, move, actor)
     return _outcome(rollout, evidence, decided, move)
 
 
-def measure(tx: Connection, rollout: Rollout, start: datetime, end: datetime) -> list[Measured]:
-    """What the samples of the rollout's version say in [start, end); a broken source is told."""
-    metrics = [check.check for check in rollout.policy.checks]
+def measure(
+    tx: Connection, rollout: Rollout, now: datetime, latest_end: datetime | None
+) -> list[Reading]:
+    """What the samples say of the version and of its control; a broken source is told."""
+    return [_read(tx, rollout, check, now, latest_end) for check in rollout.policy.checks]
+
+
+def _read(
+    tx: Connection,
+    rollout: Rollout,
+    check: CheckPolicy,
+    now: datetime,
+    latest_end: datetime | None,
+) -> Reading:
+    start, end = window_of(check, rollout.policy, rollout.stage_entered_at, now, latest_end)
+    window = {"metric": check.name, "window_start": start, "window_end": end}
+    control = rollout.control_version
+    return Reading(
+        check=check.name,
+        canary=_measured(tx, window | {"model_version": rollout.model_version}),
+        control=_measured(tx, window | {"model_version": control}) if control else None,
+        window_start=start,
+        window_end=end,
+    )
+
+
+def _measured(tx: Connection, window: dict[str, Any]) -> Measured:
     try:
         with tx.begin_nested():
-            rows = tx.execute(
-                QUERIES["measure_health"],
-                {
-                    "model_version": rollout.model_version,
-                    "metrics": metrics,
-                    "window_start": start,
-                    "window_end": end,
-                },
-            ).mappings()
-            return [Measured.model_validate(dict(row)) for row in rows]
+            row = tx.execute(QUERIES["measure_health"], window).mappings().one()
+            return Measured.model_validate(dict(row))
     except DBAPIError as error:
         if retries.is_transient(error):
             raise
-        problem = str(error.orig).splitlines()[0]
-        return [Measured(metric=metric, source_error=problem) for metric in metrics]
+        return Measured(source_error=str(error.orig).splitlines()[0])
 
 
 def _gather(tx: Connection, rollout: Rollout, slot: str, decided: Row[Any]) -> TickEvidence:
     now = clock.now(tx)
-    start, end = measuring_window(
-        rollout.policy, rollout.stage_entered_at, now, decided.latest_window_end
-    )
-    measured = [] if rollout.state.is_finished else measure(tx, rollout, start, end)
+    is_live = rollout.state.is_begun and not rollout.state.is_finished
     return TickEvidence(
         slot=slot,
         latest_slot=decided.latest_slot,
         now=now,
+        measured_version=rollout.version,
+        version=rollout.version,
         state=rollout.state,
         percentage=rollout.percentage,
         schedule=rollout.schedule,
         stage_index=rollout.stage_index,
         stage_entered_at=rollout.stage_entered_at,
         paused_seconds=rollout.seconds_paused(now),
+        starts_at=rollout.starts_at,
         policy=rollout.policy,
-        window_start=start,
-        window_end=end,
-        measured=tuple(measured),
+        readings=tuple(measure(tx, rollout, now, decided.latest_window_end)) if is_live else (),
+        streaks=rollout.streaks,
         inconclusive_since=rollout.inconclusive_since,
         is_hold_escalated=rollout.is_hold_escalated,
     )
@@ -129,11 +143,10 @@ def _carry_out(
         check.check: _record_check(tx, rollout, evidence, decided.id, check)
         for check in move.checks
     }
-    after = _moved(rollout, move, evidence.now)
-    record.save(tx, after)
+    after = record.save(tx, _moved(rollout, move, evidence.now))
     cause = _CAUSES.get(decided.verdict.verdict)
     if cause is not None:
-        deciding = next((c for c in move.checks if c.health is move.health), move.checks[0])
+        deciding = next((c for c in move.checks if c.health is move.health), None)
         record.record_change(
             tx,
             rollout,
@@ -144,7 +157,7 @@ def _carry_out(
             reason="; ".join(reason.message for reason in decided.verdict.reasons),
             slot=evidence.slot,
             decision_id=decided.id,
-            health_check_id=check_ids[deciding.check],
+            health_check_id=check_ids[deciding.check] if deciding else None,
         )
 
 
@@ -156,6 +169,8 @@ def _moved(rollout: Rollout, move: Move, now: datetime) -> Rollout:
         inconclusive_since=None if is_known else rollout.inconclusive_since or now,
         is_hold_escalated=not is_known and (rollout.is_hold_escalated or move.is_escalated),
         source_error_count=rollout.source_error_count + 1 if troubled else 0,
+        streaks=move.streaks,
+        ticked_at=now,
     )
     if move.percentage != rollout.percentage or move.stage_index != rollout.stage_index:
         after = after.at(move.percentage, move.stage_index, now)
@@ -185,10 +200,20 @@ def _record_check(
             "limit_value": check.limit,
             "sample_count": check.sample_count,
             "min_samples": check.min_samples,
-            "window_start": evidence.window_start,
-            "window_end": evidence.window_end,
+            "window_start": check.window_start,
+            "window_end": check.window_end,
             "decision_id": decision_id,
             "checked_at": evidence.now,
+            "guard": check.judgement.guard,
+            "action": check.action,
+            "is_shadow": check.is_shadow,
+            "is_shared": check.judgement.is_shared,
+            "control_value": check.control_value,
+            "control_count": check.control_count,
+            "evidence": jsonb.dump(check.judgement.evidence),
+            "shadow_guard": check.shadow and check.shadow.guard,
+            "shadow_verdict": check.shadow and check.shadow.health.value,
+            "shadow_message": check.shadow and check.shadow.reason.message,
         },
     )
     return int(check_id or 0)
@@ -226,8 +251,6 @@ def _outcome(rollout: Rollout, evidence: TickEvidence, decided: Decided, move: M
         schedule=rollout.schedule,
         health=move.health,
         checks=move.checks,
-        window_start=evidence.window_start,
-        window_end=evidence.window_end,
         decision_id=decided.id,
         is_escalated=move.is_escalated,
     )

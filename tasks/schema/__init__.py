@@ -9,22 +9,26 @@ from __future__ import annotations
 
 from tasks.schema import (
     ab_testing,
+    alerts,
     experiments,
     ingestion,
     notifications,
     planning,
     rollouts,
+    serving,
     statistics,
 )
 from tasks.schema.columns import metadata
 
 __all__ = [
     "ab_testing",
+    "alerts",
     "experiments",
     "ingestion",
     "metadata",
     "notifications",
     "planning",
     "rollouts",
+    "serving",
     "statistics",
 ]

@@ -19,7 +19,9 @@ from tasks.experiments.definition import reading
 from tasks.experiments.statistics.comparison import Comparison
 from tasks.experiments.statistics.moments import SampleMean
 from tasks.experiments.steps import defining as experiments
-from tasks.rollouts import health
+from tasks.rollouts import policy
+from tasks.rollouts.health import checks, measured
+from tests import readings
 from tests.faults import cases
 
 PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
@@ -50,7 +52,7 @@ def _registries_as_before() -> Iterator[None]:
         cases.KILL_CASES,
         pipeline._pipelines,
         metrics.metrics._items,
-        health.health_checks._items,
+        checks.health_checks._items,
     ]
     before = [dict(registry) for registry in registries]
     yield
@@ -111,5 +113,5 @@ def test_the_metric_compares_two_arms() -> None:
 
 @pytest.mark.usefixtures("_registries_as_before")
 def test_the_health_check_judges_its_queue() -> None:
-    made = run_block("Add a health check", "python", health)
+    made = run_block("Add a health check", "python", checks, measured, policy, readings)
     made["test_a_queue_that_reaches_its_limit_is_unhealthy"]()

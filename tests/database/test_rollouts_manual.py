@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 from tasks.errors import InputError, NotFound, Refused, UnknownName
 from tasks.rollouts import manual, record
-from tasks.rollouts.evidence import RolloutPolicy
-from tasks.rollouts.health import CheckPolicy
 from tasks.rollouts.manual import ManualOutcome, RolloutPlan
+from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
 from tasks.rollouts.schedule import parse_schedule
 from tests.database.rollouts import FAILING, an_hour, begin, hours_pass, standing, tick_now
 from tests.rows import rows_of
@@ -219,7 +218,7 @@ def test_the_audit_cannot_be_changed(database: Engine, statement: str) -> None:
 
 def test_a_rollout_with_an_audit_cannot_be_deleted(database: Engine) -> None:
     begin(database)
-    with pytest.raises(IntegrityError), database.begin() as tx:
+    with pytest.raises(DBAPIError, match="only a draft may be deleted"), database.begin() as tx:
         tx.execute(text("DELETE FROM rollout"))
 
 

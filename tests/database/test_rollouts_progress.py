@@ -10,8 +10,7 @@ from tasks.decisions import replay
 from tasks.errors import InputError
 from tasks.ledger import RunInfo
 from tasks.rollouts import steps
-from tasks.rollouts.evidence import RolloutPolicy
-from tasks.rollouts.health import CheckPolicy
+from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
 from tests.database.rollouts import (
     FAILING,
     an_hour,
@@ -26,6 +25,7 @@ from tests.database.rollouts import (
 from tests.rows import rows_of
 
 ONLY_ERRORS = RolloutPolicy(checks=(CheckPolicy(check="error_rate", limit=0.05),))
+LAST_HOUR = RolloutPolicy(checks=(CheckPolicy(check="error_rate", limit=0.05, window_hours=1),))
 CHANGES = "SELECT cause, old_percentage, new_percentage FROM rollout_change ORDER BY id"
 
 
@@ -240,7 +240,7 @@ def test_a_slot_to_come_is_refused_so_that_the_guard_stays_awake(
 
 
 def test_an_event_on_the_edge_of_two_windows_is_in_one_of_them(database: Engine) -> None:
-    begin(database, policy=ONLY_ERRORS)
+    begin(database, policy=LAST_HOUR)
     hours_pass(database, 1)
     sample(database, "error_rate", 1, 600)
     hours_pass(database, 0.5)
@@ -257,7 +257,7 @@ def test_an_event_on_the_edge_of_two_windows_is_in_one_of_them(database: Engine)
 
 
 def test_a_late_sample_changes_no_stored_verdict(database: Engine) -> None:
-    begin(database, policy=ONLY_ERRORS)
+    begin(database, policy=LAST_HOUR)
     an_hour(database)
     before = rows_of(database, "SELECT * FROM health_check")
     with database.begin() as tx:

@@ -14,7 +14,7 @@ from click import Group
 import expectations
 from flows.cli import cli
 from tasks.experiments.metrics import metrics
-from tasks.rollouts.health import health_checks
+from tasks.rollouts.health.checks import health_checks
 from tasks.settings import Settings
 
 ROOT = Path(__file__).parents[2]

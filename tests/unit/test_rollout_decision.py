@@ -9,18 +9,21 @@ from hypothesis import strategies as st
 
 from tasks.decisions import Verdict
 from tasks.rollouts.decision import decide_tick
-from tasks.rollouts.evidence import RolloutPolicy, State, TickEvidence, measuring_window
-from tasks.rollouts.health import Measured
+from tasks.rollouts.evidence import TickEvidence, window_of
+from tasks.rollouts.health.measured import Reading
+from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
 from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule
+from tasks.rollouts.state import State
+from tests.readings import reading
 
 T0 = datetime(2026, 11, 20, tzinfo=UTC)
 GOOD = (
-    Measured(metric="error_rate", value_sum=10, sample_count=1000),
-    Measured(metric="latency", value_sum=100_000, sample_count=1000),
-    Measured(metric="accuracy", value_sum=900, sample_count=1000),
+    reading("error_rate", value_sum=10, sample_count=1000),
+    reading("latency", value_sum=100_000, sample_count=1000),
+    reading("accuracy", value_sum=900, sample_count=1000),
 )
-BAD = (Measured(metric="error_rate", value_sum=80, sample_count=1000), *GOOD[1:])
-SLOW_TOO = (BAD[0], Measured(metric="latency", value_sum=300_000, sample_count=1000), GOOD[2])
+BAD = (reading("error_rate", value_sum=80, sample_count=1000), *GOOD[1:])
+SLOW_TOO = (BAD[0], reading("latency", value_sum=300_000, sample_count=1000), GOOD[2])
 
 
 def evidence(hours: float, **changes: Any) -> TickEvidence:
@@ -36,9 +39,9 @@ def evidence(hours: float, **changes: Any) -> TickEvidence:
         "stage_entered_at": T0,
         "paused_seconds": 0.0,
         "policy": RolloutPolicy(),
-        "window_start": now - timedelta(hours=1),
-        "window_end": now,
-        "measured": GOOD,
+        "measured_version": 3,
+        "version": 3,
+        "readings": GOOD,
         "inconclusive_since": None,
         "is_hold_escalated": False,
     }
@@ -76,7 +79,7 @@ def test_the_last_stage_bakes_and_then_completes() -> None:
     assert codes(decide_tick(evidence(hours=23, **last))) == ["stage-time"]
     verdict = decide_tick(evidence(hours=24, **last))
     assert (verdict.verdict, verdict.details["state"]) == ("complete", "completed")
-    assert decide_tick(evidence(hours=24, measured=BAD, **last)).verdict == "rollback"
+    assert decide_tick(evidence(hours=24, readings=BAD, **last)).verdict == "rollback"
 
 
 def test_a_schedule_that_ends_below_all_users_completes_as_partial() -> None:
@@ -87,13 +90,13 @@ def test_a_schedule_that_ends_below_all_users_completes_as_partial() -> None:
 
 @pytest.mark.parametrize("state", [State.RUNNING, State.PAUSED, State.MANUAL_HOLD])
 def test_harm_rolls_back_in_every_state_that_is_not_an_end(state: State) -> None:
-    verdict = decide_tick(evidence(hours=0.5, state=state, measured=BAD))
+    verdict = decide_tick(evidence(hours=0.5, state=state, readings=BAD))
     assert (verdict.verdict, verdict.details["percentage"]) == ("rollback", 0)
     assert verdict.details["state"] == "rolled_back"
 
 
 def test_two_breaches_are_one_rollback_with_both_reasons() -> None:
-    verdict = decide_tick(evidence(hours=1, measured=SLOW_TOO))
+    verdict = decide_tick(evidence(hours=1, readings=SLOW_TOO))
     assert codes(verdict) == ["limit-breached", "limit-breached"]
     assert "error_rate 0.08" in verdict.reasons[0].message
     assert "latency 300" in verdict.reasons[1].message
@@ -107,17 +110,17 @@ def test_health_does_not_move_what_a_person_holds(state: State) -> None:
 
 @pytest.mark.parametrize("state", [State.COMPLETED, State.PARTIAL, State.ROLLED_BACK])
 def test_an_ended_rollout_is_skipped_even_by_bad_news(state: State) -> None:
-    verdict = decide_tick(evidence(hours=40, state=state, measured=BAD))
+    verdict = decide_tick(evidence(hours=40, state=state, readings=BAD))
     assert (verdict.verdict, codes(verdict)) == ("skip", ["terminal"])
 
 
 def test_missing_data_holds_and_says_so() -> None:
-    verdict = decide_tick(evidence(hours=40, measured=GOOD[:2]))
+    verdict = decide_tick(evidence(hours=40, readings=GOOD[:2]))
     assert (verdict.verdict, codes(verdict)) == ("hold", ["no-data"])
 
 
 def test_at_nobody_there_is_nothing_to_measure_so_the_first_stage_begins() -> None:
-    verdict = decide_tick(evidence(hours=1, measured=(), percentage=0.0, stage_index=-1))
+    verdict = decide_tick(evidence(hours=1, readings=(), percentage=0.0, stage_index=-1))
     assert (verdict.verdict, verdict.details["percentage"]) == ("advance", 5)
 
 
@@ -141,7 +144,7 @@ def test_health_unknown_for_too_long_rolls_back_or_is_escalated_once(
     verdict = decide_tick(
         evidence(
             hours=20,
-            measured=(),
+            readings=(),
             policy=RolloutPolicy(max_hold_hours=6, max_hold_action=action),
             inconclusive_since=T0 + timedelta(hours=20 - hours_unknown),
             is_hold_escalated=is_escalated,
@@ -161,25 +164,41 @@ def test_a_pause_does_not_count_towards_the_stage() -> None:
     assert decide_tick(evidence(hours=14, paused_seconds=10 * 3600)).verdict == "advance"
 
 
-@pytest.mark.parametrize(("entered_hours_ago", "start_hours_ago"), [(0.5, 0.5), (1, 1), (9, 1)])
-def test_the_window_never_reaches_behind_the_stage(
-    entered_hours_ago: float, start_hours_ago: float
+@pytest.mark.parametrize(
+    ("entered_hours_ago", "guard", "start_hours_ago"),
+    [
+        (0.5, "threshold", 0.5),
+        (9, "threshold", 9),
+        (30, "threshold", 24),
+        # Evidence adds up over the whole stage.
+        (30, "sequential", 30),
+    ],
+)
+def test_the_window_begins_with_the_stage_or_a_day_ago(
+    entered_hours_ago: float, guard: str, start_hours_ago: float
 ) -> None:
     entered = T0 - timedelta(hours=entered_hours_ago)
-    start, end = measuring_window(RolloutPolicy(), entered, T0)
-    assert (start, end) == (T0 - timedelta(hours=start_hours_ago), T0)
+    policy = RolloutPolicy.model_validate({"guard": guard})
+    window = window_of(CheckPolicy(check="latency", limit=1), policy, entered, T0)
+    assert window == (T0 - timedelta(hours=start_hours_ago), T0)
 
 
 @pytest.mark.parametrize(("seconds_off", "shares_edge"), [(-60, True), (5, True), (61, False)])
 def test_neighbouring_windows_share_their_edge(seconds_off: float, shares_edge: bool) -> None:
     latest_end = T0 - timedelta(hours=1, seconds=seconds_off)
-    start, _ = measuring_window(RolloutPolicy(), T0 - timedelta(hours=9), T0, latest_end)
+    check = CheckPolicy(check="latency", limit=1, window_hours=1)
+    start, _ = window_of(check, RolloutPolicy(), T0 - timedelta(hours=9), T0, latest_end)
     assert (start == latest_end) is shares_edge
 
 
+def test_what_was_measured_of_another_version_of_the_rollout_does_not_count() -> None:
+    verdict = decide_tick(evidence(hours=40, measured_version=2, readings=BAD))
+    assert (verdict.verdict, codes(verdict)) == ("skip", ["stale-tick"])
+
+
 amounts = st.builds(
-    lambda metric, total, count, given_value, broken: Measured(
-        metric=metric,
+    lambda metric, total, count, given_value, broken: reading(
+        metric,
         value_sum=total,
         sample_count=count,
         given_value=given_value,
@@ -195,18 +214,18 @@ amounts = st.builds(
 
 
 @given(
-    st.lists(amounts, max_size=3, unique_by=lambda measured: measured.metric),
-    st.sampled_from(list(State)),
+    st.lists(amounts, max_size=3, unique_by=lambda read: read.check),
+    st.sampled_from([state for state in State if state.is_begun]),
     st.floats(0, 100),
     st.floats(0, 100),
 )
 def test_no_evidence_whatever_raises_exposure_without_health(
-    measured: list[Measured], state: State, percentage: float, hours: float
+    readings: list[Reading], state: State, percentage: float, hours: float
 ) -> None:
     schedule = parse_schedule(DEFAULT_SCHEDULE)
     given_evidence = evidence(
         hours=hours,
-        measured=tuple(measured),
+        readings=tuple(readings),
         state=state,
         percentage=percentage,
         stage_index=schedule.position(percentage),

@@ -3,15 +3,12 @@ from __future__ import annotations
 import pytest
 
 from tasks.errors import UnknownName
-from tasks.rollouts.health import (
-    DEFAULT_CHECKS,
-    CheckPolicy,
-    Health,
-    Measured,
-    health_checks,
-    merge,
-    run_check,
-)
+from tasks.rollouts.guard.threshold import merge
+from tasks.rollouts.health.checks import health_checks
+from tasks.rollouts.health.measured import Health
+from tasks.rollouts.policy import DEFAULT_CHECKS, CheckPolicy
+from tests.readings import judged as judged_reading
+from tests.readings import reading
 
 HEALTHY, UNHEALTHY, INCONCLUSIVE = Health.HEALTHY, Health.UNHEALTHY, Health.INCONCLUSIVE
 LIMITS = {"error_rate": 0.05, "latency": 200.0, "accuracy": 0.75}
@@ -19,7 +16,7 @@ LIMITS = {"error_rate": 0.05, "latency": 200.0, "accuracy": 0.75}
 
 def judged(metric: str, min_samples: int = 500, **measured: object) -> tuple[Health, str]:
     policy = CheckPolicy(check=metric, limit=LIMITS[metric], min_samples=min_samples)
-    result = run_check(Measured.model_validate({"metric": metric, **measured}), policy)
+    result = judged_reading(reading(metric, control=None, **measured), policy)
     return result.health, result.reason.code
 
 
@@ -116,16 +113,11 @@ def test_what_is_missing_small_or_broken_is_inconclusive_never_healthy(
 def test_any_unhealthy_check_wins_then_any_inconclusive_one(
     healths: list[Health], merged: Health
 ) -> None:
-    result = run_check(
-        Measured(metric="error_rate", given_value=0.01, given_rows=1), DEFAULT_CHECKS[0]
-    )
-    assert merge(result.model_copy(update={"health": health}) for health in healths) is merged
+    assert merge(healths) is merged
 
 
 def test_a_result_keeps_the_operator_the_limit_and_the_count() -> None:
-    result = run_check(
-        Measured(metric="latency", value_sum=1e5, sample_count=1000), DEFAULT_CHECKS[1]
-    )
+    result = judged_reading(reading("latency", value_sum=1e5, sample_count=1000), DEFAULT_CHECKS[1])
     assert (result.operator, result.limit, result.value, result.sample_count) == (
         "<",
         200.0,
@@ -135,9 +127,9 @@ def test_a_result_keeps_the_operator_the_limit_and_the_count() -> None:
 
 
 def test_a_check_that_raises_is_inconclusive() -> None:
-    health_checks.register("broken")(lambda measured, policy: 1 / 0)  # type: ignore[arg-type, return-value]
+    health_checks.register("broken")(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
     try:
-        result = run_check(Measured(metric="broken"), CheckPolicy(check="broken", limit=1))
+        result = judged_reading(reading("broken"), CheckPolicy(check="broken", limit=1))
     finally:
         del health_checks._items["broken"]
     assert (result.health, result.reason.code) == (INCONCLUSIVE, "check-error")
@@ -145,15 +137,15 @@ def test_a_check_that_raises_is_inconclusive() -> None:
 
 
 def test_an_unknown_check_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownName, match=r"did you mean 'error_rate'\? known: accuracy, error"):
+    with pytest.raises(UnknownName, match=r"did you mean 'error_rate'\? known: accuracy, custom"):
         health_checks.get("eror_rate")
 
 
 @pytest.mark.parametrize("given", [None, True, "healthy"])
 def test_a_check_that_gives_no_result_is_inconclusive(given: object) -> None:
-    health_checks.register("odd")(lambda measured, policy: given)  # type: ignore[arg-type, return-value]
+    health_checks.register("odd")(lambda: given)  # type: ignore[arg-type, return-value]
     try:
-        result = run_check(Measured(metric="odd"), CheckPolicy(check="odd", limit=1))
+        result = judged_reading(reading("odd"), CheckPolicy(check="odd", limit=1))
     finally:
         del health_checks._items["odd"]
     assert (result.health, result.reason.code) == (INCONCLUSIVE, "check-error")
@@ -180,5 +172,5 @@ def test_a_value_that_cannot_be_is_never_healthy(
 
 
 def test_a_check_whose_plug_in_is_gone_is_inconclusive() -> None:
-    result = run_check(Measured(metric="gone"), CheckPolicy(check="gone", limit=1))
+    result = judged_reading(reading("gone"), CheckPolicy(check="gone", limit=1))
     assert (result.health, result.reason.code) == (INCONCLUSIVE, "check-error")

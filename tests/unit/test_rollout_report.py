@@ -2,26 +2,25 @@ from __future__ import annotations
 
 import base64
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from tasks.errors import Reason
-from tasks.rollouts.evidence import State
-from tasks.rollouts.health import DEFAULT_CHECKS, Measured, run_check
+from tasks.rollouts.policy import DEFAULT_CHECKS
 from tasks.rollouts.report import check_rows, picture, progress_report, warnings_of
 from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule
+from tasks.rollouts.state import State
 from tasks.rollouts.tick import TickOutcome
+from tests.readings import judged, reading
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 def outcome(errors: float = 80, **changes: Any) -> TickOutcome:
-    check = run_check(
-        Measured(metric="error_rate", value_sum=errors, sample_count=1000), DEFAULT_CHECKS[0]
-    )
+    check = judged(reading("error_rate", value_sum=errors, sample_count=1000), DEFAULT_CHECKS[0])
     values: dict[str, Any] = {
         "rollout_id": 1,
         "name": "ranker",
@@ -36,8 +35,6 @@ def outcome(errors: float = 80, **changes: Any) -> TickOutcome:
         "schedule": parse_schedule(DEFAULT_SCHEDULE),
         "health": check.health,
         "checks": (check,),
-        "window_start": NOON - timedelta(hours=1),
-        "window_end": NOON,
         "decision_id": 7,
     }
     return TickOutcome(**(values | changes))
@@ -71,7 +68,7 @@ def test_the_report_names_every_rollout_its_reasons_and_what_failed() -> None:
     assert "## ranker: rollback" in report
     assert "25 % → **0 %**, now **rolled back**" in report
     assert "| error_rate | 0.08 | &lt; 0.05 | 1000 | ❌ limit-breached |" in report
-    assert "decision 7" in report
+    assert "Decision 7" in report
 
 
 def test_without_rollouts_the_report_says_so() -> None:

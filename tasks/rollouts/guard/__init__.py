@@ -1,0 +1,1 @@
+"""The guards that judge a check: a bare threshold, or evidence that adds up over the stage."""

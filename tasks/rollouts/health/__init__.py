@@ -1,0 +1,1 @@
+"""What is measured of a version, where it is read, and what a health check is."""
