@@ -85,7 +85,8 @@ def plan(path: Path | None, file: Path | None, as_json: bool, **stated: Any) -> 
     From what units did in the last days, or as stated. Nothing is created or changed.
     """
     from tasks.database import control_engine
-    from tasks.experiments.definition.planning import as_markdown, plan_file
+    from tasks.experiments.definition.planned import as_markdown
+    from tasks.experiments.definition.planning import plan_file
 
     source = file or path
     if source is None or (path and file):

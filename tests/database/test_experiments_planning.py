@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timedelta
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -214,8 +215,75 @@ def test_history_knows_ratios_quantiles_and_windows(database: Engine) -> None:
     deviation = residual.std(ddof=1) / (2 * 0.8)
     assert each_event.standard_deviation == pytest.approx(deviation)
     assert middle.mean == pytest.approx(np.median(bought))
+    # Its deviation is that of the median, not of the values: beside 4,000 bootstrap samples.
+    random = np.random.default_rng(20261121)
+    medians = np.median(random.choice(bought, (4000, len(bought))), axis=1)
+    assert middle.standard_deviation == pytest.approx(medians.std() * sqrt(240), rel=0.15)
     assert recent.units == 150  # whose week is over
     assert (nobody.n, nobody.baseline) == (0, None)
+
+
+def test_a_ratio_s_units_are_those_with_a_denominator(database: Engine) -> None:
+    """As they are folded: who bought nothing is left out, who returned nothing counts as 0."""
+    history(database)
+    returns = metric(
+        kind="ratio",
+        event_type="buy",
+        aggregation="count",
+        denominator_event_type="visit",
+        denominator_aggregation="count",
+    )
+    visit = (
+        "INSERT INTO ab_metrics (experiment_id, variant_id, assignment_id, event_type, "
+        "event_timestamp) SELECT experiment_id, variant_id, id, 'visit', assigned_at "
+        "FROM ab_assignments WHERE substr(user_id, 2)::integer < 100"
+    )
+    with database.begin() as tx:
+        tx.execute(text(visit))
+        found = read_history(tx, plan(metric=returns), 28)
+    assert (found.units, found.n) == (300, 100)
+    assert found.baseline is not None
+    assert found.baseline.mean == pytest.approx(2 * 80 / 100)
+    bought = np.where(np.arange(100) % 5, 2.0, 0.0)
+    assert found.baseline.standard_deviation == pytest.approx(bought.std(ddof=1))
+
+
+def test_what_a_covariate_explained_is_left_out_of_the_plan(database: Engine) -> None:
+    history(database)
+    before = np.random.default_rng(3).normal(VALUES, 12)
+    told = [{"person": f"u{n}", "age": float(value)} for n, value in enumerate(before)]
+    write = """
+        UPDATE ab_assignments a SET metadata = jsonb_build_object('age', r.age)
+        FROM json_to_recordset(CAST(:rows AS json)) AS r (person text, age float8)
+        WHERE a.user_id = r.person
+    """
+    earlier = """
+        INSERT INTO ab_metrics (experiment_id, variant_id, assignment_id, event_type, event_value,
+                                event_timestamp)
+        SELECT experiment_id, variant_id, id, 'buy', (metadata ->> 'age')::float8,
+               assigned_at - interval '3 days'
+        FROM ab_assignments
+    """
+    seen = np.array([n for n in range(300) if n % 5])
+    rho = np.corrcoef(VALUES[seen], before[seen])[0, 1]
+    explained = 1 - (1 - rho**2) * 239 / 238
+    with database.begin() as tx:
+        tx.execute(text(write), {"rows": json.dumps(told)})
+        tx.execute(text(earlier))
+        for change in ({"covariate_attribute": "age"}, {"covariate_days": 7}):
+            planned = plan(metric=metric(**change), minimum_effect=0.1)
+            found = plan_sample(planned, read_history(tx, planned, 28))
+            correlation = found.baseline.correlation
+            assert correlation == pytest.approx(sqrt(explained), rel=1e-9)
+            assert f"explains {explained:.0%} of the variance" in found.messages[-1]
+            plain = plan(minimum_effect=0.1)
+            without = plan_sample(plain, read_history(tx, plain, 28)).planned_sample_size
+            assert without is not None
+            assert found.planned_sample_size == pytest.approx(without * (1 - explained), abs=3)
+        lacking = plan(metric=metric(covariate_attribute="iq"), minimum_effect=0.1)
+        unknown = plan_sample(lacking, read_history(tx, lacking, 28))
+    assert unknown.planned_sample_size == without
+    assert "unknown, so the plan is made without it" in unknown.messages[-1]
 
 
 def test_a_plan_is_made_from_history(database: Engine) -> None:

@@ -120,6 +120,7 @@ class ExperimentPlan(Planned):
         check_arms(self.variants)
         self._check_metrics()
         self._check_error()
+        self._check_baseline()
         self._check_times()
         if len(set(self.dimensions)) != len(self.dimensions):
             raise ValueError("a dimension is named twice")
@@ -170,6 +171,15 @@ class ExperimentPlan(Planned):
                 "minimum_weeks are over: no winner would be possible"
             )
 
+    def _check_baseline(self) -> None:
+        if self.baseline is None or self.baseline.correlation is None:
+            return
+        if self.metric.covariate_days is None and self.metric.covariate_attribute is None:
+            raise ValueError(
+                "baseline.correlation is with the metric's covariate, and it has none: say "
+                "covariate_days or covariate_attribute, or leave the correlation out"
+            )
+
     def _sample_size(self) -> int:
         if self.minimum_effect is None or self.baseline is None:
             raise ValueError(
@@ -187,5 +197,4 @@ class ExperimentPlan(Planned):
             power=self.power,
             method=self.method,
             options=self.method_options,
-            quantile=self.metric.quantile,
         )

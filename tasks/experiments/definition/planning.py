@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
-from tasks import markdown
 from tasks.errors import InputError, Reason, Refused
 from tasks.experiments.definition.files import as_plan, read_document
 from tasks.experiments.definition.history import History, read_history
 from tasks.experiments.definition.plan import ExperimentPlan
+from tasks.experiments.definition.planned import Detectable, SamplePlan
 from tasks.experiments.definition.sample import Baseline, Sizing, smallest_effect
 
 WEEKS = (1, 2, 3, 4, 6, 8, 12)
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Detectable(_Answer):
-    """The smallest relative effect that so many units, which come in so many weeks, find."""
-
-    weeks: int | None  # None: the size that the plan states
-    units: int
-    effect: float | None  # None: not any
-
-
-class SamplePlan(_Answer):
-    """What a plan needs: units with a value, days, and what other lengths would find."""
-
-    experiment: str
-    metric: str
-    minimum_effect: float | None
-    power: float
-    baseline: Baseline
-    source: str
-    planned_sample_size: int | None = None  # None: no effect is named
-    arms: dict[str, int] = {}  # units of each
-    alpha: float | None = None  # of each comparison
-    inflation: float | None = None  # what looking often costs, as a factor of the sample
-    units_a_week: float | None = None  # with a value; None: nobody knows
-    days: int | None = None
-    detectable: tuple[Detectable, ...] = ()
-    messages: tuple[str, ...] = ()
 
 
 def plan_sample(
@@ -70,7 +39,7 @@ def plan_sample(
     Raises Refused where there is neither history nor a stated baseline, or nothing can be planned.
     """
     stated = baseline or plan.baseline
-    known = stated or history.baseline
+    known = _known(stated, history.baseline)
     if known is None:
         raise Refused(f"planning {plan.name}", [_no_history(plan, history)])
     weekly = units_a_week or _units_a_week(plan, history)
@@ -86,9 +55,9 @@ def plan_sample(
         detectable=_detectable(sizing, weekly, stated_size),
     )
     needed = _needed(plan, sizing, weekly)
-    return found.model_copy(
-        update=needed | {"messages": _messages(plan, needed, weekly, stated_size)}
-    )
+    messages = _messages(plan, needed, weekly, stated_size)
+    of_baseline = _of_baseline(plan, known, is_stated=stated is not None)
+    return found.model_copy(update=needed | {"messages": (*messages, *of_baseline)})
 
 
 def plan_file(
@@ -125,24 +94,28 @@ def plan_file(
     )
 
 
-def as_markdown(planned: SamplePlan) -> str:
-    """The answer for people."""
-    lines = [f"# Plan of {markdown.plain(planned.experiment)}"]
-    if planned.planned_sample_size is not None:
-        arms = ", ".join(f"{name} {units:,}" for name, units in planned.arms.items())
-        lines.append(
-            f"**{planned.planned_sample_size:,} units** with a value find a relative effect of "
-            f"{planned.minimum_effect:.3g} on {planned.metric} with power {planned.power:g} "
-            f"({arms}). Looking at every hour is paid for: × {planned.inflation:.3f}."
+def _known(stated: Baseline | None, seen: Baseline | None) -> Baseline | None:
+    """What is stated, with the correlation that was seen where none is stated."""
+    if stated is None or stated.correlation is not None or seen is None:
+        return stated or seen
+    return stated.model_copy(update={"correlation": seen.correlation})
+
+
+def _of_baseline(plan: ExperimentPlan, known: Baseline, *, is_stated: bool) -> Iterator[str]:
+    """What a reader must know of the figures that the plan was made with."""
+    kind = plan.metric.kind
+    if kind in {"ratio", "quantile"} and is_stated:
+        yield (
+            f"The stated deviation is taken as that of the {kind} itself: its standard error times "
+            "√n, not the deviation of the units' values."
         )
-    if planned.days is not None:
-        came = f"{planned.units_a_week:,.0f} units a week"
-        lines.append(f"At {came} that takes **{planned.days} days**.")
-    lines += [planned.source, *planned.messages]
-    if planned.detectable:
-        head = ["weeks", "units", "smallest effect found"]
-        lines.append(markdown.table(head, [_row(each) for each in planned.detectable]))
-    return "\n\n".join(lines)
+    if known.correlation is not None:
+        yield (
+            f"The covariate explains {known.correlation**2:.0%} of the variance: that many units "
+            "less are needed, by CUPED."
+        )
+    elif plan.metric.covariate_days is not None or plan.metric.covariate_attribute is not None:
+        yield "What the covariate explains is unknown, so the plan is made without it."
 
 
 def _units_a_week(plan: ExperimentPlan, history: History) -> float | None:
@@ -209,19 +182,18 @@ def _source(history: History) -> str:
 
 
 def _no_history(plan: ExperimentPlan, history: History) -> Reason:
-    seen = (
-        "no control unit had a value"
-        if not history.n
-        else f"the values of {history.n:,} control units do not vary, or are 0 on average"
-    )
+    if not history.n:
+        seen = "no control unit had a value"
+    elif plan.metric.kind == "quantile":
+        seen = (
+            f"the values of {history.n:,} control units are too few around the quantile, or do "
+            "not vary there, or it is 0,"
+        )
+    else:
+        seen = f"the values of {history.n:,} control units do not vary, or are 0 on average"
     message = (
         f"in the last {history.days} days {seen} by {plan.metric.name!r} (events "
         f"{plan.metric.event_type!r}), so neither units nor days can be foreseen; state the "
         "baseline's mean and standard deviation, or look further back"
     )
     return Reason("no-history", message)
-
-
-def _row(each: Detectable) -> list[str]:
-    weeks = "as stated" if each.weeks is None else str(each.weeks)
-    return [weeks, f"{each.units:,}", "none" if each.effect is None else f"{each.effect:.2%}"]

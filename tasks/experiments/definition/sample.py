@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import ceil, exp, log, log1p, pi, sqrt
+from math import ceil, exp, log, log1p, sqrt
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -25,9 +25,21 @@ _SPARE = 1.005
 class Baseline(Planned):
     """The control as it is now, for one metric."""
 
-    mean: Annotated[float, Field(description="value of a unit; of a proportion: the rate")]
+    mean: Annotated[
+        float,
+        Field(description="value of a unit; of a proportion: the rate; else the ratio, quantile"),
+    ]
     standard_deviation: Annotated[
-        float | None, Field(gt=0, description="of the units' values; a proportion needs none")
+        float | None,
+        Field(
+            gt=0,
+            description="of the units' values; of a ratio or a quantile: its standard error times "
+            "the root of n; a proportion needs none",
+        ),
+    ] = None
+    correlation: Annotated[
+        float | None,
+        Field(gt=-1, lt=1, description="of the values with the metric's covariate, for CUPED"),
     ] = None
 
 
@@ -46,13 +58,12 @@ class Sizing:
     power: float
     method: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    quantile: float | None = None
 
     def sample(self, effect: float) -> Sample:
         """The sample that finds an effect relative to the baseline, looked at hourly.
 
-        Rates are compared by the z test, all others by Welch's. Raises ValueError where no sample
-        can be computed.
+        Rates are compared by the z test, all others by Welch's, less what the covariate explains.
+        Raises ValueError where no sample can be computed.
         """
         difference = abs(self.baseline.mean) * effect
         if not difference > 0:
@@ -74,7 +85,8 @@ class Sizing:
                 self.baseline.mean, _rate_moved(self.baseline.mean, difference), *asked
             )
         else:
-            sample = plan_means(_deviation(self.baseline, self.quantile), difference, *asked)
+            sample = plan_means(_deviation(self.baseline), difference, *asked)
+        sample = _scaled(sample, 1 - (self.baseline.correlation or 0.0) ** 2)
         if self.method == "confidence_sequence":
             return _for_sequences(sample, self.power)
         return _enlarged(sample, _SPARE) if looks > 1 else sample
@@ -112,14 +124,10 @@ def _rate_moved(baseline: float, difference: float) -> float:
     raise ValueError("the effect would take the rate out of 0 to 1")
 
 
-def _deviation(baseline: Baseline, quantile: float | None) -> float:
+def _deviation(baseline: Baseline) -> float:
     if baseline.standard_deviation is None:
         raise ValueError("the baseline needs a standard_deviation")
-    if quantile is None:
-        return baseline.standard_deviation
-    # Asymptotic variance of a sample quantile, q(1 - q) / f², of normal values.
-    density = exp(-(float(special.ndtri(quantile)) ** 2) / 2) / sqrt(2 * pi)
-    return baseline.standard_deviation * sqrt(quantile * (1 - quantile)) / density
+    return baseline.standard_deviation
 
 
 def _for_sequences(sample: Sample, power: float) -> Sample:
@@ -136,10 +144,16 @@ def _for_sequences(sample: Sample, power: float) -> Sample:
 
 
 def _enlarged(sample: Sample, factor: float) -> Sample:
+    """More units for the same: what looking costs."""
+    return replace(_scaled(sample, factor), inflation=sample.inflation * factor)
+
+
+def _scaled(sample: Sample, factor: float) -> Sample:
+    """The sample for so many times the variance."""
     return replace(
         sample,
         control=ceil(sample.control * factor),
         treatment=ceil(sample.treatment * factor),
         total=ceil(sample.total * factor),
-        inflation=sample.inflation * factor,
+        fixed_total=sample.fixed_total * factor,
     )
