@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from math import sqrt
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tasks.experiments.decision.standing import trial_of
+from tasks.experiments.decision.trial import methods
 from tasks.experiments.decision.winner import decide_winner
 from tests.unit.decisions import arm, code, evidence, guardrail, measured
 
@@ -79,6 +84,31 @@ def test_a_guardrail_is_judged_by_an_interval_that_allows_for_looking_often() ->
     often = decide_winner(evidence(RED, guardrails=(speed,)))
     assert once.details["winner"] == "red"
     assert code(often) == "guardrail-indeterminate"
+
+
+def test_with_a_reserve_a_guardrail_keeps_its_error_over_the_plan_and_beyond() -> None:
+    """20,000 Brownian paths of an arm exactly at the margin, to twice the plan: alpha is 5 %."""
+    fractions = tuple(look / 14 for look in range(1, 29))
+    planned = evidence(RED, planned_units=28_000, reserved_alpha=0.02)
+    trial = trial_of(planned, is_usable=True)
+    reaches = []
+    for looks in range(1, len(fractions) + 1):
+        seen = replace(
+            trial,
+            fractions=fractions[:looks],
+            deviates={"red": (0.0,) * looks},
+            units={"red": tuple(int(28_000 * t) for t in fractions[:looks])},
+        )
+        reach = methods.get("group_sequential").judge(seen).reach(0.1, seen.units["red"][-1])
+        assert reach is not None
+        reaches.append(reach)
+    steps = np.random.default_rng(20261121).normal(0, sqrt(1 / 14), (20_000, len(fractions)))
+    z = np.cumsum(steps, axis=1) / np.sqrt(fractions)
+    is_passed = np.any(z > np.array(reaches), axis=1).mean()
+    assert is_passed <= 0.05 + 2 * sqrt(0.05 * 0.95 / 20_000)
+    assert np.any(z[:, :14] > np.array(reaches[:14]), axis=1).mean() == pytest.approx(
+        0.03, abs=3 * sqrt(0.03 * 0.97 / 20_000)
+    )
 
 
 # Ties -------------------------------------------------------------------------------------------

@@ -104,12 +104,18 @@ def _correction(trial: Trial, level: float) -> float | None:
 
 
 def _reach(trial: Trial, level: float, n: int) -> float | None:
-    """Half of the repeated confidence interval (Jennison and Turnbull 2000, chapter 9)."""
+    """Half of the repeated confidence interval (Jennison and Turnbull 2000, chapter 9).
+
+    Its error is divided as alpha is: what is kept for after the plan is not spent before.
+    """
     if not trial.is_usable:
         return None
-    if trial.fractions[-1] > 1 and trial.terms.reserved_alpha > 0:
-        return anytime_reach(n, level, (level, trial.terms.planned_units))
-    bounds = group_sequential_bounds(trial.fractions, level, _rho(trial))
+    before, after = _shares(trial)
+    bounds = group_sequential_bounds(trial.fractions, level * before, _rho(trial))
+    if after > 0 and trial.fractions[-1] >= 1:
+        later = anytime_reach(n, level * after, (level * after, trial.terms.planned_units))
+        own = bounds[-1].z
+        return later if own is None else min(own, later)
     # A look that brought hardly any units has no bound of its own; that of the last one holds.
     return next((bound.z for bound in reversed(bounds) if bound.z is not None), None)
 
