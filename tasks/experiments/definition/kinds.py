@@ -79,7 +79,7 @@ def kind_rule(kind: str) -> KindRule:
     if kind in metrics.names():
         return KindRule()
     known = sorted({*kind_rules.names(), *metrics.names()})
-    raise ValueError(f"unknown metric kind {kind!r}; known: {', '.join(known)}")
+    raise ValueError(f"no kind of metric is called {kind!r}; choose one of: {', '.join(known)}")
 
 
 def _or(allowed: tuple[str, ...]) -> str:

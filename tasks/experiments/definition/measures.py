@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from tasks.experiments.definition.kinds import Aggregation, Missing, kind_rule
-from tasks.experiments.definition.words import Name, Planned, Words
+from tasks.experiments.definition.words import Key, Name, Planned, Words
 
 LONGEST_HOURS = 1_000_000  # more than a century; much more than that is no moment any longer
 
@@ -29,7 +29,7 @@ class MetricPlan(Planned):
         Name,
         Field(description="proportion, mean, count, sum, ratio, quantile, retention, …"),
     ]
-    event_type: Name
+    event_type: Key
     aggregation: Annotated[Aggregation, _MAY_FOLLOW] = "sum"
     missing: Annotated[
         Missing,
@@ -59,11 +59,11 @@ class MetricPlan(Planned):
         Field(ge=1, le=3650, description="CUPED on the events of so many days before"),
     ] = None
     covariate_attribute: Annotated[
-        Name | None, Field(description="CUPED on a number in the assignment's metadata")
+        Key | None, Field(description="CUPED on a number in the assignment's metadata")
     ] = None
     quantile: Annotated[float | None, Field(gt=0, lt=1)] = None
     denominator_event_type: Annotated[
-        Name | None, Field(description="a ratio divides by the events of this type")
+        Key | None, Field(description="a ratio divides by the events of this type")
     ] = None
     denominator_aggregation: Aggregation | None = None
 
@@ -72,7 +72,16 @@ class MetricPlan(Planned):
     def _what_the_kind_leaves_no_choice_in(cls, told: Any) -> Any:
         if not isinstance(told, dict) or not isinstance(told.get("kind"), str):
             return told
-        return kind_rule(told["kind"]).defaults() | told
+        try:
+            return kind_rule(told["kind"]).defaults() | told
+        except ValueError:
+            return told  # said of the kind itself
+
+    @field_validator("kind")
+    @classmethod
+    def _is_known(cls, kind: str) -> str:
+        kind_rule(kind)
+        return kind
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> MetricPlan:

@@ -71,5 +71,5 @@ def options_of(method: str) -> type[Planned]:
     """Return what a method can be told; raise ValueError that lists the known methods."""
     known = method_options.names()
     if method not in known:
-        raise ValueError(f"unknown method {method!r}; known: {', '.join(known)}")
+        raise ValueError(f"no method is called {method!r}; choose one of: {', '.join(known)}")
     return method_options.get(method)

@@ -15,6 +15,7 @@ from tasks.experiments.definition.sample import Baseline, Sizing
 from tasks.experiments.definition.words import (
     LARGEST_COUNT,
     Document,
+    Key,
     Moment,
     Name,
     Planned,
@@ -94,10 +95,16 @@ class ExperimentPlan(Planned):
         tuple[TargetRule, ...], Field(description="who takes part: all of them must hold")
     ] = ()
     dimensions: Annotated[
-        tuple[Name, ...], Field(description="keys of the assignment's metadata to break down by")
+        tuple[Key, ...], Field(description="keys of the assignment's metadata to break down by")
     ] = ()
     starts_at: Annotated[Moment | None, Field(description="started then, if not before")] = None
     ends_at: Annotated[Moment | None, Field(description="completed then, if not before")] = None
+
+    @field_validator("method")
+    @classmethod
+    def _is_known(cls, method: str) -> str:
+        options_of(method)
+        return method
 
     @field_validator("method_options")
     @classmethod

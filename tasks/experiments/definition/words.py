@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-NAME_PATTERN = r"^[^\x00]*[^\s\x00][^\x00]*$"
+_BREAKS = re.compile(r"[\n\r\v\f\x85\u2028\u2029]")
+# Those of Unicode that turn the direction of text, too: a name would not look like what it is.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 LARGEST_COUNT = 2**53  # beyond it a float no longer tells two counts apart
 
 
@@ -41,10 +44,34 @@ def _storable(document: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return document
 
 
+def _said(text: str) -> str:
+    """Refuse a name that says nothing."""
+    if not text.strip():
+        raise ValueError("it is blank; say something that people will recognise")
+    if "\0" in text:
+        raise ValueError("it holds a NUL character, which cannot be stored; leave it out")
+    return text
+
+
+def _on_one_line(text: str) -> str:
+    """Refuse a name that would break the lines of reports, messages and commands."""
+    if _BREAKS.search(text):
+        raise ValueError("it holds a line break; write it on one line")
+    control = _CONTROLS.search(text)
+    if control:
+        raise ValueError(f"it holds the control character U+{ord(control[0]):04X}; leave it out")
+    return text
+
+
 def problems(error: ValidationError) -> str:
     """What does not fit a model and where, on one line; without the values, which may be long."""
     found = []
-    for each in error.errors(include_url=False, include_input=False, include_context=False):
+    told = error.errors(include_url=False, include_input=False, include_context=False)
+    places = [each["loc"] for each in told]
+    for each in told:
+        inner = len(each["loc"])
+        if each["type"] == "too_short" and any(p[:inner] == each["loc"] != p for p in places):
+            continue  # what was left out is told by itself
         place = "".join(
             f"[{part}]" if isinstance(part, int) else f".{part}" for part in each["loc"]
         )
@@ -53,7 +80,13 @@ def problems(error: ValidationError) -> str:
     return "; ".join(found)
 
 
-Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=255)]
+_Told = Annotated[
+    str,
+    Field(max_length=255, json_schema_extra={"pattern": r"\S"}),  # the form refuses blanks too
+    AfterValidator(_said),
+]
+Name = Annotated[_Told, AfterValidator(_on_one_line)]  # what people here call something
+Key = _Told  # what something is called in the data of others, whatever that is
 Words = Annotated[str, Field(pattern=r"^[^\x00]*$", max_length=1_000_000)]
 Moment = Annotated[datetime, AfterValidator(_in_utc)]
 Document = Annotated[dict[str, JsonValue], AfterValidator(_storable)]
