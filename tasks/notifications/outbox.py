@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -57,13 +58,21 @@ class Outgoing(BaseModel):
 
 def announce(tx: Connection, notice: Notice) -> int:
     """Put the notice into the outbox of every channel that wants its kind; how many are new."""
-    payload = jsonb.dump(notice.model_dump(include={"title", "text", "details"}))
-    row = {"key": notice.key, "kind": notice.kind, "subject": notice.subject, "payload": payload}
-    return sum(
-        tx.execute(QUERIES["put_notice"], row | {"channel": name}).rowcount
+    return announce_all(tx, [notice])
+
+
+def announce_all(tx: Connection, notices: Sequence[Notice]) -> int:
+    """As `announce`, for any number of notices by one statement."""
+    rows = [
+        notice.model_dump(include={"key", "kind", "subject"})
+        | {"channel": name, "payload": notice.model_dump(include={"title", "text", "details"})}
+        for notice in notices
         for name, channel in load_settings().notify.items()
         if not channel.kinds or notice.kind in channel.kinds
-    )
+    ]
+    if not rows:
+        return 0
+    return tx.execute(QUERIES["put_notices"], {"notices": jsonb.dump(rows)}).rowcount
 
 
 def unsent(tx: Connection, limit: int) -> list[int]:

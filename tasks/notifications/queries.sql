@@ -1,7 +1,9 @@
--- name: put_notice
--- A notice for one channel, unless it was told there before.
+-- name: put_notices
+-- Notices, each for one channel, unless they were told there before.
 INSERT INTO notification (dedupe_key, channel, kind, subject, payload, created_at)
-VALUES (:key, :channel, :kind, :subject, CAST(:payload AS jsonb), headway.clock_now())
+SELECT key, channel, kind, subject, payload, headway.clock_now()
+FROM jsonb_to_recordset(CAST(:notices AS jsonb)) AS notice(
+    key text, channel text, kind text, subject text, payload jsonb)
 ON CONFLICT (channel, dedupe_key) DO NOTHING;
 
 -- name: unsent_messages
