@@ -18,9 +18,18 @@ BATCH = 20
 
 
 class Recomputed(BaseModel, frozen=True):
-    """How many experiments' statistics were found right."""
+    """How many experiments' statistics were found right; where any differ the run fails."""
 
     experiments: int
+    differences: int = 0
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        if not self.experiments:
+            return "nothing to recompute: no experiment runs or pauses"
+        whose = f"{self.experiments} experiment{'s' * (self.experiments > 1)}"
+        return f"{whose} recomputed from the raw events: {self.differences} differences"
 
 
 @pipeline(name="recompute-statistics")
@@ -50,7 +59,7 @@ def recompute_statistics(experiment: Text | None = None) -> Recomputed:
 
 def _report(count: int, differences: Sequence[Difference], failures: dict[str, str]) -> str:
     if not differences and not failures:
-        return f"The statistics of {count} experiments are right."
+        return f"The statistics of {count} experiments are right: 0 differences."
     lines = [f"- {each.experiment}, {each.metric}: {each}" for each in differences]
     lines += [f"- {name}: could not be recomputed: {why}" for name, why in failures.items()]
     return "\n".join([f"Of {count} experiments these statistics were wrong:", "", *lines])

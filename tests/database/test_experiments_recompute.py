@@ -168,7 +168,8 @@ def test_the_nightly_run_names_an_experiment_that_cannot_be_recomputed(
     with pytest.raises(ItemsFailed, match=r"^1 statistics failed: colours: "):
         run_by_ledger(recompute_statistics, {})
     assert world.moments()[ARM]["n"] == 4
-    assert run_by_ledger(recompute_statistics, {"experiment": "buttons"}).experiments == 1
+    right = run_by_ledger(recompute_statistics, {"experiment": "buttons"})
+    assert right.summary == "1 experiment recomputed from the raw events: 0 differences"
     with pytest.raises(NotFound, match="no experiment called 'shapes'"):
         run_by_ledger(recompute_statistics, {"experiment": "shapes"})
 
