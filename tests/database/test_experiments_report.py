@@ -72,6 +72,21 @@ def test_the_dashboard_says_where_every_experiment_stands(database: Engine, tmp_
     assert [row.name for row in found.experiments] == ["later", "buttons"]
 
 
+def test_the_report_shows_what_each_arm_gives_its_users(database: Engine) -> None:
+    prompt = "Be warm | to everybody.\n" + "Very " * 500
+    told = {"label": "Warm", "response_template": "Hi {name}!", "system_prompt": prompt}
+    cool = {"name": "control", "weight": 0.5, "is_control": True}
+    start(variants=[cool, {"name": "red", "weight": 0.5} | told])
+    with database.connect() as connection:
+        report = read_report(connection, "buttons")
+    (line,) = [each for each in report.as_markdown().splitlines() if "| Warm |" in each]
+    assert "| Hi {name}! | Be warm \\| to everybody. Very Very" in line
+    assert "… (2,524 characters)" in line
+    assert len(line) < 300
+    red = json.loads(rendered(report, "json"))["arms"][1]
+    assert {name: red[name] for name in told} == told
+
+
 def test_an_empty_dashboard_says_so(database: Engine) -> None:
     with database.connect() as connection:
         found = read_dashboard(connection)

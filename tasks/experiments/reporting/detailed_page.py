@@ -22,6 +22,7 @@ from tasks.experiments.reporting.pictures import Point
 from tasks.experiments.reporting.words import NONE, day, interval, number, share
 
 _MOST_ROWS = 60
+_LONGEST = 120  # characters of a text in a table
 
 
 def page(report: ReportFacts) -> str:
@@ -43,6 +44,7 @@ def page(report: ReportFacts) -> str:
         markdown.table(*_metrics_table(report.planned_metrics)),
         "## Arms",
         markdown.table(*_arms_table(report.arms)),
+        markdown.table(*_given_table(report.arms)),
         "## Splits of the traffic",
         markdown.table(*_epochs_table(report.epochs)),
     ]
@@ -131,8 +133,19 @@ def _metrics_table(metrics: Iterable[dict[str, Any]]) -> tuple[Sequence[str], li
 
 
 def _arms_table(arms: Iterable[dict[str, Any]]) -> tuple[Sequence[str], list[list[str]]]:
-    given = ("name", "weight", "is_control", "model_version", "config_overrides", "description")
-    return _tabled((*given, "units", "conversions", "conversion_rate", "total_value"), arms)
+    counted = ("units", "conversions", "conversion_rate", "total_value")
+    return _tabled(("name", "weight", "is_control", *counted), arms)
+
+
+def _given_table(arms: Iterable[dict[str, Any]]) -> tuple[Sequence[str], list[list[str]]]:
+    """What the users of each arm are given; what is long is whole in the JSON."""
+    texts = ("label", "description", "model_version", "response_template", "system_prompt")
+    head, rows = _tabled(("name", *texts, "config_overrides"), arms)
+    return head, [[_shortened(cell) for cell in row] for row in rows]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
 
 
 def _epochs_table(epochs: Iterable[dict[str, Any]]) -> tuple[Sequence[str], list[list[str]]]:
