@@ -34,39 +34,6 @@ FROM rollout
 WHERE state IN ('scheduled', 'running', 'paused', 'manual_hold')
 ORDER BY id;
 
--- name: insert_rollout
--- Nothing is inserted where the name is taken or the version has an active rollout.
-INSERT INTO rollout
-    (name, model_version, experiment_id, variant, salt, is_salt_inherited, hash_version,
-     percentage, stage_index, stage_entered_at, policy, created_at)
-VALUES
-    (:name, :model_version, :experiment_id, :variant, :salt, :is_salt_inherited, :hash_version,
-     :percentage, 0, :now, CAST(:policy AS jsonb), :now)
-ON CONFLICT DO NOTHING
-RETURNING id;
-
--- name: insert_stage
--- One stage of the plan.
-INSERT INTO rollout_stage (rollout_id, stage_index, percentage, duration_seconds)
-VALUES (:rollout_id, :stage_index, :percentage, :duration_seconds);
-
--- name: active_rollout_of_version
--- Which rollout of the version has not ended.
-SELECT name
-FROM rollout
-WHERE model_version = :model_version AND state IN ('running', 'paused', 'manual_hold');
-
--- name: newest_salt_of_version
--- The same users carry the risk again, unless a new salt is asked for.
-SELECT salt FROM rollout WHERE model_version = :model_version ORDER BY id DESC LIMIT 1;
-
--- name: experiment_variant
--- The experiment that a rollout follows, if it has that variant.
-SELECT ab_experiments.id
-FROM ab_experiments
-JOIN ab_variants ON ab_variants.experiment_id = ab_experiments.id
-WHERE ab_experiments.experiment_name = :experiment AND ab_variants.variant_name = :variant;
-
 -- name: save_rollout
 -- The new standing of a locked rollout.
 UPDATE rollout SET
@@ -81,6 +48,7 @@ UPDATE rollout SET
     source_error_count = :source_error_count,
     streaks = CAST(:streaks AS jsonb),
     ticked_at = :ticked_at,
+    starts_at = :starts_at,
     finished_at = :finished_at,
     version = version + 1
 WHERE id = :id AND version = :version;
@@ -103,30 +71,6 @@ SELECT
     coalesce(bool_or(slot = :slot), false) AS is_decided
 FROM health_check
 WHERE rollout_id = :rollout_id;
-
--- name: measure_health
--- Sums over the samples of one metric of a version in the half-open window; broken numbers are
--- only counted.
-SELECT
-    coalesce(sum(value_sum) FILTER (WHERE is_usable AND sample_count IS NOT NULL), 0) AS value_sum,
-    CAST(coalesce(sum(sample_count) FILTER (WHERE is_usable), 0) AS bigint) AS sample_count,
-    avg(value_sum) FILTER (WHERE is_usable AND sample_count IS NULL) AS given_value,
-    count(*) FILTER (WHERE is_usable AND sample_count IS NULL) AS given_rows,
-    count(*) FILTER (WHERE NOT is_usable) AS broken_rows,
-    CASE WHEN bool_and(square_sum IS NOT NULL) FILTER (WHERE is_usable AND sample_count > 0)
-        THEN sum(square_sum) FILTER (WHERE is_usable AND sample_count > 0) END AS square_sum
-FROM (
-    SELECT
-        value_sum,
-        sample_count,
-        square_sum,
-        value_sum NOT IN ('NaN', 'Infinity', '-Infinity') AS is_usable
-    FROM health_sample
-    WHERE model_version = :model_version
-        AND metric = :metric
-        AND observed_at >= :window_start
-        AND observed_at < :window_end
-) AS sample;
 
 -- name: record_check
 -- One row per rollout, slot and metric; the unique key makes a repeated tick impossible.

@@ -7,16 +7,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, Row
-from sqlalchemy.exc import DBAPIError
 
-from tasks import clock, jsonb, retries
+from tasks import clock, jsonb
 from tasks.decisions import Decided, decide
 from tasks.errors import Reason
 from tasks.rollouts import record
 from tasks.rollouts.decision import decide_tick
 from tasks.rollouts.evidence import Move, TickEvidence, window_of
-from tasks.rollouts.health.measured import CheckResult, Health, Measured, Reading
-from tasks.rollouts.policy import CheckPolicy
+from tasks.rollouts.health.measured import CheckResult, Health, Reading
+from tasks.rollouts.health.samples import read_samples
+from tasks.rollouts.health.sources.model import Asked
 from tasks.rollouts.record import QUERIES, Rollout
 from tasks.rollouts.schedule import Schedule
 from tasks.rollouts.state import State
@@ -74,37 +74,19 @@ def measure(
     tx: Connection, rollout: Rollout, now: datetime, latest_end: datetime | None
 ) -> list[Reading]:
     """What the samples say of the version and of its control; a broken source is told."""
-    return [_read(tx, rollout, check, now, latest_end) for check in rollout.policy.checks]
-
-
-def _read(
-    tx: Connection,
-    rollout: Rollout,
-    check: CheckPolicy,
-    now: datetime,
-    latest_end: datetime | None,
-) -> Reading:
-    start, end = window_of(check, rollout.policy, rollout.stage_entered_at, now, latest_end)
-    window = {"metric": check.name, "window_start": start, "window_end": end}
-    control = rollout.control_version
-    return Reading(
-        check=check.name,
-        canary=_measured(tx, window | {"model_version": rollout.model_version}),
-        control=_measured(tx, window | {"model_version": control}) if control else None,
-        window_start=start,
-        window_end=end,
-    )
-
-
-def _measured(tx: Connection, window: dict[str, Any]) -> Measured:
-    try:
-        with tx.begin_nested():
-            row = tx.execute(QUERIES["measure_health"], window).mappings().one()
-            return Measured.model_validate(dict(row))
-    except DBAPIError as error:
-        if retries.is_transient(error):
-            raise
-        return Measured(source_error=str(error.orig).splitlines()[0])
+    asked = []
+    for check in rollout.policy.checks:
+        start, end = window_of(check, rollout.policy, rollout.stage_entered_at, now, latest_end)
+        each = Asked(
+            rollout_id=rollout.id,
+            check=check,
+            model_version=rollout.model_version,
+            control_version=rollout.control_version,
+            window_start=start,
+            window_end=end,
+        )
+        asked.append(each)
+    return read_samples(tx, asked)
 
 
 def _gather(tx: Connection, rollout: Rollout, slot: str, decided: Row[Any]) -> TickEvidence:

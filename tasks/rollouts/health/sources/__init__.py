@@ -1,0 +1,1 @@
+"""Where what is measured comes from: the health sources by kind."""
