@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from tasks.errors import InputError, Refused
 from tasks.experiments import steps
@@ -131,6 +131,20 @@ def test_only_a_draft_that_nobody_took_part_in_is_deleted(database: Engine) -> N
         assert codes(refusal) == {code}
     names = "SELECT experiment_name FROM ab_experiments ORDER BY 1"
     assert rows_of(database, names) == [("loaded",), ("started",)]
+
+
+def test_the_database_itself_keeps_what_has_started_from_the_writer(database: Engine) -> None:
+    start()
+    with new_run():
+        steps.create_experiment(plan=plan(name="draft"))
+    gone = "DELETE FROM ab_experiments WHERE experiment_name = :name"
+    with database.begin() as tx:
+        tx.execute(WRITER)
+        tx.execute(text(gone), {"name": "draft"})
+    with pytest.raises(DBAPIError, match="only a draft may be deleted"), database.begin() as tx:
+        tx.execute(WRITER)
+        tx.execute(text(gone), {"name": "buttons"})
+    assert rows_of(database, "SELECT count(*) FROM allocation_weight") == [(2,)]
 
 
 def test_a_draft_that_units_were_assigned_to_keeps_its_arms_but_not_its_words(
