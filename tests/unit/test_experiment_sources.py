@@ -10,10 +10,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from flows.commands.ingesting import described
 from tasks.errors import InputError
-from tasks.experiments.ingestion.sources.addresses import followed, with_parameter
-from tasks.experiments.ingestion.sources.fetching import wait_seconds
 from tasks.experiments.ingestion.sources.model import FileSource, PagesSource, QuerySource, Source
-from tasks.experiments.ingestion.sources.pages import pointed
+from tasks.web.addresses import followed, with_parameter
+from tasks.web.fetching import wait_seconds
+from tasks.web.pointers import pointed
 
 NOTHING = dict.fromkeys(
     ("aggregates", "query", "url", "name", "connection", "experiment", "batch_size", "day")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints,
 from pydantic_core import to_json
 from sqlalchemy import text
 
-from tasks.experiments.ingestion.sources.addresses import checked_url, without_query
+from tasks.web.addresses import checked_url, without_query
 
 BATCH_SIZE = 50_000
 DAY = "{day}"

@@ -8,16 +8,17 @@ from datetime import date
 from typing import Any
 
 from tasks.errors import ConfigurationError, InputError
-from tasks.experiments.ingestion.sources.addresses import (
+from tasks.experiments.ingestion.sources.model import DAY, PagesSource
+from tasks.experiments.ingestion.sources.registry import Piece, sources
+from tasks.experiments.ingestion.values import BrokenRow, parse_json
+from tasks.web.addresses import (
     followed,
     parameter,
     with_parameter,
     without_query,
 )
-from tasks.experiments.ingestion.sources.fetching import Fetched, fetch
-from tasks.experiments.ingestion.sources.model import DAY, PagesSource
-from tasks.experiments.ingestion.sources.registry import Piece, sources
-from tasks.experiments.ingestion.values import BrokenRow, parse_json
+from tasks.web.fetching import Fetched, Limits, fetch
+from tasks.web.pointers import pointed
 
 _LINES = ("ndjson", "jsonl", "json-lines", "x-json-stream")
 
@@ -28,9 +29,8 @@ def read_page(source: PagesSource, place: str | None, day: date | None) -> Piece
     url = place or _first(source, day)
     page = fetch(
         url,
-        timeout_seconds=source.timeout_seconds,
-        max_bytes=source.max_bytes,
-        authorization=_authorization(source.authorization_env),
+        Limits(source.timeout_seconds, source.max_bytes),
+        headers=_headers(source.authorization_env),
     )
     document = None if _is_lines(page, source) else _document(page)
     rows = _lines(page) if document is None else _rows(document, source.rows, url)
@@ -55,19 +55,6 @@ def next_page(source: PagesSource, page: Fetched, document: Any, *, is_empty: bo
     return followed(page.url, str(link))
 
 
-def pointed(document: Any, pointer: str) -> Any:
-    """What a JSON pointer (RFC 6901) points to; None where there is nothing."""
-    for part in pointer.split("/")[1:]:
-        name = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(document, list) and name.isdecimal() and int(name) < len(document):
-            document = document[int(name)]
-        elif isinstance(document, dict):
-            document = document.get(name)
-        else:
-            return None
-    return document
-
-
 def _first(source: PagesSource, day: date | None) -> str:
     url = source.url.replace(DAY, day.isoformat()) if day else source.url
     return _numbered(source, url, source.first_page) if source.next == "number" else url
@@ -77,14 +64,16 @@ def _numbered(source: PagesSource, url: str, number: int) -> str:
     return with_parameter(url, source.page_parameter, str(number))
 
 
-def _authorization(name: str | None) -> str | None:
+def _headers(authorization_env: str | None) -> dict[str, str]:
+    headers = {"Accept": "application/json, application/x-ndjson"}
+    name = authorization_env
     if name is None:
-        return None
+        return headers
     if not os.environ.get(name):
         raise ConfigurationError(
             f"environment variable {name} is not set; it must hold the Authorization header"
         )
-    return os.environ[name]
+    return headers | {"Authorization": os.environ[name]}
 
 
 def _is_lines(page: Fetched, source: PagesSource) -> bool:

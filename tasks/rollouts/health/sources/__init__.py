@@ -1,1 +1,1 @@
-"""Where what is measured comes from: the health sources by kind."""
+"""Where a check's numbers are read, by name: samples, a query, an HTTP endpoint, Prometheus."""

@@ -1,14 +1,28 @@
-"""What a health source is asked."""
+"""What a health source is: a function from what is asked of a version to what was measured.
+
+    @health_source("ledger", LedgerConfig)
+    def read_ledger(config: LedgerConfig, inquiry: Inquiry, secrets: Secrets) -> Measured: ...
+
+The config model says what the source needs; a policy gives it beside the source's ``kind``. Other
+packages register theirs by the entry point group ``headway.health_sources``.
+"""
 
 from __future__ import annotations
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias, TypeVar
 
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from tasks.errors import HeadwayError
+from tasks.registry import Registry
+from tasks.rollouts.health.measured import Measured
 from tasks.rollouts.policy import CheckPolicy
 
 
 class Asked(BaseModel):
-    """One check of one rollout, over the half-open window [start, end)."""
+    """One check to read: of the version and, where the rollout names one, of its control."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -18,3 +32,100 @@ class Asked(BaseModel):
     control_version: str | None = None
     window_start: AwareDatetime
     window_end: AwareDatetime
+
+
+class Inquiry(BaseModel):
+    """What a source is asked: one metric of one version in the half-open window [start, end)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metric: str
+    model_version: str
+    window_start: AwareDatetime
+    window_end: AwareDatetime
+
+    @property
+    def seconds(self) -> float:
+        """Length of the window."""
+        return (self.window_end - self.window_start).total_seconds()
+
+
+class SecretName(BaseModel):
+    """Where a secret is kept: never the secret itself, since a policy is stored and shown.
+
+    ``env`` is an environment variable that the setting `health_secrets` lists, ``block`` a Secret
+    block of Prefect. ``prefix`` is put before it: ``Bearer``, with its blank.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    env: Annotated[str, Field(min_length=1)] | None = None
+    block: Annotated[str, Field(min_length=1)] | None = None
+    prefix: str = ""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> SecretName:
+        if (self.env is None) == (self.block is None):
+            raise ValueError("a secret is kept in one place: either env or block")
+        return self
+
+    def __str__(self) -> str:
+        return f"env {self.env}" if self.env else f"block {self.block}"
+
+
+class SourceTrouble(HeadwayError):
+    """A source that gave nothing that can be used. The text holds no secret."""
+
+
+Secrets: TypeAlias = Mapping[SecretName, SecretStr]
+"""The secrets that the sources in use name; one that could not be had is not among them."""
+
+
+def secret_value(secrets: Secrets, name: SecretName) -> str:
+    """The secret with its prefix; SourceTrouble where it could not be had."""
+    if name not in secrets:
+        raise SourceTrouble(f"its secret ({name}) could not be had")
+    return name.prefix + secrets[name].get_secret_value()
+
+
+def secret_names(value: Any) -> Iterator[SecretName]:
+    """Every secret that a config names, however deep."""
+    match value:
+        case SecretName():
+            yield value
+        case BaseModel():
+            yield from secret_names(dict(value))
+        case dict():
+            for each in value.values():
+                yield from secret_names(each)
+        case list() | tuple():
+            for each in value:
+                yield from secret_names(each)
+
+
+Read: TypeAlias = Callable[[Any, Inquiry, Secrets], Measured]
+R = TypeVar("R", bound=Callable[..., Measured])
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSource:
+    """A source: what it needs to be told, and how it is read.
+
+    ``read`` raises whatever it likes: an error is a source that is broken, never health.
+    """
+
+    config: type[BaseModel]
+    read: Read
+
+
+health_sources: Registry[HealthSource] = Registry("health source", "headway.health_sources")
+
+
+def health_source(name: str, config: type[BaseModel]) -> Callable[[R], R]:
+    """Register a function as the health source of that name, told what ``config`` says."""
+
+    def add(read: R) -> R:
+        health_sources.register(name)(HealthSource(config, read))
+        return read
+
+    return add

@@ -1,22 +1,33 @@
-"""One GET with limits: of time, of size, and of where redirects may lead."""
+"""One request with limits: of time, of size, and of where redirects may lead."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isnan
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from tasks.errors import InputError, TransientError
-from tasks.experiments.ingestion.sources.addresses import followed, without_query
+from tasks.web.addresses import followed, without_query
 
 if TYPE_CHECKING:
     import httpx
 
 MAX_REDIRECTS = 5
-MAX_WAIT_SECONDS = 60.0
 _WHOLE_PAGE_TIMES = 10  # a page may take so many times the limit of one wait
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long one wait may last, how much may be answered, how long a server may hold us off."""
+
+    timeout_seconds: float
+    max_bytes: int
+    max_wait_seconds: float = 60.0
 
 
 class Fetched(NamedTuple):
@@ -29,48 +40,52 @@ class Fetched(NamedTuple):
 
 
 def fetch(
-    url: str, *, timeout_seconds: float, max_bytes: int, authorization: str | None = None
+    url: str,
+    limits: Limits,
+    *,
+    method: Literal["GET", "POST"] = "GET",
+    headers: Mapping[str, str] = _NO_HEADERS,
+    content: bytes | None = None,
 ) -> Fetched:
-    """Get a page.
+    """Ask once, and follow redirects on the same host.
 
     Raises TransientError for what may pass (429 and 5xx, after the wait that the server asks for),
     httpx's transport errors as they are, and InputError for an answer that cannot be used.
     """
     import httpx  # most commands fetch nothing
 
-    headers = {"Accept": "application/json, application/x-ndjson"}
-    if authorization is not None:
-        headers["Authorization"] = authorization
-    with httpx.Client(headers=headers, timeout=timeout_seconds) as client:
+    with httpx.Client(headers=dict(headers), timeout=limits.timeout_seconds) as client:
         for _ in range(MAX_REDIRECTS + 1):
             try:
-                with client.stream("GET", url) as response:
+                with client.stream(method, url, content=content) as response:
                     if not response.has_redirect_location:
-                        return _fetched(url, response, max_bytes, timeout_seconds)
+                        return _fetched(url, response, limits)
                     url = followed(url, response.headers["location"])
             except (httpx.InvalidURL, httpx.DecodingError) as error:
                 raise InputError(f"{without_query(url)} cannot be read: {error}") from None
     raise InputError(f"{without_query(url)} redirects more than {MAX_REDIRECTS} times")
 
 
-def _fetched(url: str, response: httpx.Response, max_bytes: int, timeout_seconds: float) -> Fetched:
-    _require_success(response)
-    body = _body(response, max_bytes, timeout_seconds * _WHOLE_PAGE_TIMES)
+def _fetched(url: str, response: httpx.Response, limits: Limits) -> Fetched:
+    _require_success(response, limits.max_wait_seconds)
+    body = _body(response, limits.max_bytes, limits.timeout_seconds * _WHOLE_PAGE_TIMES)
     kind = response.headers.get("content-type", "").lower()
     return Fetched(url, body, kind, response.links.get("next", {}).get("url"))
 
 
-def _require_success(response: httpx.Response) -> None:
+def _require_success(response: httpx.Response, max_wait_seconds: float) -> None:
     status, shown = response.status_code, without_query(str(response.url))
     if status == 429 or status >= 500:
-        time.sleep(wait_seconds(response.headers.get("retry-after")))
+        time.sleep(wait_seconds(response.headers.get("retry-after"), most=max_wait_seconds))
         raise TransientError(f"{shown} answered {status}")
     if status != 200:
-        raise InputError(f"{shown} answered {status}; rows come with 200")
+        raise InputError(f"{shown} answered {status}, not 200")
 
 
-def wait_seconds(retry_after: str | None, now: datetime | None = None) -> float:
-    """How long a server asks to wait (seconds or an HTTP date), a minute at most."""
+def wait_seconds(
+    retry_after: str | None, now: datetime | None = None, *, most: float = 60.0
+) -> float:
+    """How long a server asks to wait (seconds or an HTTP date), at most so long."""
     if retry_after is None:
         return 0.0
     try:
@@ -83,7 +98,7 @@ def wait_seconds(retry_after: str | None, now: datetime | None = None) -> float:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         asked = (moment - (now or datetime.now(UTC))).total_seconds()
-    return 0.0 if isnan(asked) else min(max(asked, 0.0), MAX_WAIT_SECONDS)
+    return 0.0 if isnan(asked) else min(max(asked, 0.0), most)
 
 
 def _body(response: httpx.Response, max_bytes: int, whole_seconds: float) -> bytes:
@@ -93,7 +108,7 @@ def _body(response: httpx.Response, max_bytes: int, whole_seconds: float) -> byt
         if len(body) > max_bytes:
             raise InputError(
                 f"{without_query(str(response.url))} answered with more than {max_bytes} bytes; "
-                "ask for smaller pages, or raise max_bytes"
+                "ask for less, or raise max_bytes"
             )
         if time.monotonic() > until:
             raise TransientError(f"{without_query(str(response.url))} answers too slowly")

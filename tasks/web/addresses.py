@@ -15,7 +15,7 @@ def checked_url(url: str) -> str:
     if parts.scheme not in _PORTS or not parts.hostname:
         raise ValueError("a URL starts with http:// or https://, and names a host")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("a URL holds no user and password; name a variable: authorization_env")
+        raise ValueError("a URL holds no user and password; name the place where they are kept")
     return url
 
 

@@ -1,0 +1,1 @@
+"""What others serve over HTTP: read with limits, and never led astray."""
