@@ -15,20 +15,10 @@ GUARDS: dict[str, Guard] = {"threshold": threshold.judge}
 def judge_check(
     reading: Reading, check: CheckPolicy, policy: RolloutPolicy, stages: int
 ) -> CheckResult:
-    """Judge one check; one that raises, or is gone, is inconclusive, never healthy.
-
-    The chance of a false alarm is shared out evenly over the ``stages`` of the schedule and the
-    checks that can roll back, so that all together keep to the policy's ``alpha``.
-    """
-    acting = sum(each.action == "rollback" and not each.is_shadow for each in policy.checks)
+    """Judge one check; one that raises, or is gone, is inconclusive, never healthy."""
     operator = check.operator
     try:
-        question = Question(
-            policy=check,
-            quantity=_quantity(check),
-            alpha=policy.alpha / max(stages * acting, 1),
-            is_strict=policy.is_strict,
-        )
+        question = question_of(check, policy, stages)
         judgements = {name: judge(reading, question) for name, judge in GUARDS.items()}
         operator = question.operator
     except Exception as error:  # a check of somebody else may raise anything
@@ -50,6 +40,21 @@ def judge_check(
         is_shadow=check.is_shadow,
         window_start=reading.window_start,
         window_end=reading.window_end,
+    )
+
+
+def question_of(check: CheckPolicy, policy: RolloutPolicy, stages: int) -> Question:
+    """What a guard is asked about a check. Raise UnknownName for a check that nobody registered.
+
+    The chance of a false alarm is shared out evenly over the ``stages`` of the schedule and the
+    checks that can roll back, so that all together keep to the policy's ``alpha``.
+    """
+    acting = sum(each.action == "rollback" and not each.is_shadow for each in policy.checks)
+    return Question(
+        policy=check,
+        quantity=_quantity(check),
+        alpha=policy.alpha / max(stages * acting, 1),
+        is_strict=policy.is_strict,
     )
 
 

@@ -29,6 +29,11 @@ class Question:
         """The comparison that a healthy value passes."""
         return self.policy.operator or self.quantity.good
 
+    @property
+    def is_low_good(self) -> bool:
+        """True if healthy values lie below the limit."""
+        return self.operator in {"<", "<="}
+
     def passes(self, value: float) -> bool:
         """Tell whether a value is on the good side of the limit."""
         limit = self.policy.limit
