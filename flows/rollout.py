@@ -11,7 +11,8 @@ from flows.artifacts import publish_report, publish_table
 from flows.pipeline import Text, pipeline
 from tasks.errors import ItemsFailed
 from tasks.rollouts import steps
-from tasks.rollouts.manual import ManualOutcome, RolloutPlan
+from tasks.rollouts.outcome import ManualOutcome
+from tasks.rollouts.plan import RolloutPlan
 from tasks.rollouts.policy import RolloutPolicy
 from tasks.rollouts.report import check_rows, manual_report, progress_report
 from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule, slot_of

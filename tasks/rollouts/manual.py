@@ -5,96 +5,137 @@ from __future__ import annotations
 from datetime import datetime
 from math import isfinite
 
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from tasks import clock
-from tasks.bucketing import HASH_VERSION
-from tasks.errors import InputError, NotFound, Reason, Refused
-from tasks.rollouts import record
-from tasks.rollouts.health.checks import health_checks
-from tasks.rollouts.policy import RolloutPolicy
-from tasks.rollouts.record import QUERIES, Rollout
-from tasks.rollouts.schedule import Schedule
+from tasks.errors import InputError, Reason, Refused
+from tasks.rollouts import drafts, record
+from tasks.rollouts.outcome import ManualOutcome, apply, outcome_of
+from tasks.rollouts.plan import RolloutPlan
+from tasks.rollouts.record import Rollout
+from tasks.rollouts.schedule import TOLERANCE_SECONDS
 from tasks.rollouts.state import State
 
 
-class RolloutPlan(BaseModel):
-    """What is to be rolled out, to whom and how."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    model_version: str
-    schedule: Schedule
-    policy: RolloutPolicy = RolloutPolicy()
-    experiment: str | None = None
-    variant: str | None = None
-    resalt: bool = False
-
-
-class ManualOutcome(BaseModel):
-    """What a person's action did; ``is_noop`` if there was nothing to do."""
-
-    model_config = ConfigDict(frozen=True)
-
-    rollout_id: int
-    name: str
-    model_version: str
-    action: str
-    old_percentage: float
-    percentage: float
-    old_state: State | None
-    state: State
-    stage_index: int
-    schedule: Schedule
-    is_noop: bool = False
-
-    @property
-    def summary(self) -> str:
-        """One line."""
-        done = "nothing to do" if self.is_noop else self.action.replace("_", " ")
-        return f"{self.name}: {done}; {self.state} at {self.percentage:g} %"
-
-
 def start(tx: Connection, plan: RolloutPlan, actor: str, reason: str) -> ManualOutcome:
-    """Create the rollout and expose its first stage at once.
+    """Create the rollout and expose its first stage at once, or when its time comes.
 
-    The same plan a second time does nothing. Refused where the name belongs to another plan or
-    the version already has an active rollout.
+    The same plan a second time begins it if it is a draft still, and else does nothing. Refused
+    where the name belongs to another plan, or something is in the way of its start.
     """
-    existing = tx.scalar(QUERIES["rollout_id"], {"name": plan.name})
-    if existing is not None:
-        return _found(tx, record.lock(tx, int(existing)), plan, actor, reason)
-    for check in plan.policy.checks:
-        health_checks.get(check.check)
+    found = drafts.find(tx, plan)
     now = clock.now(tx)
-    rollout_id = _insert(tx, plan, now)
-    for index, stage in enumerate(plan.schedule.stages):
-        tx.execute(
-            QUERIES["insert_stage"],
-            {
-                "rollout_id": rollout_id,
-                "stage_index": index,
-                "percentage": stage.percentage,
-                "duration_seconds": stage.hours * 3600,
-            },
+    if found is not None and found.state is State.DRAFT:
+        return _begin(tx, found, found.starts_at, now, actor, reason)
+    if found is not None:
+        return apply(tx, found, found, now, "noop", actor, reason)
+    _check_start(tx, plan, None, plan.starts_at, now)
+    is_due = _is_due(plan.starts_at, now)
+    first = plan.schedule.stages[0].percentage if is_due else 0.0
+    state = State.RUNNING if is_due else State.SCHEDULED
+    rollout = drafts.insert(tx, plan, now, state, first)
+    cause = "start" if is_due else "schedule"
+    record.record_change(tx, None, rollout, now, cause=cause, actor=actor, reason=reason)
+    return outcome_of(None, rollout, cause)
+
+
+def start_draft(
+    tx: Connection, name: str, starts_at: datetime | None, actor: str, reason: str
+) -> ManualOutcome:
+    """Begin the draft of that name, at once or at ``starts_at``, by default the draft's own time.
+
+    Nothing to do for one that runs or waits for its time; Refused where it stands or has ended.
+    """
+    rollout = record.lock_by_name(tx, name)
+    now = clock.now(tx)
+    if rollout.state is State.DRAFT:
+        return _begin(tx, rollout, starts_at or rollout.starts_at, now, actor, reason)
+    if rollout.state in {State.RUNNING, State.SCHEDULED} and starts_at is None:
+        return apply(tx, rollout, rollout, now, "noop", actor, reason)
+    message = f"it is {rollout.state.words}; only a draft can be started"
+    raise Refused(f"starting rollout {name}", [Reason("not-a-draft", message)])
+
+
+def _begin(
+    tx: Connection,
+    draft: Rollout,
+    starts_at: datetime | None,
+    now: datetime,
+    actor: str,
+    reason: str,
+) -> ManualOutcome:
+    plan = drafts.plan_of(draft)
+    drafts.check_plan(plan)
+    _check_start(tx, plan, draft.id, starts_at, now)
+    drafts.follow_users(tx, draft)
+    planned = draft.changed(starts_at=starts_at)
+    if not _is_due(starts_at, now):
+        return apply(
+            tx, draft, planned.changed(state=State.SCHEDULED), now, "schedule", actor, reason
         )
-    rollout = record.lock(tx, rollout_id)
-    record.record_change(tx, None, rollout, now, cause="start", actor=actor, reason=reason)
-    return _outcome(None, rollout, "start")
+    first = draft.schedule.stages[0].percentage
+    after = planned.at(first, 0, now).changed(state=State.RUNNING)
+    return apply(tx, draft, after, now, "start", actor, reason)
+
+
+def _is_due(starts_at: datetime | None, now: datetime) -> bool:
+    return starts_at is None or (starts_at - now).total_seconds() <= TOLERANCE_SECONDS
+
+
+def _check_start(
+    tx: Connection,
+    plan: RolloutPlan,
+    rollout_id: int | None,
+    starts_at: datetime | None,
+    now: datetime,
+) -> None:
+    """Refuse a start that another rollout, a freeze or the plan itself is in the way of."""
+    group = plan.exclusion_group
+    places = [f"rollout-version:{plan.model_version}"] + [f"rollout-group:{group}"] * bool(group)
+    tx.execute(drafts.QUERIES["lock_start"], {"places": sorted(places)})
+    asked = {
+        "rollout_id": rollout_id,
+        "model_version": plan.model_version,
+        "exclusion_group": group,
+    }
+    found = tx.execute(drafts.QUERIES["in_the_way"], asked).all()
+    reasons = [_in_the_way(plan, each.name, each.state, each.is_of_version) for each in found]
+    frozen = plan.policy.freezes if _is_due(starts_at, now) else ()
+    reasons += [
+        Reason("frozen", f"nothing starts {freeze}; give a later starts_at")
+        for freeze in frozen
+        if freeze.covers(now)
+    ]
+    if reasons:
+        raise Refused(f"starting rollout {plan.name}", reasons)
+
+
+def _in_the_way(plan: RolloutPlan, name: str, state: str, is_of_version: bool) -> Reason:
+    other = f"{name!r}, which is {State(state).words}"
+    if is_of_version:
+        message = f"version {plan.model_version!r} is being rolled out by {other}; end that first"
+        return Reason("already-active", message)
+    message = f"group {plan.exclusion_group!r} is taken by {other}; end that first"
+    return Reason("group-taken", message)
 
 
 def roll_back(tx: Connection, name: str, actor: str, reason: str) -> ManualOutcome:
-    """Take the version back to nobody, in whatever state it is; a second time does nothing."""
+    """Take the version back to nobody, in whatever state it is; a second time does nothing.
+
+    One that waits for its time becomes a draft again: nobody has seen it, and what its version's
+    last rollout said goes on to hold.
+    """
     before = record.lock_by_name(tx, name)
     now = clock.now(tx)
-    if before.state is State.ROLLED_BACK:
-        return _apply(tx, before, before, now, "noop", actor, reason)
+    if before.state in {State.ROLLED_BACK, State.DRAFT}:
+        return apply(tx, before, before, now, "noop", actor, reason)
+    if before.state is State.SCHEDULED:
+        draft = before.changed(state=State.DRAFT)
+        return apply(tx, before, draft, now, "manual_rollback", actor, reason)
     after = before.at(0.0, before.stage_index, now).changed(
         state=State.ROLLED_BACK, finished_at=now
     )
-    return _apply(tx, before, after, now, "manual_rollback", actor, reason)
+    return apply(tx, before, after, now, "manual_rollback", actor, reason)
 
 
 def pause(tx: Connection, name: str, actor: str, reason: str) -> ManualOutcome:
@@ -102,9 +143,9 @@ def pause(tx: Connection, name: str, actor: str, reason: str) -> ManualOutcome:
     before = _active(tx, name, "paused")
     now = clock.now(tx)
     if before.state is not State.RUNNING:
-        return _apply(tx, before, before, now, "noop", actor, reason)
+        return apply(tx, before, before, now, "noop", actor, reason)
     after = before.changed(state=State.PAUSED, paused_at=now)
-    return _apply(tx, before, after, now, "pause", actor, reason)
+    return apply(tx, before, after, now, "pause", actor, reason)
 
 
 def resume(tx: Connection, name: str, actor: str, reason: str) -> ManualOutcome:
@@ -117,7 +158,7 @@ def resume(tx: Connection, name: str, actor: str, reason: str) -> ManualOutcome:
     before = _active(tx, name, "resumed")
     now = clock.now(tx)
     if before.state is State.RUNNING:
-        return _apply(tx, before, before, now, "noop", actor, reason)
+        return apply(tx, before, before, now, "noop", actor, reason)
     paused_seconds = before.seconds_paused(now)
     after = before.changed(
         state=State.RUNNING,
@@ -128,7 +169,7 @@ def resume(tx: Connection, name: str, actor: str, reason: str) -> ManualOutcome:
     )
     if before.state is State.MANUAL_HOLD:
         after = _rejoin(after, now)
-    return _apply(tx, before, after, now, "resume", actor, reason)
+    return apply(tx, before, after, now, "resume", actor, reason)
 
 
 def set_percentage(
@@ -141,59 +182,17 @@ def set_percentage(
     now = clock.now(tx)
     position = before.schedule.position(percentage)
     after = before.at(percentage, position, now).changed(state=State.MANUAL_HOLD)
-    return _apply(tx, before, after, now, "manual_set", actor, reason)
-
-
-def _insert(tx: Connection, plan: RolloutPlan, now: datetime) -> int:
-    version = {"model_version": plan.model_version}
-    inherited = None if plan.resalt else tx.scalar(QUERIES["newest_salt_of_version"], version)
-    rollout_id = tx.scalar(
-        QUERIES["insert_rollout"],
-        {
-            "name": plan.name,
-            "model_version": plan.model_version,
-            "experiment_id": _experiment_id(tx, plan),
-            "variant": plan.variant,
-            "salt": inherited or f"rollout:{plan.name}",
-            "is_salt_inherited": inherited is not None,
-            "hash_version": HASH_VERSION,
-            "percentage": plan.schedule.stages[0].percentage,
-            "now": now,
-            "policy": plan.policy.model_dump_json(),
-        },
-    )
-    if rollout_id is not None:
-        return int(rollout_id)
-    active = tx.scalar(QUERIES["active_rollout_of_version"], version)
-    message = f"version {plan.model_version!r} is being rolled out by {active!r}; end that first"
-    raise Refused(f"starting rollout {plan.name}", [Reason("already-active", message)])
-
-
-def _found(
-    tx: Connection, found: Rollout, plan: RolloutPlan, actor: str, reason: str
-) -> ManualOutcome:
-    planned = (plan.model_version, str(plan.schedule), plan.policy)
-    if planned != (found.model_version, str(found.schedule), found.policy):
-        message = f"there is another rollout named {plan.name!r}; choose another name"
-        raise Refused(f"starting rollout {plan.name}", [Reason("name-taken", message)])
-    return _apply(tx, found, found, clock.now(tx), "noop", actor, reason)
-
-
-def _experiment_id(tx: Connection, plan: RolloutPlan) -> str | None:
-    if plan.experiment is None and plan.variant is None:
-        return None
-    names = {"experiment": plan.experiment, "variant": plan.variant}
-    experiment_id = tx.scalar(QUERIES["experiment_variant"], names)
-    if experiment_id is None:
-        raise NotFound(f"there is no experiment {plan.experiment!r} with variant {plan.variant!r}")
-    return str(experiment_id)
+    return apply(tx, before, after, now, "manual_set", actor, reason)
 
 
 def _active(tx: Connection, name: str, action: str) -> Rollout:
     rollout = record.lock_by_name(tx, name)
     if rollout.state.is_finished:
-        message = f"it is {rollout.state.value} and cannot be {action}; start a new rollout"
+        message = f"it is {rollout.state.words} and cannot be {action}; start a new rollout"
         raise Refused(f"rollout {name}", [Reason("finished", message)])
+    if not rollout.state.is_begun:
+        message = f"it is {rollout.state.words} and cannot be {action}; it has not begun"
+        raise Refused(f"rollout {name}", [Reason("not-begun", message)])
     return rollout
 
 
@@ -204,34 +203,3 @@ def _rejoin(rollout: Rollout, now: datetime) -> Rollout:
     )
     # Between two stages the samples since the percentage was set count for the next step up.
     return rollout.at(rollout.percentage, index, now) if is_on_stage else rollout
-
-
-def _apply(
-    tx: Connection,
-    before: Rollout,
-    after: Rollout,
-    now: datetime,
-    cause: str,
-    actor: str,
-    reason: str,
-) -> ManualOutcome:
-    if after is not before:
-        after = record.save(tx, after)
-    record.record_change(tx, before, after, now, cause=cause, actor=actor, reason=reason)
-    return _outcome(before, after, cause)
-
-
-def _outcome(before: Rollout | None, after: Rollout, action: str) -> ManualOutcome:
-    return ManualOutcome(
-        rollout_id=after.id,
-        name=after.name,
-        model_version=after.model_version,
-        action=action,
-        old_percentage=before.percentage if before else 0.0,
-        percentage=after.percentage,
-        old_state=before.state if before else None,
-        state=after.state,
-        stage_index=after.stage_index,
-        schedule=after.schedule,
-        is_noop=action == "noop",
-    )

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tasks.rollouts.freeze import Freeze
+from tasks.rollouts.naming import Name
 
 Operator: TypeAlias = Literal["<", "<=", ">", ">="]
 GuardName: TypeAlias = Literal["threshold", "sequential"]
@@ -20,7 +21,7 @@ class SourceChoice(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    kind: Annotated[str, Field(min_length=1)] = "samples"
+    kind: Name = "samples"
 
     @property
     def given(self) -> dict[str, Any]:
@@ -41,9 +42,9 @@ class CheckPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    check: Annotated[str, Field(min_length=1)]
+    check: Name
     limit: Finite
-    metric: Annotated[str, Field(min_length=1)] | None = None
+    metric: Name | None = None
     operator: Operator | None = None
     source: SourceChoice = SourceChoice()
     window_hours: Hours = 24.0
@@ -77,11 +78,11 @@ class RolloutPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    checks: Annotated[tuple[CheckPolicy, ...], Field(min_length=1)] = DEFAULT_CHECKS
+    checks: Annotated[tuple[CheckPolicy, ...], Field(min_length=1, max_length=100)] = DEFAULT_CHECKS
     guard: GuardName = "threshold"
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     is_strict: bool = False
-    freezes: tuple[Freeze, ...] = ()
+    freezes: Annotated[tuple[Freeze, ...], Field(max_length=100)] = ()
     max_hold_hours: Hours = 24.0
     max_hold_action: Literal["hold", "rollback"] = "hold"
 

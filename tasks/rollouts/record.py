@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row
 from tasks import jsonb
 from tasks.database import load_queries
 from tasks.errors import NotFound
+from tasks.rollouts.announcing import RolloutChange, announce_change
 from tasks.rollouts.evidence import Streak
 from tasks.rollouts.policy import RolloutPolicy
 from tasks.rollouts.schedule import Schedule
@@ -116,25 +117,28 @@ def record_change(
     decision_id: int | None = None,
     health_check_id: int | None = None,
 ) -> None:
-    """Add one row to the audit; without ``before`` the rollout is new."""
-    tx.execute(
-        QUERIES["record_change"],
-        {
-            "rollout_id": after.id,
-            "old_percentage": before.percentage if before else 0.0,
-            "new_percentage": after.percentage,
-            "old_state": before.state.value if before else None,
-            "new_state": after.state.value,
-            "cause": cause,
-            "actor": actor,
-            "reason": reason,
-            "slot": slot,
-            "decision_id": decision_id,
-            "health_check_id": health_check_id,
-            "changed_at": now,
-            "version": after.version,
-        },
+    """Add one row to the audit, and tell of the change; without ``before`` the rollout is new."""
+    change = RolloutChange(
+        rollout_id=after.id,
+        version=after.version,
+        name=after.name,
+        model_version=after.model_version,
+        old_percentage=before.percentage if before else 0.0,
+        new_percentage=after.percentage,
+        old_state=before.state if before else None,
+        new_state=after.state,
+        cause=cause,
+        actor=actor,
+        reason=reason,
     )
+    where = {
+        "slot": slot,
+        "decision_id": decision_id,
+        "health_check_id": health_check_id,
+        "changed_at": now,
+    }
+    tx.execute(QUERIES["record_change"], change.model_dump(mode="json") | where)
+    announce_change(tx, change)
 
 
 def _rollout(row: Row[Any]) -> Rollout:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from tasks import markdown
 from tasks.rollouts.health.measured import CheckResult, Health
-from tasks.rollouts.manual import ManualOutcome
+from tasks.rollouts.outcome import ManualOutcome
 from tasks.rollouts.schedule import Schedule
 from tasks.rollouts.state import State
 from tasks.rollouts.tick import TickOutcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -29,13 +29,22 @@ class Stage(BaseModel):
 class Schedule(BaseModel):
     """The stages in their order, each with more users than the one before.
 
+    Written as text (``5/2h,25/4h``), as a list of stages, or as ``{"stages": […]}``.
+
     The hours of the last stage are the bake: only after them is the rollout finished. A last stage
     below 100 % is allowed; such a rollout ends as ``partial``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=100)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_in_any_form(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            return {"stages": _stages(given)}
+        return {"stages": given} if isinstance(given, list | tuple) else given
 
     @model_validator(mode="after")
     def _percentages_increase(self) -> Schedule:
@@ -65,19 +74,23 @@ def parse_schedule(text: str) -> Schedule:
 
     Raise InputError that says what is wrong with it.
     """
+    try:
+        return Schedule.model_validate(text)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'] or ('stages',)))}: "
+            f"{problem['msg'].removeprefix('Value error, ')}"
+            for problem in found
+        )
+        raise InputError(f"schedule {text[:200]!r} cannot be used: {problems}") from None
+
+
+def _stages(text: str) -> list[dict[str, Any]]:
     matches = [_STAGE.fullmatch(part) for part in text.split(",")]
     if not all(matches):
-        raise InputError(f"a schedule looks like '5/2h,25/4h,100/24h', not {text!r}")
-    try:
-        return Schedule.model_validate(
-            {"stages": [match.groupdict() for match in matches if match]}
-        )
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc'] or ('stages',)))}: {problem['msg']}"
-            for problem in error.errors()
-        )
-        raise InputError(f"schedule {text!r} cannot be used: {problems}") from None
+        raise ValueError(f"a schedule looks like '5/2h,25/4h,100/24h', not {text[:200]!r}")
+    return [match.groupdict() for match in matches if match]
 
 
 DEFAULT_SCHEDULE = "5/2h,25/4h,50/8h,75/12h,100/24h"

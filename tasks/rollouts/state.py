@@ -26,3 +26,8 @@ class State(StrEnum):
     def is_begun(self) -> bool:
         """True once users have been let in."""
         return self not in {State.DRAFT, State.SCHEDULED}
+
+    @property
+    def words(self) -> str:
+        """As people say it."""
+        return self.value.replace("_", " ")

@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 from tasks import clock
 from tasks.ledger import current_run, step, step_logger
 from tasks.rollouts import manual
-from tasks.rollouts.manual import ManualOutcome, RolloutPlan
+from tasks.rollouts.outcome import ManualOutcome
+from tasks.rollouts.plan import RolloutPlan
 from tasks.rollouts.record import QUERIES
 from tasks.rollouts.report import warnings_of
 from tasks.rollouts.schedule import parse_slot, slot_of

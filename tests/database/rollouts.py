@@ -9,7 +9,8 @@ from sqlalchemy import Engine, text
 from flows.demo_traffic import Traffic, simulate_traffic
 from tasks import clock
 from tasks.rollouts import manual
-from tasks.rollouts.manual import ManualOutcome, RolloutPlan
+from tasks.rollouts.outcome import ManualOutcome
+from tasks.rollouts.plan import RolloutPlan
 from tasks.rollouts.policy import RolloutPolicy
 from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule, parse_slot
 from tasks.rollouts.tick import TickOutcome, tick

@@ -7,7 +7,7 @@ from tasks.bucketing import bucket, is_exposed
 from tasks.errors import InputError
 from tasks.rollouts import manual
 from tasks.rollouts.exposure import should_use_new_model
-from tasks.rollouts.manual import RolloutPlan
+from tasks.rollouts.plan import RolloutPlan
 from tasks.rollouts.schedule import parse_schedule
 
 ODD_UNITS = [

@@ -8,7 +8,8 @@ from sqlalchemy.exc import DBAPIError
 
 from tasks.errors import InputError, NotFound, Refused, UnknownName
 from tasks.rollouts import manual, record
-from tasks.rollouts.manual import ManualOutcome, RolloutPlan
+from tasks.rollouts.outcome import ManualOutcome
+from tasks.rollouts.plan import RolloutPlan
 from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
 from tasks.rollouts.schedule import parse_schedule
 from tests.database.rollouts import FAILING, an_hour, begin, hours_pass, standing, tick_now

@@ -6,7 +6,7 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from tasks.rollouts import manual
 from tasks.rollouts.exposure import should_use_new_model
-from tasks.rollouts.manual import RolloutPlan
+from tasks.rollouts.plan import RolloutPlan
 from tasks.rollouts.schedule import parse_schedule
 from tasks.rollouts.tick import tick
 from tests.database.rollouts import RECORD, begin, hours_pass, standing, traffic

@@ -28,7 +28,8 @@ from tasks.migrations import steps as migrations
 from tasks.migrations.plans.gate import Part, PlanFacts
 from tasks.migrations.rehearsal.model import RevisionEffect
 from tasks.rollouts import steps as rollouts
-from tasks.rollouts.manual import ManualOutcome, RolloutPlan
+from tasks.rollouts.outcome import ManualOutcome
+from tasks.rollouts.plan import RolloutPlan
 from tasks.rollouts.schedule import parse_schedule
 from tests.database.migrations import HEAD, roll_back
 

@@ -21,7 +21,7 @@ from flows.rollout import (
     start_rollout,
 )
 from tasks.errors import InputError, ItemsFailed, Refused
-from tasks.rollouts.manual import ManualOutcome
+from tasks.rollouts.outcome import ManualOutcome
 from tests.database.rollouts import FAILING, hours_pass, standing, traffic
 from tests.rows import rows_of
 
