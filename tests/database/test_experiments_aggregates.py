@@ -17,6 +17,7 @@ from tasks.database import control_engine
 from tasks.experiments import steps
 from tasks.experiments.decision.evidence import Arm
 from tasks.experiments.ingestion.files import scan_file
+from tasks.experiments.reporting.comparison import compare
 from tasks.experiments.reporting.detailed import read_report
 from tests.database.experiments import look, metric, new_run, start
 from tests.rows import rows_of
@@ -108,6 +109,8 @@ def test_how_many_converted_is_unknown_where_only_a_mean_was_aggregated(
     assert details["control"]["converted"] is None
     with control_engine().connect() as connection:
         report = read_report(connection, "buttons")
+        compared = compare(connection, "buttons", "variant").rows
+    assert [(row.n, row.mean, row.events) for row in compared] == [(100, 3, None), (100, 3.5, None)]
     for arm in report.arms:
         assert (arm["units"], arm["conversions"], arm["conversion_rate"]) == (100, None, None)
         assert arm["total_value"] in {300, 350}

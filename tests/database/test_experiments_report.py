@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 
 from tasks.database import load_queries
 from tasks.errors import InputError, NotFound
-from tasks.experiments.reporting.comparison import BY, By, Compared, compare
+from tasks.experiments.reporting.comparison import BY, FRAGMENTS, By, Compared, compare, filled
 from tasks.experiments.reporting.dashboard import read_dashboard
 from tasks.experiments.reporting.detailed import read_report
 from tasks.experiments.reporting.formats import rendered
@@ -259,7 +259,7 @@ def test_what_is_not_there_is_said(database: Engine) -> None:
 def test_every_query_of_comparisons_can_be_planned(database: Engine) -> None:
     queries = load_queries("tasks.experiments.reporting", "comparison.sql")
     with database.begin() as tx:
-        for query in queries.values():
+        for query in (filled(name) for name in queries.keys() - FRAGMENTS):
             tx.execute(text(f"EXPLAIN {query.text}"), dict.fromkeys(query.compile().params))
 
 

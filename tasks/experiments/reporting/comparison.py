@@ -12,16 +12,17 @@ from itertools import groupby
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection
+from sqlalchemy import Connection, TextClause, text
 
 from tasks import markdown
 from tasks.database import load_queries
 from tasks.errors import InputError, NotFound
 from tasks.experiments.reporting import pictures
 from tasks.experiments.reporting.pictures import Bar
-from tasks.experiments.reporting.words import day, number, share
+from tasks.experiments.reporting.words import NONE, day, number, share
 
 QUERIES = load_queries(__package__, "comparison.sql")
+FRAGMENTS = frozenset({"own_values", "summary"})
 By = Literal["variant", "period", "segment"]
 BY: tuple[By, ...] = get_args(By)
 PERIODS = (30, 60, 90)
@@ -51,7 +52,7 @@ class Compared(BaseModel):
     level: str
     units: int
     n: int  # units with a value
-    events: int
+    events: int | None  # None: unknown, of statistics of others
     mean: float | None
     min: float | None
     max: float | None
@@ -109,7 +110,7 @@ def compare(connection: Connection, name: str, by: By, days: int = PERIODS[0]) -
     if is_period:
         asked |= {"until": found.until, "length": timedelta(days=days)}
     connection.execute(QUERIES["room_to_sort"])
-    rows = connection.execute(QUERIES[f"compare_{by}s"], asked).all()
+    rows = connection.execute(filled(f"compare_{by}s"), asked).all()
     places = _places(connection, asked) if by == "segment" else {}
     told = [_row(row, places.get((row.metric, row.slice, row.level))) for row in rows]
     return Comparison(
@@ -122,6 +123,14 @@ def compare(connection: Connection, name: str, by: By, days: int = PERIODS[0]) -
     )
 
 
+def filled(name: str) -> TextClause:
+    """A named query with its fragments filled in."""
+    sql = QUERIES[name].text
+    for fragment in FRAGMENTS:
+        sql = sql.replace("{" + fragment + "}", QUERIES[fragment].text)
+    return text(sql)
+
+
 def _row(row: Any, percentile: float | None) -> Compared:
     # A percentile over no value at all is null as a whole.
     known = dict(zip(PERCENTILES, row.percentiles or (), strict=bool(row.percentiles)))
@@ -130,9 +139,8 @@ def _row(row: Any, percentile: float | None) -> Compared:
 
 
 def _places(connection: Connection, asked: dict[str, Any]) -> dict[tuple[str, str, str], float]:
-    rows = connection.execute(
-        QUERIES["segment_percentiles"], {"experiment_id": asked["experiment_id"]}
-    )
+    only = {"experiment_id": asked["experiment_id"]}
+    rows = connection.execute(filled("segment_percentiles"), only)
     return {(row.metric, row.slice, row.level): row.percentile for row in rows}
 
 
@@ -195,7 +203,7 @@ def _cells(row: Compared, by: By) -> tuple[Any, ...]:
         f"{row.variant} (control)" if row.is_control else row.variant,
         row.units,
         row.n,
-        row.events,
+        NONE if row.events is None else row.events,
         number(row.mean),
         share(row.change, sign=True),
         number(row.min),

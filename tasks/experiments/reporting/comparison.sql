@@ -6,30 +6,39 @@ FROM ab_experiments e
 LEFT JOIN experiment_plan p ON p.experiment_id = e.id
 WHERE e.experiment_name = :name;
 
+-- name: own_values
+-- A fragment: each unit's own value of a metric, x.value; a ratio is that of the unit.
+unit_value u
+JOIN metric m ON m.id = u.metric_id
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN m.denominator_event_type IS NULL THEN u.value
+                ELSE u.value / NULLIF(u.denominator, 0) END AS value
+) x
+
+-- name: summary
+-- A fragment: the columns that say how these values are spread; a ratio is that of the sums.
+count(*) AS units, count(x.value) AS n, sum(u.events)::bigint AS events,
+CASE WHEN m.denominator_event_type IS NULL THEN avg(x.value)
+     ELSE sum(u.value) / NULLIF(sum(u.denominator), 0) END AS mean,
+stddev_samp(x.value) AS deviation, min(x.value) AS min, max(x.value) AS max,
+percentile_cont(CAST(:shares AS double precision[])) WITHIN GROUP (ORDER BY x.value) AS percentiles,
+count(u.matures_at) AS immature
+
 -- name: compare_variants
 -- Every metric in every arm: from the units' own values, uncapped; where somebody else aggregated
 -- them, what is known of their moments.
 WITH summary AS (
-    SELECT u.metric_id, u.variant_id, count(*) AS units, count(x.value) AS n,
-           sum(u.events) AS events,
-           CASE WHEN m.denominator_event_type IS NULL THEN avg(x.value)
-                ELSE sum(u.value) / NULLIF(sum(u.denominator), 0) END AS mean,
-           stddev_samp(x.value) AS deviation, min(x.value) AS min, max(x.value) AS max,
-           percentile_cont(CAST(:shares AS double precision[])) WITHIN GROUP (ORDER BY x.value)
-               AS percentiles,
-           count(u.matures_at) AS immature
-    FROM unit_value u
-    JOIN metric m ON m.id = u.metric_id
-    CROSS JOIN LATERAL (
-        SELECT CASE WHEN m.denominator_event_type IS NULL THEN u.value
-                    ELSE u.value / NULLIF(u.denominator, 0) END AS value
-    ) x
+    SELECT u.metric_id, u.variant_id, {summary}
+    FROM {own_values}
     WHERE u.experiment_id = :experiment_id
     GROUP BY u.metric_id, u.variant_id, m.denominator_event_type
 )
 SELECT m.name AS metric, em.role::text AS role, m.kind, v.variant_name AS variant, v.is_control,
        '' AS slice, '' AS level, COALESCE(s.units, ms.assigned, 0) AS units,
-       COALESCE(s.n, ms.n, 0) AS n, COALESCE(s.events, ms.events, 0)::bigint AS events,
+       COALESCE(s.n, ms.n, 0) AS n,
+       -- Who aggregated a mean did not say how many events there were.
+       CASE WHEN s.units IS NULL AND ms.n > 0 AND m.kind NOT IN ('proportion', 'retention')
+            THEN NULL ELSE COALESCE(s.events, ms.events, 0) END AS events,
        COALESCE(s.mean, CASE WHEN ms.n > 0 THEN ms.mean END) AS mean, s.min, s.max,
        COALESCE(s.deviation, CASE WHEN ms.n > 1 THEN sqrt(ms.m2 / (ms.n - 1)) END) AS deviation,
        s.percentiles, COALESCE(s.immature, 0) AS immature
@@ -54,21 +63,10 @@ WITH period AS (
          CAST(:until AS timestamptz))
     ) p (number, name, since, until)
 ), summary AS (
-    SELECT u.metric_id, u.variant_id, p.number, count(*) AS units, count(x.value) AS n,
-           CASE WHEN m.denominator_event_type IS NULL THEN avg(x.value)
-                ELSE sum(u.value) / NULLIF(sum(u.denominator), 0) END AS mean,
-           stddev_samp(x.value) AS deviation, min(x.value) AS min, max(x.value) AS max,
-           percentile_cont(CAST(:shares AS double precision[])) WITHIN GROUP (ORDER BY x.value)
-               AS percentiles,
-           count(u.matures_at) AS immature
-    FROM unit_value u
-    JOIN metric m ON m.id = u.metric_id
+    SELECT u.metric_id, u.variant_id, p.number, {summary}
+    FROM {own_values}
     JOIN ab_assignments a ON a.id = u.assignment_id
     JOIN period p ON a.assigned_at > p.since AND a.assigned_at <= p.until
-    CROSS JOIN LATERAL (
-        SELECT CASE WHEN m.denominator_event_type IS NULL THEN u.value
-                    ELSE u.value / NULLIF(u.denominator, 0) END AS value
-    ) x
     WHERE u.experiment_id = :experiment_id
     GROUP BY u.metric_id, u.variant_id, p.number, m.denominator_event_type
 ), happened AS (
@@ -109,22 +107,10 @@ WITH sized AS (
     SELECT key, level, row_number() OVER (ORDER BY key, level)::integer AS number
     FROM sized WHERE place <= 50
 ), summary AS (
-    SELECT u.metric_id, u.variant_id, g.number, count(*) AS units, count(x.value) AS n,
-           sum(u.events)::bigint AS events,
-           CASE WHEN m.denominator_event_type IS NULL THEN avg(x.value)
-                ELSE sum(u.value) / NULLIF(sum(u.denominator), 0) END AS mean,
-           min(x.value) AS min, max(x.value) AS max, stddev_samp(x.value) AS deviation,
-           percentile_cont(CAST(:shares AS double precision[])) WITHIN GROUP (ORDER BY x.value)
-               AS percentiles,
-           count(u.matures_at) AS immature
-    FROM unit_value u
-    JOIN metric m ON m.id = u.metric_id
+    SELECT u.metric_id, u.variant_id, g.number, {summary}
+    FROM {own_values}
     CROSS JOIN LATERAL jsonb_each_text(u.levels) l
     JOIN segment g ON g.key = l.key AND g.level = l.value
-    CROSS JOIN LATERAL (
-        SELECT CASE WHEN m.denominator_event_type IS NULL THEN u.value
-                    ELSE u.value / NULLIF(u.denominator, 0) END AS value
-    ) x
     WHERE u.experiment_id = :experiment_id
     GROUP BY g.number, u.metric_id, u.variant_id, m.denominator_event_type
 )
@@ -143,9 +129,8 @@ ORDER BY array_position(ARRAY['primary', 'secondary', 'guardrail'], em.role::tex
 -- Where a segment stands among all units of a metric: the mean percentile of its units, ties
 -- shared; 50 is like everybody.
 WITH measured AS (
-    SELECT u.metric_id, u.levels, CASE WHEN m.denominator_event_type IS NULL THEN u.value
-                                       ELSE u.value / NULLIF(u.denominator, 0) END AS value
-    FROM unit_value u JOIN metric m ON m.id = u.metric_id
+    SELECT u.metric_id, u.levels, x.value
+    FROM {own_values}
     WHERE u.experiment_id = :experiment_id
 ), standing AS (
     SELECT metric_id, value,
