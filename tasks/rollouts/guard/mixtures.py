@@ -82,7 +82,7 @@ def mean_margin(count: float, alpha: float, rho: float) -> float:
     standard error of the sample (asymptotically valid: Waudby-Smith and others 2024). It is
     narrowest at some 15·rho values.
     """
-    return sqrt((count + rho) / count * log((count + rho) / (rho * alpha * alpha)))
+    return sqrt((count + rho) / count * (log1p(count / rho) - 2 * log(alpha)))
 
 
 @cache

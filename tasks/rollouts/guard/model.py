@@ -16,13 +16,15 @@ from tasks.rollouts.policy import CheckPolicy, Operator
 class Question:
     """One check to judge: its policy, its quantity, and the guard's terms.
 
-    ``alpha`` is the chance of a false alarm that this check may spend in this stage.
+    ``alpha`` is the chance of a false rollback that this check may spend in this stage,
+    ``shared_alpha`` that of a false hold on account of the version and its control together.
     """
 
     policy: CheckPolicy
     quantity: Quantity
     alpha: float
     is_strict: bool = False
+    shared_alpha: float = 0.1
 
     @property
     def operator(self) -> Operator:
@@ -50,6 +52,31 @@ class Question:
     def is_possible(self, value: float) -> bool:
         """Tell whether the quantity can have that value: an accuracy of 60 is no share."""
         return self.quantity.lowest <= value <= self.quantity.highest
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the counts or the means of a check show.
+
+    ``harm`` says why the version is to blame, ``shared`` why it and its control are in trouble
+    alike; None where there is no such evidence. ``is_healthy``: there is evidence of health.
+    """
+
+    harm: str | None
+    shared: str | None
+    is_healthy: bool
+    evidence: dict[str, float]
+
+
+LEAST_CONTROL_SHARE = 0.01
+
+
+def has_a_say(control: int, canary: int) -> bool:
+    """Tell whether a control can tell a version's trouble from everybody's.
+
+    Stragglers cannot: after the step to 100 % some clients still report the old version.
+    """
+    return control >= LEAST_CONTROL_SHARE * (control + canary)
 
 
 Guard: TypeAlias = Callable[[Reading, Question], Judgement]

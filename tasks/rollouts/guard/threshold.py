@@ -20,9 +20,9 @@ def judge(reading: Reading, question: Question) -> Judgement:
     measured = reading.canary
     parts = []
     if measured.given_value is not None:
-        parts.append(_compare(question, measured.given_value, measured.given_count))
+        parts.append(compare(question, measured.given_value, measured.given_count))
     if measured.value is not None:
-        parts.append(_compare(question, measured.value, measured.sample_count))
+        parts.append(compare(question, measured.value, measured.sample_count))
     unknown = missing(measured, question.policy.name)
     if unknown is not None:
         parts.append(inconclusive(NAME, unknown))
@@ -43,7 +43,8 @@ def merge(verdicts: Iterable[Health]) -> Health:
     return Health.HEALTHY if found == {Health.HEALTHY} else Health.INCONCLUSIVE
 
 
-def _compare(question: Question, value: float, count: int | None) -> Judgement:
+def compare(question: Question, value: float, count: int | None) -> Judgement:
+    """Hold one value against the limit; ``count`` says on how many observations it rests."""
     policy = question.policy
     shown = f"{policy.name} {value:.6g} (n={count if count is not None else 'not given'})"
     must = f"{question.operator} {policy.limit:g}"
