@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+from typing import Any
 
 from prefect.runtime import flow_run
-from pydantic import Field
 
 from flows.artifacts import publish_report, publish_table
 from flows.pipeline import Text, pipeline
-from tasks.errors import ItemsFailed
+from tasks.errors import InputError, ItemsFailed
 from tasks.rollouts import steps
 from tasks.rollouts.outcome import ManualOutcome
-from tasks.rollouts.plan import RolloutPlan
+from tasks.rollouts.plan import Moment, Requests, RolloutEdit, TickSeconds, as_plan
 from tasks.rollouts.policy import RolloutPolicy
 from tasks.rollouts.report import check_rows, manual_report, progress_report
-from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule, slot_of
+from tasks.rollouts.schedule import DEFAULT_SCHEDULE, slot_of
 from tasks.rollouts.tick import TickOutcome
-
-Percentage = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+from tasks.rollouts.updating import Percentage, UpdateAction, as_update
 
 
 def _tick_name() -> str:
@@ -29,43 +28,84 @@ def _tick_name() -> str:
 @pipeline(name="start-rollout", run_name="start-rollout/{name}")
 def start_rollout(
     name: Text,
-    model_version: Text,
     actor: Text,
     reason: Text,
+    model_version: Text | None = None,
     schedule: Text = DEFAULT_SCHEDULE,
     policy: RolloutPolicy = RolloutPolicy(),  # noqa: B008 - frozen, and the form shows it
-    experiment: str | None = None,
-    variant: str | None = None,
+    control_version: Text | None = None,
+    organization: Text | None = None,
+    exclusion_group: Text | None = None,
+    starts_at: Moment | None = None,
+    requests_per_hour: Requests | None = None,
+    is_fail_closed: bool = False,
+    tick_seconds: TickSeconds = 3600.0,
+    experiment: Text | None = None,
+    variant: Text | None = None,
     resalt: bool = False,
+    is_draft: bool = False,
 ) -> ManualOutcome:
-    """Start rolling a version out: its first stage is exposed at once.
+    """Start rolling a version out: its first stage is exposed at once, or when its time comes.
 
     From then on the hourly progress-rollouts run moves it on. Starting the same plan again does
-    nothing; a version can have only one active rollout (Refused).
+    nothing. Refused while the version, or its exclusion group, has a rollout under way, and where
+    the stated traffic can never decide a check. With a name alone the draft of that name starts.
 
     Args:
         name: Name of the rollout, for people; unique.
-        model_version: The version that applications ask for and record health samples under.
         actor: Who starts it.
         reason: Why.
+        model_version: The version that applications ask for and record health samples under.
+            Leave it empty to start the draft of that name, as it is planned.
         schedule: Stages as percentage/hours, for example 5/2h,25/4h,50/8h,75/12h,100/24h.
             Percentages increase; the last stage's hours are the bake before it is completed.
-        policy: The health checks with their limits and sample sizes, the window, and what to do
-            when health stays unknown.
+        policy: The health checks with their limits, sources and sample sizes, the guard that
+            judges them, freezes, and what to do when health stays unknown.
+        control_version: The version that the others use; what it suffers too, the new one is not
+            blamed for.
+        organization: Whose rollout it is: keys of another organization do not see it.
+        exclusion_group: Of the rollouts of one group only one is under way at a time.
+        starts_at: When to expose the first stage; now, if it is left empty.
+        requests_per_hour: Those of all versions together, as you expect them. A check that they
+            can never decide is refused.
+        is_fail_closed: Tell nobody to use the version once two ticks have not come.
+        tick_seconds: How far apart ticks are, for that.
         experiment: Name of the experiment whose winner this is, if any.
         variant: The winning variant of that experiment.
         resalt: Draw other users than the version's last rollout did.
+        is_draft: Write it down only; nobody sees the version until it is started.
     """
-    plan = RolloutPlan(
-        name=name,
-        model_version=model_version,
-        schedule=parse_schedule(schedule),
-        policy=policy,
-        experiment=experiment,
-        variant=variant,
-        resalt=resalt,
-    )
-    return _reported(steps.start_rollout(plan=plan, actor=actor, reason=reason), actor, reason)
+    document = {
+        "schedule": schedule,
+        "policy": policy,
+        "control_version": control_version,
+        "organization": organization,
+        "exclusion_group": exclusion_group,
+        "requests_per_hour": requests_per_hour,
+        "is_fail_closed": is_fail_closed,
+        "tick_seconds": tick_seconds,
+        "experiment": experiment,
+        "variant": variant,
+        "resalt": resalt,
+    }
+    if model_version is None:
+        _nothing_but_the_name(name, document | {"is_draft": is_draft})
+        started = steps.start_draft(rollout=name, starts_at=starts_at, actor=actor, reason=reason)
+        return _reported(started, actor, reason)
+    named = {"name": name, "model_version": model_version, "starts_at": starts_at}
+    plan = as_plan(document | named, f"rollout {name}")
+    step = steps.create_rollout if is_draft else steps.start_rollout
+    return _reported(step(plan=plan, actor=actor, reason=reason), actor, reason)
+
+
+def _nothing_but_the_name(name: str, given: dict[str, Any]) -> None:
+    parameters = inspect.signature(start_rollout.fn).parameters
+    planned = [each for each, value in given.items() if value != parameters[each].default]
+    if planned:
+        raise InputError(
+            f"without model_version the draft {name!r} starts as it is planned; edit it first, or "
+            f"leave out {', '.join(planned)}"
+        )
 
 
 @pipeline(name="progress-rollouts", run_name=_tick_name)
@@ -102,7 +142,7 @@ def roll_back_rollout(rollout: Text, actor: Text, reason: Text) -> ManualOutcome
     """Take a version back to 0 % of users now, whatever state its rollout is in.
 
     It wins over every tick and may be repeated: a second time changes nothing. A rollout that was
-    rolled back stays so; start a new one to try again.
+    rolled back stays so; start a new one to try again. One that waits for its time becomes a draft.
 
     Args:
         rollout: Name of the rollout.
@@ -113,51 +153,31 @@ def roll_back_rollout(rollout: Text, actor: Text, reason: Text) -> ManualOutcome
     return _reported(outcome, actor, reason)
 
 
-@pipeline(name="pause-rollout", run_name="pause-rollout/{rollout}")
-def pause_rollout(rollout: Text, actor: Text, reason: Text) -> ManualOutcome:
-    """Stop a rollout's clock: no step up until it is resumed. Its health is still guarded.
-
-    Args:
-        rollout: Name of the rollout.
-        actor: Who pauses it.
-        reason: Why.
-    """
-    outcome = steps.pause_rollout(rollout=rollout, actor=actor, reason=reason)
-    return _reported(outcome, actor, reason)
-
-
-@pipeline(name="resume-rollout", run_name="resume-rollout/{rollout}")
-def resume_rollout(rollout: Text, actor: Text, reason: Text) -> ManualOutcome:
-    """Let a paused rollout, or one whose percentage was set by hand, go on with its schedule.
-
-    The next step up is made by a healthy tick, never by this run.
-
-    Args:
-        rollout: Name of the rollout.
-        actor: Who resumes it.
-        reason: Why.
-    """
-    outcome = steps.resume_rollout(rollout=rollout, actor=actor, reason=reason)
-    return _reported(outcome, actor, reason)
-
-
-@pipeline(name="set-rollout-percentage", run_name="set-rollout-percentage/{rollout}")
-def set_rollout_percentage(
-    rollout: Text, percentage: Percentage, actor: Text, reason: Text
+@pipeline(name="update-rollout", run_name="update-rollout/{action}/{rollout}")
+def update_rollout(
+    rollout: Text,
+    action: UpdateAction,
+    actor: Text,
+    reason: Text,
+    percentage: Percentage | None = None,
+    edit: RolloutEdit | None = None,
 ) -> ManualOutcome:
-    """Expose exactly this percentage of users, and hold there until the rollout is resumed.
+    """Set a rollout's percentage, pause or resume it; edit or delete a draft.
 
-    Health is still guarded: an unhealthy version goes to 0 %.
+    A percentage set by hand holds until the rollout is resumed. A pause stops the clock of the
+    stage and all steps up. Health is guarded all the while: an unhealthy version goes to 0 %. The
+    next step up is made by a healthy tick, never by this run.
 
     Args:
         rollout: Name of the rollout.
-        percentage: Percentage of users, 0 to 100.
-        actor: Who sets it.
+        action: What to do.
+        actor: Who does it.
         reason: Why.
+        percentage: For the action percentage: the percentage of users, 0 to 100.
+        edit: For the action edit: what is to be different in the draft.
     """
-    outcome = steps.set_rollout_percentage(
-        rollout=rollout, percentage=percentage, actor=actor, reason=reason
-    )
+    update = as_update(action, percentage, edit)
+    outcome = steps.update_rollout(rollout=rollout, update=update, actor=actor, reason=reason)
     return _reported(outcome, actor, reason)
 
 

@@ -10,7 +10,9 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -92,6 +94,12 @@ class RolloutEdit(BaseModel):
     def given(self) -> dict[str, Any]:
         """The fields that were given."""
         return {field: getattr(self, field) for field in sorted(self.model_fields_set)}
+
+    @model_serializer(mode="wrap")
+    def _only_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A run that goes on reads its parameters again: what was not given must stay so."""
+        written = serialize(self)
+        return {field: value for field, value in written.items() if field in self.model_fields_set}
 
 
 def as_plan(document: dict[str, Any], source: str) -> RolloutPlan:

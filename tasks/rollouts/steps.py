@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from tasks import clock
 from tasks.ledger import current_run, step, step_logger
-from tasks.rollouts import manual
+from tasks.rollouts import drafts, manual
 from tasks.rollouts.outcome import ManualOutcome
 from tasks.rollouts.plan import RolloutPlan
 from tasks.rollouts.record import QUERIES
 from tasks.rollouts.report import warnings_of
 from tasks.rollouts.schedule import parse_slot, slot_of
 from tasks.rollouts.tick import TickOutcome, tick
+from tasks.rollouts.updating import RolloutUpdate, carry_out
 
 
 class ActiveRollout(BaseModel):
@@ -33,9 +35,23 @@ class TickPlan(BaseModel):
 
 
 @step(key="{plan.name}")
+def create_rollout(tx: Connection, plan: RolloutPlan, actor: str, reason: str) -> ManualOutcome:
+    """Write a rollout down as a draft, which nobody sees; the same plan again does nothing."""
+    return drafts.create(tx, plan, actor, reason)
+
+
+@step(key="{plan.name}")
 def start_rollout(tx: Connection, plan: RolloutPlan, actor: str, reason: str) -> ManualOutcome:
-    """Create a rollout and expose its first stage; a plan that is started already stays so."""
+    """Create a rollout and expose its first stage, now or at its time; once for a plan."""
     return manual.start(tx, plan, actor, reason)
+
+
+@step(key="{rollout}")
+def start_draft(
+    tx: Connection, rollout: str, starts_at: datetime | None, actor: str, reason: str
+) -> ManualOutcome:
+    """Expose the first stage of a draft, now or at its time."""
+    return manual.start_draft(tx, rollout, starts_at, actor, reason)
 
 
 @step(key="{slot}")
@@ -71,23 +87,11 @@ def roll_back_rollout(tx: Connection, rollout: str, actor: str, reason: str) -> 
 
 
 @step(key="{rollout}")
-def pause_rollout(tx: Connection, rollout: str, actor: str, reason: str) -> ManualOutcome:
-    """Stop a rollout's clock; its health is still guarded."""
-    return manual.pause(tx, rollout, actor, reason)
-
-
-@step(key="{rollout}")
-def resume_rollout(tx: Connection, rollout: str, actor: str, reason: str) -> ManualOutcome:
-    """Let a paused or hand-set rollout go on with its schedule."""
-    return manual.resume(tx, rollout, actor, reason)
-
-
-@step(key="{rollout}")
-def set_rollout_percentage(
-    tx: Connection, rollout: str, percentage: float, actor: str, reason: str
+def update_rollout(
+    tx: Connection, rollout: str, update: RolloutUpdate, actor: str, reason: str
 ) -> ManualOutcome:
-    """Set a rollout's percentage by hand and hold it there."""
-    return manual.set_percentage(tx, rollout, percentage, actor, reason)
+    """Set a rollout's percentage, pause or resume it; edit or delete a draft."""
+    return carry_out(tx, rollout, update, actor, reason)
 
 
 def _warn_of_rollback(

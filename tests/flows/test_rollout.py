@@ -12,16 +12,10 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from sqlalchemy import Engine, text
 
 from flows.pipeline import run_by_ledger
-from flows.rollout import (
-    pause_rollout,
-    progress_rollouts,
-    resume_rollout,
-    roll_back_rollout,
-    set_rollout_percentage,
-    start_rollout,
-)
+from flows.rollout import progress_rollouts, roll_back_rollout, start_rollout, update_rollout
 from tasks.errors import InputError, ItemsFailed, Refused
 from tasks.rollouts.outcome import ManualOutcome
+from tasks.rollouts.plan import RolloutEdit
 from tests.database.rollouts import FAILING, hours_pass, standing, traffic
 from tests.rows import rows_of
 
@@ -115,20 +109,71 @@ def test_a_rollback_by_hand_asks_for_actor_and_reason_and_may_be_repeated(
     assert audit[1:] == [("manual_rollback", "ada", "because"), ("noop", "ada", "because")]
 
 
-def test_pause_resume_and_a_percentage_by_hand_are_flows(database: Engine) -> None:
+def test_pause_resume_and_a_percentage_by_hand_are_actions_of_one_flow(database: Engine) -> None:
     begin("ranker")
-    assert pause_rollout("ranker", **BY).state == "paused"
-    assert resume_rollout("ranker", **BY).state == "running"
-    assert set_rollout_percentage("ranker", 40, **BY).state == "manual_hold"
+    assert update_rollout("ranker", "pause", **BY).state == "paused"
+    assert update_rollout("ranker", "resume", **BY).state == "running"
+    assert update_rollout("ranker", "percentage", percentage=40, **BY).state == "manual_hold"
     assert standing(database) == (40, "manual_hold")
 
 
 @pytest.mark.parametrize("percentage", [101, -1, "x", float("nan")])
-def test_a_percentage_that_makes_no_sense_is_refused_at_the_door(
+def test_18_a_percentage_that_makes_no_sense_is_refused_at_the_door(
     database: Engine, percentage: Any
 ) -> None:
+    begin("ranker")
+    given = {"rollout": "ranker", "action": "percentage", "percentage": percentage, **BY}
     with pytest.raises(InputError, match="percentage"):
-        run_by_ledger(set_rollout_percentage, {"rollout": "r", "percentage": percentage, **BY})
+        run_by_ledger(update_rollout, given)
+    assert rows_of(database, "SELECT cause FROM rollout_change") == [("start",)]
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"action": "percentage"}, "needs the field percentage"),
+        ({"action": "pause", "percentage": 5}, "does not take the field percentage"),
+        ({"action": "edit"}, "needs the field edit"),
+        ({"action": "delete", "edit": {}}, "does not take the field edit"),
+        ({"action": "stop"}, "action"),
+    ],
+)
+def test_an_action_takes_what_it_needs_and_nothing_else(
+    database: Engine, given: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(InputError, match=problem):
+        run_by_ledger(update_rollout, {"rollout": "ranker", **given, **BY})
+
+
+def test_a_draft_is_written_edited_and_started_by_its_name(database: Engine) -> None:
+    drafted = start_rollout("ranker", model_version="v2", is_draft=True, **BY)
+    assert (drafted.state, drafted.percentage) == ("draft", 0)
+    edit = {"schedule": "10/1h,100/1h", "control_version": "v1"}
+    run_by_ledger(update_rollout, {"rollout": "ranker", "action": "edit", "edit": edit, **BY})
+    started = start_rollout("ranker", **BY)
+    assert (started.state, started.percentage) == ("running", 10)
+    assert rows_of(database, "SELECT cause FROM rollout_change ORDER BY id") == [
+        ("create",),
+        ("edit",),
+        ("start",),
+    ]
+
+
+def test_a_draft_starts_as_it_is_planned_or_not_at_all(database: Engine) -> None:
+    start_rollout("ranker", model_version="v2", is_draft=True, **BY)
+    with pytest.raises(InputError, match=r"edit it first, or leave out schedule, resalt"):
+        start_rollout("ranker", schedule="100/1h", resalt=True, **BY)
+
+
+def test_a_run_that_goes_on_edits_what_was_asked_for_and_nothing_else(database: Engine) -> None:
+    start_rollout("ranker", model_version="v2", control_version="v1", is_draft=True, **BY)
+    edit = RolloutEdit.model_validate({"organization": "acme", "control_version": None})
+    again = RolloutEdit.model_validate_json(edit.model_dump_json())
+    assert again.given == {"organization": "acme", "control_version": None}
+    assert not update_rollout("ranker", "edit", edit=again, **BY).is_noop
+    assert rows_of(database, "SELECT organization, control_version, state FROM rollout") == [
+        ("acme", None, "draft")
+    ]
 
 
 def test_a_second_rollout_of_a_version_ends_refused(database: Engine) -> None:
