@@ -95,11 +95,6 @@ class ValidationSummary(BaseModel):
             e.outcome is Outcome.FAILED and e.severity == "critical" for e in self.expectations
         )
 
-    @property
-    def has_unchecked(self) -> bool:
-        """True if a check could not run, also where the outcome is that another one failed."""
-        return any(e.outcome is Outcome.COULD_NOT_BE_CHECKED for e in self.expectations)
-
 
 def validate_tables(
     url: str | sa.URL,

@@ -13,9 +13,8 @@ from scipy import special, stats
 
 from benchmarks.coverage import Rates, coverage_of_rates
 from tasks.experiments.statistics.comparison import Alternative
-from tasks.experiments.statistics.estimates import Estimate, of_mean
+from tasks.experiments.statistics.estimates import Estimate, compare, of_mean
 from tasks.experiments.statistics.lift import (
-    delta_lift,
     fieller_lift,
     lift_of_means,
     lift_of_proportions,
@@ -148,11 +147,11 @@ def test_a_few_conversions_of_a_billion_are_compared_at_once() -> None:
 
 def test_the_delta_method_has_its_known_error() -> None:
     control, treatment = SampleMean(3000, 10.0, 27_000.0), SampleMean(3000, 11.0, 27_000.0)
-    found = delta_lift(of_mean(control), of_mean(treatment))
+    found = compare(of_mean(control), of_mean(treatment), is_relative=True)
     error = sqrt(27_000 / 2999 / 3000 * (1 / 100 + 1.1**2 / 100))
     assert found.standard_error is not None
     assert isclose(found.standard_error, error)
-    assert delta_lift(of_mean(EMPTY), of_mean(treatment)).p_value is None
+    assert compare(of_mean(EMPTY), of_mean(treatment), is_relative=True).p_value is None
 
 
 @pytest.mark.parametrize(

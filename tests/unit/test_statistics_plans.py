@@ -22,7 +22,7 @@ from tasks.experiments.statistics.power import (
 )
 from tasks.experiments.statistics.sequential import group_sequential_bounds
 from tasks.experiments.statistics.sizing import (
-    best_shares,
+    Design,
     inflation,
     plan_means,
     plan_rates,
@@ -41,7 +41,7 @@ RUNS = 6_000
 @lru_cache(maxsize=4)
 def _stopped(effect: float, looks: int) -> tuple[Floats, Floats, Floats]:
     """Whole experiments of conversions: z, raw difference and fraction where each one stopped."""
-    plan = plan_rates(RATE, MDE, looks)
+    plan = plan_rates(RATE, MDE, Design(looks))
     fractions = [(look + 1) / looks for look in range(looks)]
     units = np.round(np.array(fractions) * plan.control).astype(int)
     rng = np.random.default_rng(20261121)
@@ -132,17 +132,16 @@ def test_the_exits_under_a_drift_are_those_of_simulated_paths() -> None:
 
 
 def test_the_units_of_all_arms_are_planned_for_holms_first_step() -> None:
-    shares = best_shares(3)
-    plan = plan_rates(RATE, 0.01, 14, shares)
+    plan = plan_rates(RATE, 0.01, Design(14, (sqrt(3), 1, 1, 1)))
     assert plan.alpha == pytest.approx(0.05 / 3)
     assert plan.control / plan.treatment == pytest.approx(sqrt(3), rel=1e-3)
     assert plan.total == plan.control + 3 * plan.treatment
-    equal = plan_rates(RATE, 0.01, 14, (1, 1, 1, 1))
-    assert plan.total < equal.total
+    equal = plan_rates(RATE, 0.01, Design(14, (1, 1, 1, 1)))
+    assert plan.total < equal.total  # the control is in every comparison: Dunnett (1955)
     assert equal.treatment == pytest.approx(
         size_for_rates(RATE, 0.01, 0.05 / 3) * inflation(14, 0.05 / 3), abs=1
     )
-    means = plan_means(30.0, 0.5, 1)
+    means = plan_means(30.0, 0.5, Design(1))
     assert means.control == pytest.approx(size_for_effect(0.5 / 30), abs=1)
 
 

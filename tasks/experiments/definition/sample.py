@@ -11,7 +11,7 @@ from pydantic import Field
 from scipy import special
 
 from tasks.experiments.definition.words import LARGEST_COUNT, Planned
-from tasks.experiments.statistics.sizing import Sample, plan_means, plan_rates
+from tasks.experiments.statistics.sizing import Design, Sample, plan_means, plan_rates
 
 RATES = {"proportion", "retention"}
 # More looks than this change the bound by less than a thousandth (hourly for two weeks).
@@ -79,13 +79,13 @@ class Sizing:
     def _of_difference(self, difference: float) -> Sample:
         looks = _LOOKS if self.method == "group_sequential" else 1
         rho = float(self.options.get("spending_power", 2))
-        asked = (looks, self.shares, self.alpha, self.power, rho)
+        design = Design(looks, self.shares, self.alpha, self.power, rho)
         if self.kind in RATES:
             sample = plan_rates(
-                self.baseline.mean, _rate_moved(self.baseline.mean, difference), *asked
+                self.baseline.mean, _rate_moved(self.baseline.mean, difference), design
             )
         else:
-            sample = plan_means(_deviation(self.baseline), difference, *asked)
+            sample = plan_means(_deviation(self.baseline), difference, design)
         sample = _scaled(sample, 1 - (self.baseline.correlation or 0.0) ** 2)
         if self.method == "confidence_sequence":
             return _for_sequences(sample, self.power)

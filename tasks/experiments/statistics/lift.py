@@ -13,7 +13,7 @@ from typing import Literal
 
 from scipy import special
 
-from tasks.experiments.statistics.comparison import Comparison, relative_lift
+from tasks.experiments.statistics.comparison import relative_lift
 from tasks.experiments.statistics.estimates import Estimate, compare, of_mean, of_proportion
 from tasks.experiments.statistics.moments import Proportion, SampleMean
 from tasks.experiments.statistics.rates import FEW_UNITS, Interval
@@ -82,11 +82,6 @@ def fieller_lift(
     half = -float(tail) * sqrt(spread) / abs(control.value)
     ends = sorted(_signed(float((ratio + side * half) / (1 - g) - 1), control) for side in (-1, 1))
     return Lift(lift, ends[0], ends[1], "fieller")
-
-
-def delta_lift(control: Estimate, treatment: Estimate, alpha: float = 0.05) -> Comparison:
-    """Lift with the delta method's error and Welch's degrees of freedom, as most tools show it."""
-    return compare(control, treatment, alpha, is_relative=True)
 
 
 def katz_ratio(control: Proportion, treatment: Proportion, alpha: float = 0.05) -> Interval | None:

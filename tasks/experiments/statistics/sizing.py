@@ -32,6 +32,31 @@ class Sample:
     alpha: float  # of each comparison
 
 
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What a planned sample must do: how often it is looked at, and how sure it is to be.
+
+    ``shares`` of the traffic, the control first; the smallest treatment must have the power, each
+    at alpha / treatments, as Holm begins. Looks, or fractions of the plan, spend alpha · t^rho.
+    """
+
+    looks: int | tuple[float, ...]
+    shares: tuple[float, ...] = (0.5, 0.5)
+    alpha: float = 0.05
+    power: float = 0.8
+    rho: float = 2.0
+
+    @property
+    def level(self) -> float:
+        """Error of each comparison."""
+        return self.alpha / (len(self.shares) - 1)
+
+    @property
+    def smallest_ratio(self) -> float:
+        """Units of the smallest treatment for each one of the control."""
+        return min(self.shares[1:]) / self.shares[0]
+
+
 def size_for_effect(
     effect: float,
     alpha: float = 0.05,
@@ -108,12 +133,6 @@ def size_for_shares(
     return needed * variance * widest / difference**2
 
 
-def best_shares(treatments: int) -> tuple[float, ...]:
-    """Shares that compare every treatment with the control most precisely: √k to 1. Dunnett."""
-    total = sqrt(treatments) + treatments
-    return (sqrt(treatments) / total, *[1 / total] * treatments)
-
-
 def inflation(
     looks: int | Sequence[float], alpha: float = 0.05, power: float = 0.8, rho: float = 2.0
 ) -> float:
@@ -132,55 +151,24 @@ def _inflation(fractions: tuple[float, ...], alpha: float, power: float, rho: fl
     return (drift / float(special.ndtri(power) - special.ndtri(alpha / 2))) ** 2
 
 
-def plan_rates(
-    baseline_rate: float,
-    difference: float,
-    looks: int | Sequence[float],
-    shares: Sequence[float] = (0.5, 0.5),
-    alpha: float = 0.05,
-    power: float = 0.8,
-    rho: float = 2.0,
-) -> Sample:
-    """Sample to find a difference of rates, looked at this often under alpha · t^rho.
-
-    ``shares`` of the traffic, the control first; the smallest treatment must have the power, each
-    at alpha / treatments, as Holm begins.
-    """
-    level, ratio = _level_and_ratio(shares, alpha)
-    fixed = size_for_rates(baseline_rate, difference, level, power, ratio)
-    return _planned(fixed, shares, looks, level, power, rho)
+def plan_rates(baseline_rate: float, difference: float, design: Design) -> Sample:
+    """Sample to find a difference of rates."""
+    fixed = size_for_rates(
+        baseline_rate, difference, design.level, design.power, design.smallest_ratio
+    )
+    return _planned(fixed, design)
 
 
-def plan_means(
-    standard_deviation: float,
-    difference: float,
-    looks: int | Sequence[float],
-    shares: Sequence[float] = (0.5, 0.5),
-    alpha: float = 0.05,
-    power: float = 0.8,
-    rho: float = 2.0,
-) -> Sample:
-    """Sample to find a difference of means; as `plan_rates`."""
-    level, ratio = _level_and_ratio(shares, alpha)
-    fixed = size_for_effect(difference / standard_deviation, level, power, ratio)
-    return _planned(fixed, shares, looks, level, power, rho)
+def plan_means(standard_deviation: float, difference: float, design: Design) -> Sample:
+    """Sample to find a difference of means."""
+    effect = difference / standard_deviation
+    fixed = size_for_effect(effect, design.level, design.power, design.smallest_ratio)
+    return _planned(fixed, design)
 
 
-def _level_and_ratio(shares: Sequence[float], alpha: float) -> tuple[float, float]:
-    control, *treatments = shares
-    return alpha / len(treatments), min(treatments) / control
-
-
-def _planned(
-    fixed: float,
-    shares: Sequence[float],
-    looks: int | Sequence[float],
-    alpha: float,
-    power: float,
-    rho: float,
-) -> Sample:
-    factor = inflation(looks, alpha, power, rho)
-    units = [fixed * share / shares[0] for share in shares]
+def _planned(fixed: float, design: Design) -> Sample:
+    factor = inflation(design.looks, design.level, design.power, design.rho)
+    units = [fixed * share / design.shares[0] for share in design.shares]
     control, *treatments = (ceil(n * factor) for n in units)
     return Sample(
         control=control,
@@ -188,5 +176,5 @@ def _planned(
         total=control + sum(treatments),
         fixed_total=sum(units),
         inflation=factor,
-        alpha=alpha,
+        alpha=design.level,
     )
