@@ -48,6 +48,24 @@ def reallocate(
     Raises InputError for weights that do not fit, NotFound, and Refused where the experiment is
     a draft (edit its plan) or over.
     """
+    name = _lock(tx, experiment_id)
+    open_first_epoch(tx, experiment_id, actor, "the first split")
+    held = tx.execute(QUERIES["current_split"], {"experiment_id": experiment_id}).one()
+    wanted = _checked(weights, held.weights, name)
+    if wanted == held.weights:
+        return int(held.epoch)
+    ranges = moved_ranges([Range(*each) for each in held.ranges], list(wanted.items()))
+    epoch = int(held.epoch) + 1
+    split = {"weights": json.dumps(wanted), "ranges": json.dumps(ranges)}
+    who = {"actor": actor, "reason": reason}
+    tx.execute(
+        QUERIES["open_epoch"], {"experiment_id": experiment_id, "epoch": epoch} | split | who
+    )
+    return epoch
+
+
+def _lock(tx: Connection, experiment_id: UUID) -> str:
+    """Make other changes of the split wait; returns the name of an experiment that has one."""
     locked = tx.execute(QUERIES["lock_allocation"], {"experiment_id": experiment_id}).first()
     if locked is None:
         raise NotFound(f"no experiment has the id {experiment_id}")
@@ -56,24 +74,7 @@ def reallocate(
         code, advice = ("draft", "; edit its plan instead") if is_draft else ("over", "")
         message = f"its split cannot change: it is {locked.status}{advice}"
         raise Refused(f"experiment {locked.name}", [Reason(code, message)])
-    open_first_epoch(tx, experiment_id, actor, "the first split")
-    held = tx.execute(QUERIES["current_split"], {"experiment_id": experiment_id}).one()
-    wanted = _checked(weights, held.weights, locked.name)
-    if wanted == held.weights:
-        return int(held.epoch)
-    ranges = moved_ranges([Range(*each) for each in held.ranges], list(wanted.items()))
-    tx.execute(
-        QUERIES["open_epoch"],
-        {
-            "experiment_id": experiment_id,
-            "epoch": held.epoch + 1,
-            "actor": actor,
-            "reason": reason,
-            "weights": json.dumps(wanted),
-            "ranges": json.dumps(ranges),
-        },
-    )
-    return int(held.epoch) + 1
+    return str(locked.name)
 
 
 def _checked(

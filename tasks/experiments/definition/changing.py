@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from tasks import jsonb
-from tasks.decisions import decide
+from tasks.decisions import Verdict, decide
 from tasks.errors import InputError, Refused
 from tasks.experiments.assignment.allocation import reallocate
 from tasks.experiments.definition import creating
@@ -76,38 +76,53 @@ def change(
     tx.execute(QUERIES["lock_definition"], {"name": name})
     stored = read_experiment(tx, name)
     plan = edited(stored.plan, edit) if edit is not None else stored.plan
-    evidence = ChangeEvidence(
-        experiment=name,
-        action=action,
-        status=stored.status,
-        version=stored.version,
-        expected_version=version,
-        has_data=bool(tx.scalar(QUERIES["has_assignments"], {"experiment_id": stored.id})),
-        method=stored.plan.method,
-        changes=differences(stored.plan, plan),
-    )
+    evidence = _evidence(tx, stored, plan, action, version)
     verdict = judge_change(evidence)
     if verdict.verdict == "refused":
         raise Refused(f"{action} of experiment {name}", verdict.reasons)
-    outcome = ChangedExperiment(
-        name=name,
-        action=action,
-        before=stored.status,
-        status=verdict.details["status"],
-        version=stored.version,
-        changes=evidence.changes,
-        is_noop=verdict.verdict == "nothing",
-    )
+    outcome = _outcome(evidence, verdict)
     if outcome.is_noop:
         return outcome
-    decided = decide(
-        tx, judge_change, evidence, subject=f"experiment:{name}", actor=actor, reason=reason
-    )
+    subject = f"experiment:{name}"
+    decided = decide(tx, judge_change, evidence, subject=subject, actor=actor, reason=reason)
     run = active_run()
     if run is not None:
         actor, reason = actor or run.actor, reason or run.reason
     new_version = _apply(tx, stored, outcome, plan, actor, reason)
     return outcome.model_copy(update={"version": new_version, "decision_id": decided.id})
+
+
+def _evidence(
+    tx: Connection,
+    stored: StoredExperiment,
+    plan: ExperimentPlan,
+    action: Action,
+    expected_version: int | None,
+) -> ChangeEvidence:
+    """The experiment as it is, and what it is to become."""
+    return ChangeEvidence(
+        experiment=stored.plan.name,
+        action=action,
+        status=stored.status,
+        version=stored.version,
+        expected_version=expected_version,
+        has_data=bool(tx.scalar(QUERIES["has_assignments"], {"experiment_id": stored.id})),
+        method=stored.plan.method,
+        changes=differences(stored.plan, plan),
+    )
+
+
+def _outcome(evidence: ChangeEvidence, verdict: Verdict) -> ChangedExperiment:
+    """What becomes of it, before it is written."""
+    return ChangedExperiment(
+        name=evidence.experiment,
+        action=evidence.action,
+        before=evidence.status,
+        status=verdict.details["status"],
+        version=evidence.version,
+        changes=evidence.changes,
+        is_noop=verdict.verdict == "nothing",
+    )
 
 
 def synchronise(tx: Connection, plan: ExperimentPlan, actor: str | None) -> ChangedExperiment:
