@@ -168,6 +168,9 @@ class Settings(BaseSettings):
     migrations: Migrations = Migrations()
     environments: dict[str, Environment] = Field(default_factory=dict)
     notify: dict[str, Channel] = Field(default_factory=dict)
+    health_secrets: tuple[str, ...] = Field(
+        default=(), description="environment variables that health sources may name"
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -225,7 +228,7 @@ def _refuse_misspelt(settings: Settings, environment: Mapping[str, str]) -> None
     urls = {each.url_env for each in declared} | {each.rehearsal_url_env for each in declared}
     told = settings.notify.values()
     urls |= {each.url_env for each in told} | {each.secret_env for each in told}
-    allowed = known | urls | {_FOR_TESTS}
+    allowed = known | urls | set(settings.health_secrets) | {_FOR_TESTS}
     for name in sorted(environment):
         if name.startswith("HEADWAY_") and name not in allowed:
             raise UnknownSetting("setting", name, known)

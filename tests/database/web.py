@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from types import MappingProxyType
@@ -16,10 +17,11 @@ class Answer(NamedTuple):
     body: str = "[]"
     status: int = 200
     headers: Mapping[str, str] = MappingProxyType({})
+    after_seconds: float = 0.0
 
 
 class Web(ThreadingHTTPServer):
-    """Answers by path, with its query; several answers for one path come one after the other."""
+    """Answers by path, with its query (`*`: any); several answers come one after the other."""
 
     daemon_threads = True
 
@@ -27,16 +29,24 @@ class Web(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: dict[str, list[Answer]] = {}
         self.asked: list[tuple[str, str | None]] = []
+        self.bodies: list[bytes] = []
 
     @property
     def url(self) -> str:
         """Its address."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def say(self, path: str, body: str = "[]", status: int = 200, **headers: str) -> None:
+    def say(
+        self,
+        path: str,
+        body: str = "[]",
+        status: int = 200,
+        after_seconds: float = 0.0,
+        **headers: str,
+    ) -> None:
         """Answer that to the next request of the path; the last answer stays."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.answers.setdefault(path, []).append(Answer(body, status, named))
+        self.answers.setdefault(path, []).append(Answer(body, status, named, after_seconds))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -44,15 +54,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append((self.path, self.headers.get("Authorization")))
-        answers = self.server.answers.get(self.path) or [Answer(status=404)]
+        said = self.server.answers
+        answers = said.get(self.path) or said.get("*") or [Answer(status=404)]
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        time.sleep(answer.after_seconds)
         body = answer.body.encode()
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        with suppress(ConnectionError):  # who asked may have gone
+            self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.do_GET()
 
     def log_message(self, *_: object) -> None:
         """Keep quiet."""

@@ -69,6 +69,11 @@ class SecretName(BaseModel):
             raise ValueError("a secret is kept in one place: either env or block")
         return self
 
+    @property
+    def bare(self) -> SecretName:
+        """The place alone."""
+        return self.model_copy(update={"prefix": ""})
+
     def __str__(self) -> str:
         return f"env {self.env}" if self.env else f"block {self.block}"
 
@@ -78,14 +83,16 @@ class SourceTrouble(HeadwayError):
 
 
 Secrets: TypeAlias = Mapping[SecretName, SecretStr]
-"""The secrets that the sources in use name; one that could not be had is not among them."""
+"""The secrets that the sources in use name, by their bare names; one that could not be had is not
+among them."""
 
 
 def secret_value(secrets: Secrets, name: SecretName) -> str:
     """The secret with its prefix; SourceTrouble where it could not be had."""
-    if name not in secrets:
+    found = secrets.get(name.bare)
+    if found is None:
         raise SourceTrouble(f"its secret ({name}) could not be had")
-    return name.prefix + secrets[name].get_secret_value()
+    return name.prefix + found.get_secret_value()
 
 
 def secret_names(value: Any) -> Iterator[SecretName]:
@@ -111,14 +118,24 @@ R = TypeVar("R", bound=Callable[..., Measured])
 class HealthSource:
     """A source: what it needs to be told, and how it is read.
 
-    ``read`` raises whatever it likes: an error is a source that is broken, never health.
+    ``read`` raises whatever it likes: an error is a source that is broken, never health. Without it
+    the source lies in the control database, and is read there for all checks at once.
     """
 
     config: type[BaseModel]
-    read: Read
+    read: Read | None = None
 
 
 health_sources: Registry[HealthSource] = Registry("health source", "headway.health_sources")
+
+
+class SamplesConfig(BaseModel):
+    """Nothing: the check's metric names the samples that applications record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+SAMPLES = health_sources.register("samples")(HealthSource(SamplesConfig))
 
 
 def health_source(name: str, config: type[BaseModel]) -> Callable[[R], R]:
