@@ -108,25 +108,21 @@ def _log_tail(x: float, a: float, b: float) -> float:
 
     Source: DLMF 8.17.22, by Lentz's method: it converges in some sqrt(max(a, b)) steps.
     """
-    c, d = 1.0, 1 / _nonzero(1 - (a + b) * x / (a + 1))
+    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1) or _TINY)
     fraction = d
     step, change = 1, inf
     while abs(change - 1) > _PRECISION:
         even = step * (b - step) * x / ((a + 2 * step - 1) * (a + 2 * step))
         odd = -(a + step) * (a + b + step) * x / ((a + 2 * step) * (a + 2 * step + 1))
-        d = 1 / _nonzero(1 + even * d)
-        c = _nonzero(1 + even / c)
+        d = 1 / (1 + even * d or _TINY)
+        c = 1 + even / c or _TINY
         fraction *= c * d
-        d = 1 / _nonzero(1 + odd * d)
-        c = _nonzero(1 + odd / c)
+        d = 1 / (1 + odd * d or _TINY)
+        c = 1 + odd / c or _TINY
         change = c * d
         fraction *= change
         step += 1
     return a * log(x) + b * log1p(-x) - log(a) + log(fraction)
-
-
-def _nonzero(value: float) -> float:
-    return value if abs(value) > _TINY else _TINY
 
 
 def _log_beta(a: float, b: float) -> float:

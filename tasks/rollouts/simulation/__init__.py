@@ -1,0 +1,1 @@
+"""What a rollout would do: its schedule and policy replayed by the real rules, before it starts."""
