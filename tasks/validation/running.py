@@ -1,32 +1,27 @@
-"""Validate tables against their Great Expectations suites (`expectations/`).
+"""Run the suites of `expectations/` on tables, and on rows in memory.
 
-A check that cannot run (a missing table or column, a statement that takes too long) is told
-apart from one that ran and failed. What is returned holds counts and reasons: no rows, no
-connection URL.
+What is returned holds counts and reasons: no rows, no connection URL.
 """
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime, timedelta
-from decimal import Decimal
-from enum import StrEnum
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, JsonValue
 
 import expectations
 from expectations.owners import owners_by_column, owners_by_sql
 from expectations.suite import LATEST, library
 from tasks import clock
 from tasks.database import create_engine, psycopg_url
+from tasks.validation.outcomes import outcome_of, summary_of, unchecked
+from tasks.validation.summary import ValidationSummary
 
 if TYPE_CHECKING:
-    from great_expectations import ExpectationSuite
     from great_expectations.core import ExpectationValidationResult
     from great_expectations.datasource.fluent.postgres_datasource import PostgresDatasource
 
@@ -37,63 +32,8 @@ _HAS_CLOCK = (
     "SELECT EXISTS (SELECT FROM pg_namespace "
     "WHERE nspname = 'headway' AND has_schema_privilege(oid, 'USAGE'))"
 )
-_MESSAGE_LENGTH = 500
 # The library keeps its current context in a global: one validation at a time in a process.
 _lock = threading.Lock()
-
-
-class Outcome(StrEnum):
-    """How a check ended."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    COULD_NOT_BE_CHECKED = "could-not-be-checked"
-
-
-class ExpectationOutcome(BaseModel):
-    """One expectation: what was looked at, how it ended and how many rows were unexpected.
-
-    ``observed_value`` is an aggregate (a count, a share, a time), never the content of a row.
-    ``owners`` are those whose rows failed, where the suite says whose a row is; None where it does
-    not, or it could not be told.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    expectation: str
-    column: str | None
-    outcome: Outcome
-    severity: str
-    owner: str | None
-    reason: str | None
-    observed_value: JsonValue = None
-    unexpected_count: int | None = None
-    unexpected_percent: float | None = None
-    message: str | None = None
-    owners: tuple[str, ...] | None = None
-
-
-class ValidationSummary(BaseModel):
-    """One suite on one table. It failed if any expectation did, else it passed if all did."""
-
-    model_config = ConfigDict(frozen=True)
-
-    suite: str
-    table: str
-    outcome: Outcome
-    expectations: tuple[ExpectationOutcome, ...]
-
-    @property
-    def problems(self) -> tuple[ExpectationOutcome, ...]:
-        """The expectations that did not pass."""
-        return tuple(e for e in self.expectations if e.outcome is not Outcome.PASSED)
-
-    @property
-    def has_critical_failure(self) -> bool:
-        """True if an expectation of severity `critical` failed."""
-        return any(
-            e.outcome is Outcome.FAILED and e.severity == "critical" for e in self.expectations
-        )
 
 
 def validate_tables(
@@ -141,11 +81,9 @@ def validate_rows(name: str, rows: Sequence[Mapping[str, Any]]) -> ValidationSum
             batch = whole.get_batch({"dataframe": pd.DataFrame([dict(row) for row in rows])})
             validated = batch.validate(suite, result_format=_result_format(None))
     except Exception as error:  # whatever it is, nothing was checked
-        found = _nothing_checked(suite, _message(str(error), ()))
-    else:
-        outcomes = [_outcome(result, (), owners=None) for result in validated.results]
-        found = _in_order(suite, outcomes)
-    return ValidationSummary(suite=name, table=table, outcome=_worst(found), expectations=found)
+        return unchecked(suite, table, error)
+    outcomes = [outcome_of(result, (), owners=None) for result in validated.results]
+    return summary_of(suite, table, outcomes)
 
 
 def _now(url: sa.URL) -> datetime:
@@ -213,14 +151,12 @@ def _validate(
             expectation_parameters={LATEST: latest},
         )
     except Exception as error:  # whatever it is, nothing was checked
-        found = _nothing_checked(suite, _message(str(error), secrets))
-    else:
-        outcomes = [
-            _outcome(result, secrets, owners=_owners(datasource, table, owner, result))
-            for result in validated.results
-        ]
-        found = _in_order(suite, outcomes)
-    return ValidationSummary(suite=name, table=table, outcome=_worst(found), expectations=found)
+        return unchecked(suite, table, error, secrets)
+    outcomes = [
+        outcome_of(result, secrets, owners=_owners(datasource, table, owner, result))
+        for result in validated.results
+    ]
+    return summary_of(suite, table, outcomes)
 
 
 def _result_format(owner: str | None) -> dict[str, Any]:
@@ -251,101 +187,6 @@ def _owners(
         return None
 
 
-def _outcome(
-    result: ExpectationValidationResult,
-    secrets: Sequence[str],
-    *,
-    owners: tuple[str, ...] | None,
-) -> ExpectationOutcome:
-    config: Any = result.expectation_config
-    errors = [] if result.success else _errors(result.exception_info or {})
-    if errors:
-        message = _message(errors[0], secrets)
-        return _described(config, Outcome.COULD_NOT_BE_CHECKED, message=message)
-    figures = result.result
-    observed = _aggregate(figures.get("observed_value"))
-    is_sql = config.type == "unexpected_rows_expectation"
-    return _described(
-        config,
-        Outcome.PASSED if result.success else Outcome.FAILED,
-        observed_value=observed,
-        unexpected_count=observed if is_sql else figures.get("unexpected_count"),
-        unexpected_percent=figures.get("unexpected_percent"),
-        owners=owners,
-    )
-
-
-def _described(config: Any, outcome: Outcome, **figures: Any) -> ExpectationOutcome:
-    kwargs, meta = config.kwargs, config.meta or {}
-    named = [kwargs.get(key) for key in ("column", "column_A", "column_B")]
-    columns = [name for name in [*named, *kwargs.get("column_list", [])] if name]
-    return ExpectationOutcome(
-        expectation=config.type,
-        column=", ".join(columns) or None,
-        outcome=outcome,
-        severity=str(getattr(config.severity, "value", config.severity)),
-        owner=meta.get("owner"),
-        reason=meta.get("reason"),
-        **figures,
-    )
-
-
-def _nothing_checked(suite: ExpectationSuite, message: str) -> tuple[ExpectationOutcome, ...]:
-    return tuple(
-        _described(expectation.configuration, Outcome.COULD_NOT_BE_CHECKED, message=message)
-        for expectation in suite.expectations
-    )
-
-
-def _in_order(
-    suite: ExpectationSuite, found: Sequence[ExpectationOutcome]
-) -> tuple[ExpectationOutcome, ...]:
-    # The library gives the broken ones first; people read them as the suite lists them.
-    place = {(e.meta or {}).get("reason"): i for i, e in enumerate(suite.expectations)}
-    return tuple(sorted(found, key=lambda outcome: place.get(outcome.reason, len(place))))
-
-
-def _worst(found: Sequence[ExpectationOutcome]) -> Outcome:
-    outcomes = {expectation.outcome for expectation in found}
-    for outcome in (Outcome.FAILED, Outcome.COULD_NOT_BE_CHECKED):
-        if outcome in outcomes:
-            return outcome
-    return Outcome.PASSED
-
-
-def _errors(info: Mapping[str, Any]) -> list[str]:
-    """Messages of the exceptions; they come flat, or one for each metric that broke."""
-    entries = [info] if "raised_exception" in info else list(info.values())
-    return [str(e.get("exception_message")) for e in entries if e.get("raised_exception")]
-
-
-def _message(text: str, secrets: Sequence[str]) -> str:
-    """The first line of an error: what follows may hold SQL, parameters and rows."""
-    line = text.strip().partition("\n")[0][:_MESSAGE_LENGTH]
-    for secret in secrets:
-        line = line.replace(secret, "***")
-    return line
-
-
 def _secrets(url: sa.URL) -> tuple[str, ...]:
     with_password = url.render_as_string(hide_password=False)
     return tuple(secret for secret in (with_password, str(url.password or "")) if secret)
-
-
-def _aggregate(value: Any) -> JsonValue:
-    """The value as JSON if it is a figure (or named figures); None if it may show rows."""
-    if hasattr(value, "item"):  # NumPy's scalars are not JSON
-        value = value.item()
-    if isinstance(value, bool | int):
-        return value
-    if isinstance(value, float | Decimal):
-        return float(value) if math.isfinite(value) else str(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(name): _figures(item) for name, item in value.items()}
-    return None
-
-
-def _figures(value: Any) -> JsonValue:
-    return [_aggregate(item) for item in value] if isinstance(value, list) else _aggregate(value)
