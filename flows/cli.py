@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from flows.commands import experiments, ledger, local, migrate, notifications, rollouts
+from flows.commands import experiments, ledger, local, migrate, notifications, rollouts, serving
 from flows.commands.output import emit
 from flows.commands.status import status
 from tasks.errors import HeadwayError, Refused
@@ -37,6 +37,8 @@ for _command in (
     experiments.experiment,
     rollouts.rollout,
     notifications.notifications,
+    serving.serve,
+    serving.key,
     ledger.runs,
     ledger.resume,
     ledger.decisions,

@@ -1,0 +1,52 @@
+"""The server process: uvicorn on one address, without a log of who asked what."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+
+import uvicorn
+
+from tasks.database import control_url
+from tasks.errors import Reason, Refused
+from tasks.serving.app import create_app, serving_engine
+
+_logger = logging.getLogger("headway.serving")
+
+
+def serve(host: str, port: int, *, is_open: bool) -> None:
+    """Answer until the process is told to stop; connections in flight are finished.
+
+    Raises Refused where everybody might come in from other machines.
+    """
+    refuse_open_doors(host, is_open=is_open)
+    app = create_app(serving_engine(control_url()), is_open=is_open)
+    # The access log would hold the addresses that people asked for, with user ids in them.
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    _logger.info("serving on http://%s:%d (OpenAPI page: /docs)", host, port)
+    uvicorn.Server(config).run()
+
+
+def refuse_open_doors(host: str, *, is_open: bool) -> None:
+    """Without keys only this machine may be listened to."""
+    if is_open and not _is_loopback(host):
+        reason = Reason(
+            "not-loopback", f"without keys it listens on a loopback address only, not on {host}"
+        )
+        raise Refused("headway serve --without-keys", [reason])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
