@@ -30,7 +30,7 @@ up: $(READY) ## Postgres, Prefect server, worker and all deployments, until Ctrl
 
 test: $(READY) ## every check, then the whole test suite
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/pytest -n 3
+	@$(BIN)/pytest -n 3 --dist worksteal
 
 check: $(READY) ## format, lint, types, imports
 	@$(BIN)/ruff format --check --quiet .

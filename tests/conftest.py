@@ -25,6 +25,9 @@ ROOT = Path(__file__).parent.parent
 TEMPLATE = "headway_template"
 _MEMORY = Path("/dev/shm")
 _ENOUGH_BYTES = 4 * 2**30
+# Prefect's clients read all certificates of the world again and again, 40 ms each time; the servers
+# of the tests speak plain HTTP, so one that nobody uses will do.
+CERTIFICATE = {"PREFECT_API_SSL_CERT_FILE": str(Path(__file__).with_name("certificate.pem"))}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     Over a thousand are made and dropped. On ext4 that takes 0.3 s each, nearly all of it in the
     kernel, which looks through the inodes of the files that were deleted within seconds.
     """
+    os.environ.update(CERTIFICATE)
     if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 

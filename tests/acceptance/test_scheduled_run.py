@@ -55,14 +55,14 @@ def eventually(look: Callable[[], T | None], seconds: float) -> T | None:
     return found
 
 
-def every_five_seconds(path: Path) -> Path:
+def every_quarter_minute(path: Path) -> Path:
     """`prefect.yaml` with one deployment only, due all the time: a sixth field counts seconds."""
     content = yaml.safe_load((ROOT / "prefect.yaml").read_text("utf-8"))
     deployment = next(
         each for each in content["deployments"] if "progress_rollouts" in each["entrypoint"]
     )
     deployment["schedules"] = [
-        {"slug": "often", "cron": "* * * * * */5", "timezone": "UTC", "active": True}
+        {"slug": "often", "cron": "* * * * * */15", "timezone": "UTC", "active": True}
     ]
     path.write_text(yaml.safe_dump({**content, "deployments": [deployment]}), "utf-8")
     return path
@@ -79,7 +79,7 @@ def test_a_cron_deployment_yields_a_completed_scheduled_run(
     server: stack.ServerInfo, database: Engine, tmp_path: Path
 ) -> None:
     stack.create_work_pool()
-    stack.deploy(tmp_path, server, every_five_seconds(tmp_path / "prefect.yaml"))
+    stack.deploy(tmp_path, server, every_quarter_minute(tmp_path / "prefect.yaml"))
     with stack.worker(tmp_path, server), get_client(sync_client=True) as client:
         run = eventually(lambda: completed_scheduled_run(client), 150)
     assert run is not None, (tmp_path / "prefect" / "worker.log").read_text()

@@ -19,6 +19,7 @@ import pytest
 
 from tasks import embedded
 from tasks.embedded.locks import is_locked
+from tests.conftest import CERTIFICATE
 
 ROOT = Path(__file__).parents[2]
 UP = [sys.executable, "-c", "from flows.cli import main; main(['up'])"]
@@ -37,7 +38,7 @@ def folder_of_others(parent: Path) -> Path:
 def headway_up(home: Path) -> Iterator[subprocess.Popen[str]]:
     unwanted = ("HEADWAY_", "PREFECT_", "DATABASE_URL")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(unwanted)}
-    settings = {
+    settings = CERTIFICATE | {
         "HEADWAY_DATA_DIR": str(home),
         "HEADWAY_LOCK_TIMEOUT_SECONDS": "60",
         "PYTHONUNBUFFERED": "1",

@@ -28,6 +28,7 @@ from tasks.migrations import steps as migrations
 from tasks.migrations.plans.gate import Part, PlanFacts
 from tasks.migrations.rehearsal.model import RevisionEffect
 from tasks.rollouts import steps as rollouts
+from tasks.rollouts import steps_tick
 from tasks.rollouts.outcome import ManualOutcome
 from tasks.rollouts.plan import RolloutPlan
 from tasks.rollouts.schedule import parse_schedule
@@ -35,7 +36,7 @@ from tasks.rollouts.updating import RolloutUpdate
 from tests.database.migrations import HEAD, roll_back
 
 for _module in pkgutil.walk_packages(tasks.__path__, "tasks."):
-    if _module.name.endswith(".steps"):
+    if _module.name.rpartition(".")[2].startswith("steps"):
         import_module(_module.name)  # registers its steps
 
 _EVENTS = Path(__file__).with_name("events.csv")
@@ -67,17 +68,6 @@ STEPS_ALIKE = {
     "list-unsent-notifications",
     "send-notification",
     "list-reported-experiments",
-}
-# Under Prefect the ledger is the same, and Prefect's way with a step: of each kind of step a few are
-# killed there too. Kinds: an effect outside the transaction, called by itself or one of many at
-# once, a key made by a template or a function, plain arguments or models.
-STEPS_UNDER_PREFECT = {
-    "apply-revision",
-    "roll-back-revision",
-    "analyze-batch",
-    "ingest-batch",
-    "progress-rollout",
-    "start-rollout",
 }
 
 
@@ -223,12 +213,22 @@ def _plan_tick() -> dict[str, Any]:
     return {"slot": "2020-01-01T00:00Z"}
 
 
-@kill_case("progress-rollout")
-def _progress_rollout() -> dict[str, Any]:
+@kill_case("measure-health")
+def _measure_health() -> dict[str, Any]:
     rollout = _start("ranker", "v2")
-    _shift(hours=1)
     _sample("v2", "error_rate", errors=80, requests=1000)
-    return {"rollout_id": rollout.rollout_id, "slot": "2030-01-01T00:00Z"}
+    return {"rollout_ids": [rollout.rollout_id]}
+
+
+@kill_case("progress-rollouts")
+def _progress_rollouts() -> dict[str, Any]:
+    bad, good = _start("ranker", "v2"), _start("reader", "v3")
+    _shift(hours=2)
+    _sample("v2", "error_rate", errors=80, requests=1000)
+    for metric, total in (("error_rate", 10), ("latency", 90_000), ("accuracy", 900)):
+        _sample("v3", metric, errors=total, requests=1000)
+    measured = steps_tick.measure_health(rollout_ids=[bad.rollout_id, good.rollout_id])
+    return {"measured": measured, "slot": "2030-01-01T00:00Z"}
 
 
 @kill_case("roll-back-rollout")

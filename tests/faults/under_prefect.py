@@ -15,9 +15,24 @@ from prefect.settings import (
     temporary_settings,
 )
 from prefect.states import Pending
+from prefect.utilities.callables import get_call_parameters
+from prefect.utilities.collections import visit_collection
+from prefect.utilities.engine import resolve_to_final_result
 
 from flows.pipeline import pipeline
-from tasks.ledger import Step
+from tasks.ledger import Step, registered_steps
+
+# Prefect goes the same way with every step, and the ledger's way is the same without Prefect, so of
+# each kind a few are enough: called alone or as one of many, with plain arguments or models, a key
+# from a template or a function, an effect inside or outside the transaction.
+STEPS_OF_EACH_KIND = {
+    "apply-revision",
+    "roll-back-revision",
+    "analyze-batch",
+    "ingest-batch",
+    "progress-rollout",
+    "start-rollout",
+}
 
 _calls: list[Callable[[], Any]] = []  # what the run is to do: set in the process that does it
 
@@ -32,6 +47,20 @@ def create_run() -> str:
     """A new flow run on the configured server; returns its id."""
     with get_client(sync_client=True) as client:
         return str(client.create_flow_run(one_step, state=Pending()).id)
+
+
+def handed_over(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """What a step gets of its arguments after Prefect's search for futures among them."""
+    given = get_call_parameters(registered_steps()[name].task.fn, (), arguments)
+    found: dict[str, Any] = visit_collection(
+        given,
+        visit_fn=resolve_to_final_result,
+        return_data=True,
+        max_depth=-1,
+        remove_annotations=True,
+        context={"parameter_name": name},
+    )
+    return {parameter: found[parameter] for parameter in arguments}
 
 
 def call(api: str, step: Step[Any, Any], arguments: dict[str, Any], run_id: str) -> None:

@@ -87,7 +87,7 @@ def test_step_cut_anywhere_ends_as_if_uninterrupted(
         assert harness.observe(engine) == expected
 
 
-@pytest.mark.parametrize("step", sorted(set(KILL_CASES) - STEPS_ALIKE))
+@pytest.mark.parametrize("step", sorted(under_prefect.STEPS_OF_EACH_KIND))
 def test_step_killed_before_prefect_hears_of_its_commit_is_not_done_twice(
     step: str, new_database: NewDatabase, uninterrupted: Uninterrupted
 ) -> None:
@@ -107,6 +107,7 @@ def _run_uninterrupted(step: str, new_database: NewDatabase) -> dict[str, Any]:
     with new_database() as engine:
         url = engine.url.render_as_string(hide_password=False)
         arguments = harness.arrange(url, step)
+        assert under_prefect.handed_over(step, arguments) == arguments
         before = harness.observe(engine)
         assert harness.call(harness.Job(url, step, str(uuid.uuid4())), arguments) == 0
         after = harness.observe(engine)
