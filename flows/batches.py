@@ -1,40 +1,51 @@
-"""A step over many experiments, batch by batch; one that fails is found, and stops no other."""
+"""A step over many items, batch by batch; one that fails is found, and stops no other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from tasks import retries
 from tasks.ledger import Step
 
 R = TypeVar("R")
+K = TypeVar("K", bound=Hashable)
 
 
 def in_batches(
-    step: Step[Any, list[R]], experiment_ids: Sequence[str], size: int, **given: Any
-) -> tuple[list[R], dict[str, Exception]]:
-    """Call the step for batches of experiments; a failing one is halved until one is left alone.
+    step: Step[Any, list[R]],
+    items: Sequence[K],
+    size: int,
+    *,
+    parameter: str = "experiment_ids",
+    **given: Any,
+) -> tuple[list[R], dict[K, Exception]]:
+    """Call the step for batches of items; a failing one is halved until one is left alone.
+
+    A batch that failed because the database is gone fails as a whole: its halves would wait just as
+    long for nothing.
 
     Args:
-        step: takes ``experiment_ids`` and returns a list.
-        experiment_ids: all of them.
+        step: takes a list of items and returns a list.
+        items: all of them.
         size: how many to give it at once.
+        parameter: what the step calls them.
         given: the step's other arguments.
 
     Returns:
-        What the batches gave that did not fail, and the errors of the experiments that did.
+        What the batches gave that did not fail, and the errors of the items that did.
     """
     done: list[R] = []
-    failures: dict[str, Exception] = {}
-    batches = [list(experiment_ids[i : i + size]) for i in range(0, len(experiment_ids), size)]
+    failures: dict[K, Exception] = {}
+    batches = [list(items[i : i + size]) for i in range(0, len(items), size)]
     while batches:
-        results = step.map([{"experiment_ids": batch, **given} for batch in batches])
-        halves: list[list[str]] = []
+        results = step.map([{parameter: batch, **given} for batch in batches])
+        halves: list[list[K]] = []
         for batch, result in zip(batches, results, strict=True):
             if not isinstance(result, Exception):
                 done += result
-            elif len(batch) == 1:
-                failures[batch[0]] = result
+            elif len(batch) == 1 or retries.is_connection_lost(result):
+                failures |= dict.fromkeys(batch, result)
             else:
                 middle = len(batch) // 2
                 halves += [batch[:middle], batch[middle:]]

@@ -8,16 +8,21 @@ from typing import Any
 from prefect.runtime import flow_run
 
 from flows.artifacts import publish_report, publish_table
+from flows.batches import failures_of, in_batches
+from flows.notify import send_unsent
 from flows.pipeline import Text, pipeline
 from tasks.errors import InputError, ItemsFailed
-from tasks.rollouts import steps
+from tasks.rollouts import steps, steps_tick
 from tasks.rollouts.outcome import ManualOutcome
 from tasks.rollouts.plan import Moment, Requests, RolloutEdit, TickSeconds, as_plan
 from tasks.rollouts.policy import RolloutPolicy
-from tasks.rollouts.report import check_rows, manual_report, progress_report
+from tasks.rollouts.report import manual_report
 from tasks.rollouts.schedule import DEFAULT_SCHEDULE, slot_of
 from tasks.rollouts.tick import TickOutcome
+from tasks.rollouts.tick_report import check_rows, progress_report
 from tasks.rollouts.updating import Percentage, UpdateAction, as_update
+
+_BATCH = 1000  # rollouts that one transaction decides on
 
 
 def _tick_name() -> str:
@@ -120,18 +125,19 @@ def progress_rollouts(slot: str | None = None) -> list[TickOutcome]:
         slot: The hour that this run stands for, for example 2026-11-20T14:00Z; by default the
             present one. A rollout is decided once for each slot, however often it runs.
     """
-    plan = steps.plan_tick(slot=slot)
-    results = steps.progress_rollout.map(
-        [{"rollout_id": each.rollout_id, "slot": plan.slot} for each in plan.rollouts]
+    plan = steps_tick.plan_tick(slot=slot)
+    names = {each.rollout_id: each.name for each in plan.rollouts}
+    measured, unmeasured = in_batches(
+        steps_tick.measure_health, list(names), _BATCH, parameter="rollout_ids"
     )
-    outcomes = [result for result in results if isinstance(result, TickOutcome)]
-    failures = {
-        each.name: str(result)
-        for each, result in zip(plan.rollouts, results, strict=True)
-        if isinstance(result, Exception)
-    }
+    outcomes, undecided = in_batches(
+        steps_tick.progress_rollouts, measured, _BATCH, parameter="measured", slot=plan.slot
+    )
+    failed = unmeasured | {each.rollout_id: error for each, error in undecided.items()}
+    failures = failures_of({names[each]: error for each, error in failed.items()})
     publish_report("rollouts", progress_report(plan.slot, outcomes, failures))
     publish_table("health-checks", check_rows(outcomes))
+    send_unsent()
     if failures:
         raise ItemsFailed("rollouts", failures)
     return outcomes

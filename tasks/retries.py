@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from tasks.errors import HeadwayError
+from tasks.errors import DatabaseUnavailable, HeadwayError
 
 T = TypeVar("T")
 
@@ -46,6 +46,15 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, PoolTimeout):  # every connection of this process is in use
         return True
     return _is_transient_answer(error)
+
+
+def is_connection_lost(error: BaseException) -> bool:
+    """True if the database could not be reached, whatever was asked of it."""
+    if isinstance(error, DBAPIError):
+        sqlstate = getattr(error.orig, "sqlstate", None)
+        is_unanswered = sqlstate is None and type(error).__name__ == "OperationalError"
+        return error.connection_invalidated or is_unanswered or _is_lost_sqlstate(sqlstate or "")
+    return isinstance(error, DatabaseUnavailable | PoolTimeout)
 
 
 def _is_transient_answer(error: BaseException) -> bool:
@@ -90,4 +99,8 @@ def _is_transient_sqlstate(error: DBAPIError) -> bool:
     if sqlstate is None:
         # psycopg gives no SQLSTATE when the socket died under it or nobody answered.
         return type(error).__name__ == "OperationalError"
-    return sqlstate in _TRANSIENT_SQLSTATES or sqlstate.startswith("08")
+    return sqlstate in _TRANSIENT_SQLSTATES or _is_lost_sqlstate(sqlstate)
+
+
+def _is_lost_sqlstate(sqlstate: str) -> bool:
+    return sqlstate.startswith(("08", "57P"))

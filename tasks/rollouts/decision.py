@@ -59,9 +59,9 @@ def _start(evidence: TickEvidence) -> Verdict:
     if (starts_at - evidence.now).total_seconds() > TOLERANCE_SECONDS:
         reason = Reason("not-yet", f"it starts at {starts_at.astimezone(UTC):%F %H:%M} UTC")
         return _stay(evidence, "hold", [reason], None)
-    frozen = _frozen(evidence)
-    if frozen:
-        return _stay(evidence, "hold", frozen, None)
+    blocks = [*_frozen(evidence), *_taken(evidence)]
+    if blocks:
+        return _stay(evidence, "hold", blocks, None)
     first = evidence.schedule.stages[0]
     reason = Reason("due", f"due: the first stage, {first.percentage:g} %, begins")
     return _move(
@@ -69,6 +69,18 @@ def _start(evidence: TickEvidence) -> Verdict:
         [reason],
         Move(health=None, state=State.RUNNING, percentage=first.percentage, stage_index=0),
     )
+
+
+def _taken(evidence: TickEvidence) -> list[Reason]:
+    """Which rollout is in the way of the start; of a version, or a group, one is under way."""
+    reasons = []
+    if evidence.version_taken_by is not None:
+        message = f"its version is being rolled out by {evidence.version_taken_by}; end that first"
+        reasons.append(Reason("version-taken", message))
+    if evidence.group_taken_by is not None:
+        message = f"its group is taken by {evidence.group_taken_by}; it starts when that ended"
+        reasons.append(Reason("group-taken", message))
+    return reasons
 
 
 def _judge(evidence: TickEvidence, check: CheckPolicy) -> CheckResult:

@@ -30,6 +30,8 @@ class TickEvidence(BaseModel):
 
     ``measured_version`` is the rollout's version when it was measured, ``version`` the one when it
     was locked: where they differ somebody was faster, and what was measured does not count.
+    ``version_taken_by`` and ``group_taken_by`` name the rollouts that are under way where this one
+    would start.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,6 +53,8 @@ class TickEvidence(BaseModel):
     streaks: dict[str, Streak] = {}
     inconclusive_since: AwareDatetime | None = None
     is_hold_escalated: bool = False
+    version_taken_by: str | None = None
+    group_taken_by: str | None = None
 
     @property
     def elapsed_seconds(self) -> float:

@@ -11,8 +11,8 @@ FROM rollout
 WHERE id = :rollout_id
 FOR UPDATE OF rollout;
 
--- name: all_rollouts
--- Every rollout with its stages, the newest first.
+-- name: rollouts
+-- Every rollout with its stages, or the one of a name, the newest first.
 SELECT
     rollout.*,
     (SELECT jsonb_agg(
@@ -21,18 +21,12 @@ SELECT
      FROM rollout_stage
      WHERE rollout_stage.rollout_id = rollout.id) AS stages
 FROM rollout
+WHERE CAST(:name AS text) IS NULL OR name = :name
 ORDER BY id DESC;
 
 -- name: rollout_id
 -- The number of a rollout, by its name.
 SELECT id FROM rollout WHERE name = :name;
-
--- name: active_rollouts
--- What a tick has to look at: every rollout that has not ended.
-SELECT id AS rollout_id, name
-FROM rollout
-WHERE state IN ('scheduled', 'running', 'paused', 'manual_hold')
-ORDER BY id;
 
 -- name: save_rollout
 -- The new standing of a locked rollout.
@@ -62,30 +56,6 @@ VALUES
     (:rollout_id, :old_percentage, :new_percentage, CAST(:old_state AS rollout_state),
      CAST(:new_state AS rollout_state), :cause, :actor, :reason,
      :slot, :decision_id, :health_check_id, :changed_at, :version);
-
--- name: decided_slots
--- Whether this slot is decided, the latest one that is, and where its window ended.
-SELECT
-    max(slot) AS latest_slot,
-    max(window_end) AS latest_window_end,
-    coalesce(bool_or(slot = :slot), false) AS is_decided
-FROM health_check
-WHERE rollout_id = :rollout_id;
-
--- name: record_check
--- One row per rollout, slot and metric; the unique key makes a repeated tick impossible.
-INSERT INTO health_check
-    (rollout_id, slot, metric, verdict, reason_code, message, value, operator, limit_value,
-     sample_count, min_samples, window_start, window_end, decision_id, checked_at, guard, action,
-     is_shadow, is_shared, control_value, control_count, evidence, shadow_guard, shadow_verdict,
-     shadow_message)
-VALUES
-    (:rollout_id, :slot, :metric, CAST(:verdict AS health_verdict), :reason_code, :message, :value,
-     :operator, :limit_value, :sample_count, :min_samples, :window_start, :window_end,
-     :decision_id, :checked_at, :guard, :action, :is_shadow, :is_shared, :control_value,
-     :control_count, CAST(:evidence AS jsonb), :shadow_guard,
-     CAST(:shadow_verdict AS health_verdict), :shadow_message)
-RETURNING id;
 
 -- name: exposure
 -- What decides who sees the version: its newest rollout, whatever its state.

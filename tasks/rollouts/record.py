@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, Row
@@ -53,11 +53,11 @@ class Rollout(BaseModel):
     created_at: datetime
     finished_at: datetime | None
 
-    def changed(self, **values: Any) -> Rollout:
+    def changed(self, **values: Any) -> Self:
         """A copy with some values replaced."""
         return self.model_copy(update=values)
 
-    def at(self, percentage: float, stage_index: int, now: datetime) -> Rollout:
+    def at(self, percentage: float, stage_index: int, now: datetime) -> Self:
         """A copy that enters a percentage now: the stage's clock starts anew."""
         return self.changed(
             percentage=percentage,
@@ -94,7 +94,15 @@ def lock_by_name(tx: Connection, name: str) -> Rollout:
 
 def all_rollouts(connection: Connection) -> list[Rollout]:
     """Every rollout, the newest first."""
-    return [_rollout(row) for row in connection.execute(QUERIES["all_rollouts"])]
+    return [_rollout(row) for row in connection.execute(QUERIES["rollouts"], {"name": None})]
+
+
+def find(connection: Connection, name: str) -> Rollout:
+    """Read the rollout of that name without a lock; NotFound if there is none."""
+    row = connection.execute(QUERIES["rollouts"], {"name": name}).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no rollout named {name!r}")
+    return _rollout(row)
 
 
 def save(tx: Connection, rollout: Rollout) -> Rollout:

@@ -5,33 +5,13 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from pydantic import BaseModel
 from sqlalchemy import Connection
 
-from tasks import clock
-from tasks.ledger import current_run, step, step_logger
+from tasks.ledger import step, step_logger
 from tasks.rollouts import drafts, manual
 from tasks.rollouts.outcome import ManualOutcome
 from tasks.rollouts.plan import RolloutPlan
-from tasks.rollouts.record import QUERIES
-from tasks.rollouts.report import warnings_of
-from tasks.rollouts.schedule import parse_slot, slot_of
-from tasks.rollouts.tick import TickOutcome, tick
 from tasks.rollouts.updating import RolloutUpdate, carry_out
-
-
-class ActiveRollout(BaseModel):
-    """A rollout that a tick has to look at."""
-
-    rollout_id: int
-    name: str
-
-
-class TickPlan(BaseModel):
-    """The slot of a tick, and the rollouts that it looks at."""
-
-    slot: str
-    rollouts: list[ActiveRollout]
 
 
 @step(key="{plan.name}")
@@ -52,30 +32,6 @@ def start_draft(
 ) -> ManualOutcome:
     """Expose the first stage of a draft, now or at its time."""
     return manual.start_draft(tx, rollout, starts_at, actor, reason)
-
-
-@step(key="{slot}")
-def plan_tick(tx: Connection, slot: str | None) -> TickPlan:
-    """Fix the slot (by default the database clock's hour) and the rollouts that are not ended."""
-    now = clock.now(tx)
-    named = slot_of(now) if slot is None else parse_slot(slot, latest=now)
-    rows = tx.execute(QUERIES["active_rollouts"]).mappings()
-    return TickPlan(slot=named, rollouts=[ActiveRollout.model_validate(dict(row)) for row in rows])
-
-
-@step(key="{rollout_id}:{slot}")
-def progress_rollout(tx: Connection, rollout_id: int, slot: str) -> TickOutcome:
-    """Check one rollout's health, then advance, complete, hold or roll back: at most one stage.
-
-    A rollback to 0 % is committed with the verdict. A slot that is decided does nothing again.
-    """
-    outcome = tick(tx, rollout_id, slot, actor=current_run().actor or "headway")
-    logger = step_logger()
-    for warning in warnings_of(outcome):
-        logger.warning(warning)
-    if outcome.verdict in {"advance", "complete"}:
-        logger.info("rollout %s: %s at %g %%", outcome.name, outcome.verdict, outcome.percentage)
-    return outcome
 
 
 @step(key="{rollout}")

@@ -1,28 +1,23 @@
-"""One tick of one rollout: measure, decide and act, all in the caller's transaction."""
+"""One tick of a batch of rollouts: decide on what was measured and act, in one transaction."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
-from tasks import clock, jsonb
-from tasks.decisions import Decided, decide
+from tasks.decisions import decide_many
 from tasks.errors import Reason
-from tasks.rollouts import record
 from tasks.rollouts.decision import decide_tick
-from tasks.rollouts.evidence import Move, TickEvidence, window_of
-from tasks.rollouts.health.measured import CheckResult, Health, Reading
-from tasks.rollouts.health.samples import read_samples
-from tasks.rollouts.health.sources.model import Asked
-from tasks.rollouts.record import QUERIES, Rollout
+from tasks.rollouts.evidence import TickEvidence
+from tasks.rollouts.found import QUERIES, FoundRollout, lock_rollouts
+from tasks.rollouts.health.measured import CheckResult, Health
+from tasks.rollouts.measuring import MeasuredRollout
 from tasks.rollouts.schedule import Schedule
 from tasks.rollouts.state import State
-
-_CAUSES = {"start": "start", "advance": "advance", "complete": "complete", "rollback": "rollback"}
-_SOURCE_TROUBLES = {"source-error", "check-error"}
+from tasks.rollouts.ticked import Ticked, ticked
+from tasks.rollouts.writing import write
 
 
 class TickOutcome(BaseModel):
@@ -54,154 +49,93 @@ class TickOutcome(BaseModel):
         return f"{self.name}: {self.verdict}, {moved}: {why}"
 
 
-def tick(tx: Connection, rollout_id: int, slot: str, actor: str) -> TickOutcome:
-    """Judge one rollout for one slot and do what the verdict says; a decided slot does nothing."""
-    rollout = record.lock(tx, rollout_id)
-    decided_slots = tx.execute(
-        QUERIES["decided_slots"], {"rollout_id": rollout.id, "slot": slot}
-    ).one()
-    if decided_slots.is_decided:
-        return _repeated(rollout, slot)
-    evidence = _gather(tx, rollout, slot, decided_slots)
-    decided = decide(tx, decide_tick, evidence, subject=f"rollout:{rollout.id}", actor=actor)
-    move = Move.model_validate(decided.verdict.details)
-    if decided.verdict.verdict != "skip":
-        _carry_out(tx, rollout, evidence, decided, move, actor)
-    return _outcome(rollout, evidence, decided, move)
+def tick(
+    tx: Connection, slot: str, measured: Sequence[MeasuredRollout], actor: str
+) -> list[TickOutcome]:
+    """Judge the rollouts for one slot and do what the verdicts say, in the order of their numbers.
+
+    They are locked, what was measured of an earlier version does not count, and a slot that is
+    decided is not decided again. Every rollout that was looked at says when (``ticked_at``), also
+    where there was nothing to decide: it proves that somebody guards it.
+    """
+    found = lock_rollouts(tx, [each.rollout_id for each in measured])
+    by_id = {each.rollout_id: each for each in measured}
+    open_ = [each for each in found if each.latest_slot != slot]
+    evidence = list(_evidence(tx, open_, slot, by_id))
+    subjects = [each.subject for each in open_]
+    decided = decide_many(tx, decide_tick, list(zip(subjects, evidence, strict=True)), actor=actor)
+    ticks = list(map(ticked, open_, decided))
+    repeated = [each for each in found if each.latest_slot == slot]
+    write(tx, slot, ticks, repeated, actor)
+    outcomes = [
+        *(_outcome(each, slot) for each in ticks),
+        *(_repeated(each, slot) for each in repeated),
+    ]
+    return sorted(outcomes, key=lambda each: each.rollout_id)
 
 
-def measure(
-    tx: Connection, rollout: Rollout, now: datetime, latest_end: datetime | None
-) -> list[Reading]:
-    """What the samples say of the version and of its control; a broken source is told."""
-    asked = []
-    for check in rollout.policy.checks:
-        start, end = window_of(check, rollout.policy, rollout.stage_entered_at, now, latest_end)
-        each = Asked(
-            rollout_id=rollout.id,
-            check=check,
-            model_version=rollout.model_version,
-            control_version=rollout.control_version,
-            window_start=start,
-            window_end=end,
-        )
-        asked.append(each)
-    return read_samples(tx, asked)
+def _evidence(
+    tx: Connection,
+    rollouts: Sequence[FoundRollout],
+    slot: str,
+    measured: dict[int, MeasuredRollout],
+) -> Iterator[TickEvidence]:
+    versions, groups = _taken(tx, rollouts)
+    for rollout in rollouts:
+        evidence = _evidence_of(rollout, slot, measured[rollout.id])
+        if rollout.state is State.SCHEDULED:
+            group = rollout.exclusion_group
+            evidence = evidence.model_copy(
+                update={
+                    "version_taken_by": versions.get(rollout.model_version),
+                    "group_taken_by": None if group is None else groups.get(group),
+                }
+            )
+            if decide_tick(evidence).verdict == "start":  # in the way of those that come after it
+                versions[rollout.model_version] = rollout.name
+                groups |= {} if group is None else {group: rollout.name}
+        yield evidence
 
 
-def _gather(tx: Connection, rollout: Rollout, slot: str, decided: Row[Any]) -> TickEvidence:
-    now = clock.now(tx)
-    is_live = rollout.state.is_begun and not rollout.state.is_finished
+def _evidence_of(rollout: FoundRollout, slot: str, measured: MeasuredRollout) -> TickEvidence:
     return TickEvidence(
         slot=slot,
-        latest_slot=decided.latest_slot,
-        now=now,
-        measured_version=rollout.version,
+        latest_slot=rollout.latest_slot,
+        now=rollout.now,
+        measured_version=measured.version,
         version=rollout.version,
         state=rollout.state,
         percentage=rollout.percentage,
         schedule=rollout.schedule,
         stage_index=rollout.stage_index,
         stage_entered_at=rollout.stage_entered_at,
-        paused_seconds=rollout.seconds_paused(now),
+        paused_seconds=rollout.seconds_paused(rollout.now),
         starts_at=rollout.starts_at,
         policy=rollout.policy,
-        readings=tuple(measure(tx, rollout, now, decided.latest_window_end)) if is_live else (),
+        readings=measured.readings,
         streaks=rollout.streaks,
         inconclusive_since=rollout.inconclusive_since,
         is_hold_escalated=rollout.is_hold_escalated,
     )
 
 
-def _carry_out(
-    tx: Connection,
-    rollout: Rollout,
-    evidence: TickEvidence,
-    decided: Decided,
-    move: Move,
-    actor: str,
-) -> None:
-    check_ids = {
-        check.check: _record_check(tx, rollout, evidence, decided.id, check)
-        for check in move.checks
+def _taken(
+    tx: Connection, rollouts: Sequence[FoundRollout]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """By which rollout under way the versions and the groups of those to start are taken."""
+    waiting = [each for each in rollouts if each.state is State.SCHEDULED]
+    if not waiting:
+        return {}, {}
+    asked = {
+        "versions": [each.model_version for each in waiting],
+        "groups": [each.exclusion_group for each in waiting if each.exclusion_group],
     }
-    after = record.save(tx, _moved(rollout, move, evidence.now))
-    cause = _CAUSES.get(decided.verdict.verdict)
-    if cause is not None:
-        deciding = next((c for c in move.checks if c.health is move.health), None)
-        record.record_change(
-            tx,
-            rollout,
-            after,
-            evidence.now,
-            cause=cause,
-            actor=actor,
-            reason="; ".join(reason.message for reason in decided.verdict.reasons),
-            slot=evidence.slot,
-            decision_id=decided.id,
-            health_check_id=check_ids[deciding.check] if deciding else None,
-        )
+    rows = tx.execute(QUERIES["rollouts_under_way"], asked).all()
+    groups = {row.exclusion_group: row.name for row in rows if row.exclusion_group}
+    return {row.model_version: row.name for row in rows}, groups
 
 
-def _moved(rollout: Rollout, move: Move, now: datetime) -> Rollout:
-    is_known = move.health is not Health.INCONCLUSIVE
-    troubled = any(check.reason.code in _SOURCE_TROUBLES for check in move.checks)
-    after = rollout.changed(
-        state=move.state,
-        inconclusive_since=None if is_known else rollout.inconclusive_since or now,
-        is_hold_escalated=not is_known and (rollout.is_hold_escalated or move.is_escalated),
-        source_error_count=rollout.source_error_count + 1 if troubled else 0,
-        streaks=move.streaks,
-        ticked_at=now,
-    )
-    if move.percentage != rollout.percentage or move.stage_index != rollout.stage_index:
-        after = after.at(move.percentage, move.stage_index, now)
-    if move.state.is_finished:
-        after = after.changed(finished_at=now, paused_at=None)
-    return after
-
-
-def _record_check(
-    tx: Connection,
-    rollout: Rollout,
-    evidence: TickEvidence,
-    decision_id: int,
-    check: CheckResult,
-) -> int:
-    check_id = tx.scalar(
-        QUERIES["record_check"],
-        {
-            "rollout_id": rollout.id,
-            "slot": evidence.slot,
-            "metric": check.check,
-            "verdict": check.health.value,
-            "reason_code": check.reason.code,
-            "message": check.reason.message,
-            "value": check.value,
-            "operator": check.operator,
-            "limit_value": check.limit,
-            "sample_count": check.sample_count,
-            "min_samples": check.min_samples,
-            "window_start": check.window_start,
-            "window_end": check.window_end,
-            "decision_id": decision_id,
-            "checked_at": evidence.now,
-            "guard": check.judgement.guard,
-            "action": check.action,
-            "is_shadow": check.is_shadow,
-            "is_shared": check.judgement.is_shared,
-            "control_value": check.control_value,
-            "control_count": check.control_count,
-            "evidence": jsonb.dump(check.judgement.evidence),
-            "shadow_guard": check.shadow and check.shadow.guard,
-            "shadow_verdict": check.shadow and check.shadow.health.value,
-            "shadow_message": check.shadow and check.shadow.reason.message,
-        },
-    )
-    return int(check_id or 0)
-
-
-def _repeated(rollout: Rollout, slot: str) -> TickOutcome:
+def _repeated(rollout: FoundRollout, slot: str) -> TickOutcome:
     reason = Reason("slot-decided", f"slot {slot} is decided already; nothing was done")
     return TickOutcome(
         rollout_id=rollout.id,
@@ -218,21 +152,21 @@ def _repeated(rollout: Rollout, slot: str) -> TickOutcome:
     )
 
 
-def _outcome(rollout: Rollout, evidence: TickEvidence, decided: Decided, move: Move) -> TickOutcome:
+def _outcome(each: Ticked, slot: str) -> TickOutcome:
     return TickOutcome(
-        rollout_id=rollout.id,
-        name=rollout.name,
-        model_version=rollout.model_version,
-        slot=evidence.slot,
-        verdict=decided.verdict.verdict,
-        reasons=decided.verdict.reasons,
-        old_percentage=rollout.percentage,
-        percentage=move.percentage,
-        state=move.state,
-        stage_index=move.stage_index,
-        schedule=rollout.schedule,
-        health=move.health,
-        checks=move.checks,
-        decision_id=decided.id,
-        is_escalated=move.is_escalated,
+        rollout_id=each.before.id,
+        name=each.before.name,
+        model_version=each.before.model_version,
+        slot=slot,
+        verdict=each.verdict,
+        reasons=each.reasons,
+        old_percentage=each.before.percentage,
+        percentage=each.after.percentage,
+        state=each.after.state,
+        stage_index=each.after.stage_index,
+        schedule=each.before.schedule,
+        health=each.move.health,
+        checks=each.move.checks,
+        decision_id=each.decided.id,
+        is_escalated=each.move.is_escalated,
     )

@@ -8,7 +8,9 @@ from sqlalchemy import Engine, text
 
 from flows.demo_traffic import Traffic, simulate_traffic
 from tasks import clock
-from tasks.rollouts import manual
+from tasks.rollouts import manual, steps_tick
+from tasks.rollouts.found import find_rollouts
+from tasks.rollouts.measuring import measure
 from tasks.rollouts.outcome import ManualOutcome
 from tasks.rollouts.plan import RolloutPlan
 from tasks.rollouts.policy import RolloutPolicy
@@ -69,7 +71,16 @@ def tick_now(database: Engine, rollout_id: int = 1, slot: str | None = None) -> 
     """A tick whose slot is the clock's minute."""
     with database.begin() as tx:
         named = slot or parse_slot(clock.now(tx).isoformat())
-        return tick(tx, rollout_id, named, "headway")
+        measured = measure(tx, find_rollouts(tx, [rollout_id]), {})
+    with database.begin() as tx:
+        [outcome] = tick(tx, named, measured, "headway")
+    return outcome
+
+
+def tick_by_steps(slot: str, *rollout_ids: int) -> list[TickOutcome]:
+    """A tick as the flow makes it, in the run that is active."""
+    measured = steps_tick.measure_health(rollout_ids=list(rollout_ids or (1,)))
+    return steps_tick.progress_rollouts(measured=measured, slot=slot)
 
 
 def an_hour(database: Engine, kind: Traffic | None = HEALTHY) -> TickOutcome:

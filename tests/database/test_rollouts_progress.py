@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from tasks.decisions import replay
 from tasks.errors import InputError
 from tasks.ledger import RunInfo
-from tasks.rollouts import steps
+from tasks.rollouts import steps_tick
 from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
 from tests.database.rollouts import (
     FAILING,
@@ -19,6 +19,7 @@ from tests.database.rollouts import (
     hours_pass,
     sample,
     standing,
+    tick_by_steps,
     tick_now,
     traffic,
 )
@@ -65,7 +66,7 @@ def test_harm_takes_it_to_nobody_in_that_tick_with_a_warning(
     hours_pass(database, 1)
     sample(database, "error_rate", 60, 1000)
     with caplog.at_level(logging.WARNING):
-        outcome = steps.progress_rollout(rollout_id=1, slot="2026-11-20T14:00Z")
+        [outcome] = tick_by_steps("2026-11-20T14:00Z")
     assert outcome.verdict == "rollback"
     assert standing(database) == (0, "rolled_back")
     [warning] = [record.getMessage() for record in caplog.records]
@@ -176,7 +177,7 @@ def test_health_unknown_for_too_long_is_escalated_once_where_it_only_holds(
     with caplog.at_level(logging.WARNING):
         for hour in range(10):
             hours_pass(database, 1)
-            steps.progress_rollout(rollout_id=1, slot=f"2026-11-20T{hour:02}:00Z")
+            tick_by_steps(f"2026-11-20T{hour:02}:00Z")
     warned = [record.getMessage() for record in caplog.records]
     assert standing(database) == (5, "running")
     assert len([line for line in warned if "health has not been known for 6 h" in line]) == 1
@@ -235,7 +236,7 @@ def test_a_slot_to_come_is_refused_so_that_the_guard_stays_awake(
 ) -> None:
     begin(database)
     with pytest.raises(InputError, match="slot 2999-01-01T00:00Z is still to come"):
-        steps.plan_tick(slot="2999-01-01")
+        steps_tick.plan_tick(slot="2999-01-01")
     assert an_hour(database, FAILING).verdict == "rollback"
 
 

@@ -6,10 +6,12 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from tasks.rollouts import manual
 from tasks.rollouts.exposure import should_use_new_model
+from tasks.rollouts.found import find_rollouts
+from tasks.rollouts.measuring import measure
 from tasks.rollouts.plan import RolloutPlan
 from tasks.rollouts.schedule import parse_schedule
 from tasks.rollouts.tick import tick
-from tests.database.rollouts import RECORD, begin, hours_pass, standing, traffic
+from tests.database.rollouts import RECORD, begin, hours_pass, standing, tick_now, traffic
 
 SAMPLE = {"version": "v2", "metric": "error_rate", "value_sum": 80, "sample_count": 1000}
 WRITER, READER = text("SET LOCAL ROLE headway_writer"), text("SET LOCAL ROLE headway_reader")
@@ -24,7 +26,9 @@ def test_the_writer_may_do_all_that_a_rollout_needs(database: Engine) -> None:
     traffic(database)
     with database.begin() as tx:
         tx.execute(WRITER)
-        assert tick(tx, 1, "2026-11-20T14:00Z", "headway").verdict == "advance"
+        measured = measure(tx, find_rollouts(tx, [1]), {})
+        [outcome] = tick(tx, "2026-11-20T14:00Z", measured, "headway")
+        assert outcome.verdict == "advance"
         assert manual.roll_back(tx, "rollout", "ada", "because").state == "rolled_back"
     assert standing(database) == (0, "rolled_back")
 
@@ -51,8 +55,7 @@ def test_an_application_asks_and_records_with_the_readers_rights(database: Engin
         assert tx.scalar(text("SELECT should_use_new_model('user-1', 'v2')")) is True
         assert should_use_new_model(tx, "user-1", "v2")
         tx.execute(RECORD, SAMPLE)
-    with database.begin() as tx:
-        assert tick(tx, 1, "2026-11-20T14:00Z", "headway").verdict == "rollback"
+    assert tick_now(database).verdict == "rollback"
 
 
 def test_an_application_may_not_write_samples_past_the_function(database: Engine) -> None:
