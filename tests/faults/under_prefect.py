@@ -23,15 +23,15 @@ from flows.pipeline import pipeline
 from tasks.ledger import Step, registered_steps
 
 # Prefect goes the same way with every step, and the ledger's way is the same without Prefect, so of
-# each kind a few are enough: called alone or as one of many, with plain arguments or models, a key
-# from a template or a function, an effect inside or outside the transaction.
+# each kind a few are enough: plain arguments or models, a key from a template or a function, an
+# effect inside or outside the transaction. What it makes of arguments is tried for all.
 STEPS_OF_EACH_KIND = {
     "apply-revision",
     "roll-back-revision",
     "analyze-batch",
     "ingest-batch",
-    "progress-rollout",
-    "start-rollout",
+    "override-variant",
+    "create-experiment",
 }
 
 _calls: list[Callable[[], Any]] = []  # what the run is to do: set in the process that does it
