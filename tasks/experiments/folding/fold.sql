@@ -1,6 +1,7 @@
 -- name: lock_experiments
 -- One fold of an experiment at a time, in one order; room to sort and hash, a disk that seeks well.
 SELECT set_config('work_mem', '256MB', true), set_config('random_page_cost', '1.1', true),
+       set_config('parallel_tuple_cost', '0.01', true), -- groups, not rows, change hands
        set_config('jit', 'off', true), count(pg_advisory_xact_lock(asked.number))
 FROM (
     SELECT hashtextextended('fold:' || experiment_id, 0) AS number
@@ -67,7 +68,13 @@ SELECT number, experiment_id::text AS experiment_id, is_full AND NOT is_aggregat
        closes_after::text AS closes_after,
        denominator_aggregation::text AS denominator_aggregation,
        opens_after > interval '0' OR closes_after IS NOT NULL AS has_window,
-       dimensions <> '{}' OR covariate_attribute IS NOT NULL AS has_attributes
+       array_remove(ARRAY[
+           CASE WHEN closes_after IS NOT NULL THEN 'closes_after' END,
+           CASE WHEN denominator_event_type IS NOT NULL THEN 'denominator_event_type' END,
+           CASE WHEN covariate_before IS NOT NULL THEN 'covariate_before' END,
+           CASE WHEN covariate_attribute IS NOT NULL THEN 'covariate_attribute' END,
+           CASE WHEN dimensions <> '{}' THEN 'dimensions' END
+       ], NULL) AS uses
 FROM fold_due ORDER BY number;
 
 -- name: make_units
@@ -116,12 +123,12 @@ max(m.event_value) FILTER (WHERE {condition})
 -- name: value_by_first
 -- The first that has one; the last element decides among arrays whose first ones are equal.
 (min(ARRAY[extract(epoch FROM m.event_timestamp)::float8, m.event_value])
- FILTER (WHERE {condition} AND m.event_value IS NOT NULL))[2]
+ FILTER (WHERE {condition}))[2]
 
 -- name: value_by_last
 -- The last that has one.
 (max(ARRAY[extract(epoch FROM m.event_timestamp)::float8, m.event_value])
- FILTER (WHERE {condition} AND m.event_value IS NOT NULL))[2]
+ FILTER (WHERE {condition}))[2]
 
 -- name: value_by_count
 -- How many.
@@ -135,11 +142,18 @@ CASE WHEN count(m.assignment_id) FILTER (WHERE {condition}) > 0 THEN 1.0::float8
 -- Every unit of some metrics, of an experiment one at most. No temporary table is read, so that
 -- Postgres may share the work out.
 unnest(
-    CAST(:numbers AS integer[]), CAST(:experiment_ids AS uuid[]), CAST(:event_types AS text[]),
-    CAST(:aggregations AS text[]), CAST(:opens_after AS interval[]),
-    CAST(:closes_after AS interval[])
-) d (number, experiment_id, event_type, aggregation, opens_after, closes_after)
+    CAST(:experiment_ids AS uuid[]), CAST(:event_types AS text[]), CAST(:aggregations AS text[]),
+    CAST(:opens_after AS interval[]), CAST(:closes_after AS interval[])
+) d (experiment_id, event_type, aggregation, opens_after, closes_after)
 JOIN ab_assignments a ON a.experiment_id = d.experiment_id
+
+-- name: all_units_alike
+-- The same where all metrics are alike but for their experiment.
+ab_assignments a
+
+-- name: units_of_all
+-- Units of these experiments.
+a.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
 
 -- name: one_event_type
 -- The type of event that all metrics read: Postgres plans better for what it knows.
@@ -148,6 +162,14 @@ JOIN ab_assignments a ON a.experiment_id = d.experiment_id
 -- name: stale_units
 -- The units to work out again.
 fold_unit u JOIN fold_due d ON d.number = u.number JOIN ab_assignments a ON a.id = u.assignment_id
+
+-- name: metric_of_all
+-- The one metric of an experiment that a layer has.
+d.experiment_id = a.experiment_id AND d.number = ANY(CAST(:numbers AS integer[]))
+
+-- name: metric_of_stale
+-- The metric that a unit is worked out for.
+d.number = a.number
 
 -- name: from_assignment
 -- When an event counts, where no metric has a window. As `>=` Postgres would take it for one event
@@ -158,6 +180,10 @@ timestamptz_cmp(m.event_timestamp, a.assigned_at) <> -1
 -- When an event counts: from the start of the window to its end.
 m.event_timestamp >= a.assigned_at + d.opens_after
 AND (d.closes_after IS NULL OR m.event_timestamp < a.assigned_at + d.closes_after)
+
+-- name: once
+-- What looks events up is worked out once, not wherever it is named.
+OFFSET 0
 
 -- name: make_values
 -- The value of each unit, from its events. A unit whose window is open has none yet, and says when
@@ -171,69 +197,69 @@ SELECT v.number, v.assignment_id, v.variant_id, v.epoch, v.levels, v.matures_at,
        CASE WHEN v.value IS NULL OR v.denominator IS NULL THEN NULL
             WHEN abs(v.covariate) < 1e-140 THEN 0 ELSE v.covariate END AS covariate
 FROM (
-    SELECT a.number, a.id AS assignment_id, a.variant_id,
-           d.denominator_event_type IS NOT NULL AS is_ratio,
+    SELECT d.number, a.id AS assignment_id, a.variant_id,
+           {denominator_event_type} IS NOT NULL AS is_ratio,
            -- One is looked for only where the assignment does not say: a loaded file, mostly.
            COALESCE(a.epoch, (
                SELECT max(l.epoch) FROM allocation l
                WHERE l.experiment_id = a.experiment_id AND l.started_at <= a.assigned_at
            ), 1) AS epoch,
-           CASE WHEN d.dimensions <> '{}' THEN (
+           CASE WHEN {dimensions} <> '{}' THEN (
                -- An index row has little room: a level is cut.
                SELECT jsonb_object_agg(
                    dimension, COALESCE(left(a.metadata ->> dimension, 200), '(none)')
                )
-               FROM unnest(d.dimensions) dimension
+               FROM unnest({dimensions}) dimension
            ) END AS levels,
-           CASE WHEN o.is_open THEN a.assigned_at + d.closes_after END AS matures_at,
-           CASE WHEN o.is_open THEN 0 ELSE a.events END AS events,
-           CASE WHEN o.is_open THEN 0 ELSE a.seen - a.events END AS left_out,
+           CASE WHEN o.is_open THEN a.assigned_at + {closes_after} END AS matures_at,
+           CASE WHEN o.is_open THEN 0 ELSE a.seen - a.left_out END AS events,
+           CASE WHEN o.is_open THEN 0 ELSE a.left_out END AS left_out,
            CASE WHEN NOT o.is_open THEN COALESCE(a.value, CASE
                WHEN d.is_zero_if_missing THEN 0
                -- A ratio's unit is one that has a denominator; nothing else is still a sum.
-               WHEN d.denominator_event_type IS NOT NULL
+               WHEN {denominator_event_type} IS NOT NULL
                     AND d.aggregation IN ('sum', 'count', 'any') THEN 0
            END) END AS value,
-           CASE WHEN d.denominator_event_type IS NULL THEN 1
+           CASE WHEN {denominator_event_type} IS NULL THEN 1
                 WHEN NOT o.is_open THEN COALESCE((
                     SELECT {denominator} FROM ab_metrics m
                     WHERE m.assignment_id = a.id
-                      AND m.event_type = d.denominator_event_type
+                      AND m.event_type = {denominator_event_type}
                       AND {window}
                 ), CASE WHEN d.is_zero_if_missing THEN 0 END) END AS denominator,
            CASE WHEN o.is_open THEN NULL
-                WHEN d.covariate_before IS NOT NULL THEN COALESCE((
+                WHEN {covariate_before} IS NOT NULL THEN COALESCE((
                     SELECT {covariate} FROM ab_metrics m
                     WHERE m.assignment_id = a.id AND m.event_type = d.event_type
                       AND m.event_timestamp < a.assigned_at
-                      AND m.event_timestamp >= a.assigned_at - d.covariate_before
+                      AND m.event_timestamp >= a.assigned_at - {covariate_before}
                 ), 0)
-                WHEN d.covariate_attribute IS NOT NULL THEN (
+                WHEN {covariate_attribute} IS NOT NULL THEN (
                     SELECT CASE WHEN abs(x) BETWEEN 1e-140 AND 1e140 THEN x::float8 ELSE 0 END
-                    FROM (SELECT CASE jsonb_typeof(a.metadata -> d.covariate_attribute)
-                        WHEN 'number' THEN (a.metadata ->> d.covariate_attribute)::numeric
-                        WHEN 'boolean' THEN (a.metadata ->> d.covariate_attribute)::boolean::integer
+                    FROM (SELECT CASE jsonb_typeof(a.metadata -> {covariate_attribute})
+                        WHEN 'number' THEN (a.metadata ->> {covariate_attribute})::numeric
+                        WHEN 'boolean' THEN (a.metadata ->> {covariate_attribute})::boolean::integer
                         WHEN 'string' THEN substring(
-                            a.metadata ->> d.covariate_attribute, '^-?\d{1,15}(?:\.\d{1,15})?$'
+                            a.metadata ->> {covariate_attribute}, '^-?\d{1,15}(?:\.\d{1,15})?$'
                         )::numeric END
                     ) read (x)
                 ) END AS covariate
     FROM (
-        SELECT {number} AS number, a.id, a.experiment_id, a.variant_id, a.epoch, a.assigned_at,
+        SELECT {key}, a.experiment_id, a.variant_id, a.epoch, a.assigned_at,
                {metadata} AS metadata, {value} AS value, count(m.assignment_id) AS seen,
-               count(m.assignment_id) FILTER (WHERE {usable}) AS events
+               count(*) FILTER (WHERE {unusable}) AS left_out
         FROM {units}
         -- Units without events too: so many groups, at least, Postgres must plan for.
         LEFT JOIN ab_metrics m
             ON m.assignment_id = a.id AND m.event_type = {event_type} AND {window}
-        WHERE NOT a.is_override
+        WHERE NOT a.is_override AND {these}
         GROUP BY {key}
     ) a
-    JOIN fold_due d ON d.number = a.number
+    JOIN fold_due d ON {metric}
     CROSS JOIN LATERAL (
-        SELECT COALESCE(a.assigned_at + d.closes_after > d.now, false) AS is_open
+        SELECT COALESCE(a.assigned_at + {closes_after} > d.now, false) AS is_open
     ) o
-    OFFSET 0
+    {fence}
 ) v
 
 -- name: moments
@@ -393,7 +419,9 @@ SELECT d.experiment_id, d.metric_id, n.assignment_id, n.variant_id, n.epoch, n.v
        n.denominator, n.covariate, n.events, n.levels, n.matures_at
 FROM fold_due d JOIN fold_value n ON n.number = d.number
 WHERE d.is_full
-ORDER BY n.assignment_id;
+-- Nearly in the order of the key, by a number that is cheap to compare: pages are filled in turn.
+ORDER BY n.number * 65536::bigint + get_byte(uuid_send(n.assignment_id), 0) * 256
+         + get_byte(uuid_send(n.assignment_id), 1);
 
 -- name: keep_changed_values
 -- The values that are new or not what they were.
@@ -441,6 +469,28 @@ DELETE FROM moment_statistic s USING fold_due d
 WHERE s.experiment_id = d.experiment_id AND s.metric_id = d.metric_id
   AND (d.is_whole OR d.is_aggregated);
 
+-- name: count_whole
+-- Whether the moments of any metric are made anew: of the values at hand, of those that are kept.
+SELECT COALESCE(bool_or(is_full), false) AS is_at_hand,
+       COALESCE(bool_or(is_whole AND NOT is_full), false) AS is_kept
+FROM fold_due WHERE NOT is_aggregated;
+
+-- name: values_at_hand
+-- The values that were just worked out.
+fold_value
+
+-- name: folded_in_full
+-- The metrics that have all their values at hand.
+d.is_full AND NOT d.is_aggregated
+
+-- name: values_kept
+-- The values of earlier folds too.
+(SELECT d.number, o.* FROM fold_due d JOIN unit_value o USING (experiment_id, metric_id))
+
+-- name: made_anew
+-- The metrics whose moments are made of all values that are kept.
+d.is_whole AND NOT d.is_full AND NOT d.is_aggregated
+
 -- name: keep_whole_moments
 -- Moments of all units' values, about one of them: large numbers keep their variance. Of each
 -- dimension the 50 largest levels, and the others as one.
@@ -448,14 +498,9 @@ INSERT INTO moment_statistic (
     experiment_id, metric_id, variant_id, dimension, level, assigned, events, converted, n, mean,
     m2, denominator_mean, denominator_m2, denominator_c2, covariate_mean, covariate_m2, covariate_c2
 )
-WITH unit AS (
-    SELECT d.number, v.variant_id, v.epoch, v.levels, v.events, v.denominator, v.covariate,
-           CASE WHEN v.value > d.cap THEN d.cap ELSE v.value END AS value
-    FROM fold_due d JOIN unit_value v USING (experiment_id, metric_id)
-    WHERE d.is_whole AND NOT d.is_aggregated
-), middle AS (
+WITH middle AS (
     -- Any of an arm's values is near enough to all of them.
-    SELECT d.number, v.id AS variant_id, COALESCE(o.value, 0) AS x,
+    SELECT d.number, v.id AS variant_id, d.cap, true AS is_asked, COALESCE(o.value, 0) AS x,
            COALESCE(o.denominator, 0) AS y, COALESCE(o.covariate, 0) AS z
     FROM fold_due d
     JOIN ab_variants v ON v.experiment_id = d.experiment_id
@@ -465,24 +510,39 @@ WITH unit AS (
           AND o.variant_id = v.id AND o.value IS NOT NULL
         LIMIT 1
     ) o ON true
-    WHERE d.is_whole AND NOT d.is_aggregated
-), shifted AS (
-    SELECT u.number, u.variant_id, u.epoch, u.levels, u.events, u.value - m.x AS value,
+    WHERE {asked}
+), shifted AS NOT MATERIALIZED (
+    -- As an outer join: Postgres must not plan for a few values.
+    SELECT number, variant_id, u.epoch, u.levels, u.events,
+           CASE WHEN u.value > m.cap THEN m.cap ELSE u.value END - m.x AS value,
            u.denominator - m.y AS denominator, u.covariate - m.z AS covariate
-    FROM unit u JOIN middle m USING (number, variant_id)
+    FROM {values} u LEFT JOIN middle m USING (number, variant_id)
+    WHERE COALESCE(m.is_asked, false)
 ), levelled AS (
     SELECT s.*, l.key AS dimension, l.value AS level
     FROM shifted s CROSS JOIN LATERAL jsonb_each_text(s.levels) l
-    WHERE s.levels IS NOT NULL
+    WHERE s.levels IS NOT NULL AND EXISTS (SELECT FROM fold_due WHERE dimensions <> '{}')
 ), ranked AS (
     SELECT number, dimension, level,
            row_number() OVER (PARTITION BY number, dimension ORDER BY count(*) DESC, level) AS rank
     FROM levelled GROUP BY number, dimension, level
+), intake AS (
+    SELECT number, variant_id, epoch, {moments} FROM shifted GROUP BY number, variant_id, epoch
+), arm AS (
+    SELECT number, variant_id, count(*) = 1 AS is_one_intake FROM intake GROUP BY number, variant_id
 ), cell AS (
-    SELECT number, variant_id, CASE WHEN GROUPING(epoch) = 0 THEN 'epoch' ELSE '' END AS dimension,
-           COALESCE(epoch::text, '') AS level, {moments}
-    FROM shifted
-    GROUP BY GROUPING SETS ((number, variant_id), (number, variant_id, epoch))
+    -- Most arms have one epoch, whose moments are the arm's.
+    SELECT number, variant_id, k.dimension, k.level, i.assigned, i.events, i.converted, i.n, i.mean,
+           i.m2, i.denominator_mean, i.denominator_m2, i.denominator_c2, i.covariate_mean,
+           i.covariate_m2, i.covariate_c2
+    FROM intake i JOIN arm USING (number, variant_id)
+    CROSS JOIN LATERAL (VALUES ('epoch', i.epoch::text), ('', '')) k (dimension, level)
+    WHERE k.dimension <> '' OR is_one_intake
+    UNION ALL
+    SELECT number, variant_id, '', '', {moments}
+    FROM shifted JOIN arm USING (number, variant_id)
+    WHERE NOT is_one_intake
+    GROUP BY number, variant_id
     UNION ALL
     SELECT number, variant_id, dimension,
            CASE WHEN rank <= 50 THEN level ELSE '(other)' END AS kept, {moments}

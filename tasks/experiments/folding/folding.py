@@ -18,8 +18,21 @@ from tasks.database import load_queries
 
 QUERIES = load_queries(__package__, "fold.sql")
 
-# Larger values have no square that a double can hold; NaN is larger than any.
-_USABLE = "(m.event_value IS NULL OR abs(m.event_value) <= 1e140)"
+# Larger values have no square that a double can hold; NaN is larger than any. None is no number.
+_USABLE = "abs(m.event_value) <= 1e140"
+_COUNTED = f"({_USABLE}) IS NOT FALSE"
+_UNUSABLE = "abs(m.event_value) > 1e140"
+
+# What not every metric has. Where none has it, Postgres is told so, and leaves its part out.
+_OPTIONAL = {
+    "closes_after": "interval",
+    "denominator_event_type": "text",
+    "covariate_before": "interval",
+    "covariate_attribute": "text",
+    "dimensions": "text[]",
+}
+_LOOKED_UP = {"denominator_event_type", "covariate_before", "covariate_attribute"}
+_FROM_METADATA = {"covariate_attribute", "dimensions"}
 
 
 class FoldedExperiment(BaseModel, frozen=True):
@@ -74,7 +87,7 @@ def fold_units(tx: Connection, experiment_ids: Sequence[str]) -> None:
         tx.execute(QUERIES["keep_all_values"])
     if stale or not layers:
         tx.execute(text((_ADD if layers else _CREATE) + _stale_values(due)))
-        tx.execute(text("ANALYZE fold_value"))
+        tx.execute(text("ANALYZE fold_value (number, assignment_id)"))
     tx.execute(MAKE_CHANGE)
     tx.execute(QUERIES["mark_whole"])
     if stale:
@@ -86,7 +99,11 @@ def fold_units(tx: Connection, experiment_ids: Sequence[str]) -> None:
 def keep_moments(tx: Connection) -> None:
     """Write the moments of `fold_due`: moved by what changed, or made anew."""
     tx.execute(QUERIES["drop_moments"])
-    tx.execute(KEEP_WHOLE_MOMENTS)
+    whole = tx.execute(QUERIES["count_whole"]).one()
+    if whole.is_at_hand:
+        tx.execute(KEEP_MOMENTS_AT_HAND)
+    if whole.is_kept:
+        tx.execute(KEEP_MOMENTS_OF_ALL)
     tx.execute(QUERIES["keep_changed_moments"])
     tx.execute(QUERIES["keep_aggregates"])
     tx.execute(QUERIES["keep_empty_arms"])
@@ -127,46 +144,77 @@ def _fill(name: str, **fragments: str) -> str:
 def _all_values(due: Sequence[Row[Any]]) -> str:
     """The values of all units of a layer: a unit is in it once."""
     is_one_type = len({row.event_type for row in due}) == 1
-    event_type = QUERIES["one_event_type"].text if is_one_type else "d.event_type"
-    number = {"number": "min(d.number)", "key": "a.id"}
-    return _values(due, units=QUERIES["all_units"].text, event_type=event_type, **number)
+    is_alike = is_one_type and len({row.aggregation for row in due}) == 1
+    is_alike = is_alike and not any(row.has_window for row in due)
+    return _values(
+        due,
+        units=QUERIES["all_units_alike" if is_alike else "all_units"].text,
+        these=QUERIES["units_of_all"].text,
+        event_type=QUERIES["one_event_type"].text if is_one_type else "d.event_type",
+        key="a.id",
+        metric=QUERIES["metric_of_all"].text,
+    )
 
 
 def _stale_values(due: Sequence[Row[Any]]) -> str:
-    number = {"number": "d.number", "key": "d.number, a.id"}
-    return _values(due, units=QUERIES["stale_units"].text, event_type="d.event_type", **number)
+    return _values(
+        due,
+        units=QUERIES["stale_units"].text,
+        these="true",
+        event_type="d.event_type",
+        key="d.number, a.id",
+        metric=QUERIES["metric_of_stale"].text,
+    )
 
 
 def _values(due: Sequence[Row[Any]], **fragments: str) -> str:
-    """The statement that works values out, by the aggregations that are needed and no others."""
+    """The statement that works values out, by what the metrics use and nothing else."""
     aggregations = sorted({row.aggregation for row in due})
     denominators = sorted({row.denominator_aggregation for row in due})
     window = "in_window" if any(row.has_window for row in due) else "from_assignment"
-    has_attributes = any(row.has_attributes for row in due)
+    used = {column for row in due for column in row.uses}
+    columns = {
+        column: f"d.{column}" if column in used else f"CAST(NULL AS {kind})"
+        for column, kind in _OPTIONAL.items()
+    }
     return _fill(
         "make_values",
         **fragments,
-        metadata="a.metadata" if has_attributes else "CAST(NULL AS jsonb)",
+        **columns,
+        fence=QUERIES["once"].text if used & _LOOKED_UP else "",
+        metadata="a.metadata" if used & _FROM_METADATA else "CAST(NULL AS jsonb)",
         value=_value_by("d.aggregation", aggregations),
         denominator=_value_by("d.denominator_aggregation", denominators),
         covariate=_value_by("d.aggregation", aggregations),
-        usable=_USABLE,
+        unusable=_UNUSABLE,
         window=QUERIES[window].text,
     )
 
 
 def _value_by(column: str, aggregations: Sequence[str]) -> str:
-    if len(aggregations) < 2:
-        conditions = dict.fromkeys(aggregations or ["count"], _USABLE)
-    else:
-        conditions = {name: f"{column} = '{name}' AND {_USABLE}" for name in aggregations}
+    conditions = {
+        name: _COUNTED if name in ("count", "any") else _USABLE
+        for name in aggregations or ["count"]
+    }
+    if len(conditions) > 1:
+        conditions = {
+            name: f"{column} = '{name}' AND {condition}" for name, condition in conditions.items()
+        }
     values = [
         _fill(f"value_by_{name}", condition=condition) for name, condition in conditions.items()
     ]
     return f"COALESCE({', '.join(values)})"
 
 
+def _whole_moments(**fragments: str) -> str:
+    filled = {fragment: QUERIES[name].text for fragment, name in fragments.items()}
+    return _fill("keep_whole_moments", moments=QUERIES["moments"].text, **filled)
+
+
 _CREATE = "CREATE TEMPORARY TABLE fold_value ON COMMIT DROP AS "
 _ADD = "INSERT INTO fold_value "
 MAKE_CHANGE: TextClause = text(_fill("make_change", moments=QUERIES["moments"].text))
-KEEP_WHOLE_MOMENTS: TextClause = text(_fill("keep_whole_moments", moments=QUERIES["moments"].text))
+KEEP_MOMENTS_AT_HAND: TextClause = text(
+    _whole_moments(values="values_at_hand", asked="folded_in_full")
+)
+KEEP_MOMENTS_OF_ALL: TextClause = text(_whole_moments(values="values_kept", asked="made_anew"))

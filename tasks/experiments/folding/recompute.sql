@@ -237,8 +237,8 @@ WHERE (old.variant_id, old.epoch, old.events, old.levels, old.matures_at)
    OR abs(old.covariate - excluded.covariate) > :tolerance * abs(excluded.covariate);
 
 -- name: mark_all_whole
--- All moments are made anew.
-UPDATE fold_due SET is_whole = true;
+-- All moments are made anew, from the values that are kept.
+UPDATE fold_due SET is_whole = true, is_full = false;
 
 -- name: record_recompute
 -- When the moments were last proven, and the largest difference found.
