@@ -9,12 +9,24 @@ import json
 import sys
 from pathlib import Path
 
-from tests import reference_comparisons, reference_counts, reference_intervals, reference_plans
+from tests import (
+    reference_canary,
+    reference_comparisons,
+    reference_counts,
+    reference_intervals,
+    reference_plans,
+)
 from tests.reference_inputs import ANSWERS, Fields
 
 __all__ = ["ANSWERS", "KINDS_IN", "answer", "is_close", "main"]
 
-KINDS_IN = (reference_comparisons, reference_counts, reference_intervals, reference_plans)
+KINDS_IN = (
+    reference_canary,
+    reference_comparisons,
+    reference_counts,
+    reference_intervals,
+    reference_plans,
+)
 
 
 def answer(case: Fields) -> Fields:

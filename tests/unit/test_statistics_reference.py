@@ -10,9 +10,12 @@ import pytest
 
 from tests.reference import ANSWERS, answer, is_close
 
-CASES = json.loads(
-    Path(__file__).parent.parent.joinpath("cases", "experiment_cases.json").read_text("utf-8")
-)["cases"]
+FOLDER = Path(__file__).parent.parent.joinpath("cases")
+CASES = [
+    case
+    for file in ("experiment_cases.json", "canary_cases.json")
+    for case in json.loads(FOLDER.joinpath(file).read_text("utf-8"))["cases"]
+]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
@@ -28,4 +31,4 @@ def test_a_reference_case_comes_out_within_its_tolerance(case: dict[str, Any]) -
 
 def test_no_case_is_left_out() -> None:
     assert {case["kind"] for case in CASES} <= set(ANSWERS)
-    assert len({case["id"] for case in CASES}) == len(CASES) == 163
+    assert len({case["id"] for case in CASES}) == len(CASES) == 163 + 30
