@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from tasks.database import load_queries
-from tasks.experiments.ingestion import loading
+from tasks.experiments.ingestion import staging
 from tasks.experiments.ingestion.batches import Content
 from tasks.experiments.ingestion.columns import Records
 from tasks.experiments.ingestion.events import Row, experiment_of, rejected
@@ -68,13 +68,13 @@ def parse_statistic(raw: Mapping[str, Any], experiment: str | None) -> Statistic
 
 def load_statistics(tx: Connection, content: Content, records: Records) -> IngestedBatch:
     """Load a batch of statistics: each once, what was corrected replaced, the others rejected."""
-    loading.begin(tx)
+    staging.begin(tx)
     tx.execute(QUERIES["create_incoming_statistic"])
     _copy(tx, content, records)
     tx.execute(QUERIES["resolve_statistics"])
     tx.execute(QUERIES["reject_statistics"])
     written = tx.execute(QUERIES["upsert_statistics"], {"source": content.source}).one()
-    reasons = loading.reasons_of(tx)
+    reasons = staging.reasons_of(tx)
     rows, refused = len(records.raws), sum(reasons.values())
     return IngestedBatch(
         number=content.number,
@@ -120,7 +120,7 @@ def _copy(tx: Connection, content: Content, records: Records) -> None:
                 broken.append((place, rejected(found, line)))
             else:
                 copy.write_row((line, number, dump(dict(raw)), *found))
-    loading.copy_broken(tx, broken, records)
+    staging.copy_broken(tx, broken, records)
 
 
 def _parsed(raw: Any, experiment: str | None) -> Statistic | BrokenRow:
