@@ -11,8 +11,11 @@ from flows.artifacts import publish_report, publish_table
 from flows.batches import failures_of, in_batches
 from flows.notify import send_unsent
 from flows.pipeline import Text, pipeline
+from tasks.database import control_engine
 from tasks.errors import InputError, ItemsFailed
 from tasks.rollouts import steps, steps_tick
+from tasks.rollouts.detail import read_detail
+from tasks.rollouts.detail_page import as_markdown
 from tasks.rollouts.outcome import ManualOutcome
 from tasks.rollouts.plan import Moment, Requests, RolloutEdit, TickSeconds, as_plan
 from tasks.rollouts.policy import RolloutPolicy
@@ -188,5 +191,16 @@ def update_rollout(
 
 
 def _reported(outcome: ManualOutcome, actor: str, reason: str) -> ManualOutcome:
-    publish_report(f"rollout-{outcome.name}", manual_report(outcome, actor, reason))
+    publish_report(
+        f"rollout-{outcome.name}", manual_report(outcome, actor, reason) + _page(outcome)
+    )
+    send_unsent()
     return outcome
+
+
+def _page(outcome: ManualOutcome) -> str:
+    """Where the rollout stands now; nothing is written, so that there is nothing to remember."""
+    if outcome.action == "delete":
+        return ""
+    with control_engine().connect() as connection:
+        return as_markdown(read_detail(connection, outcome.name))

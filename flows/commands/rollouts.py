@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from flows.commands.output import act, emit, json_option, person_options, remote_option, table
+from flows.commands import rollout_plans
+from flows.commands.output import (
+    act,
+    emit,
+    json_option,
+    person_options,
+    remote_option,
+    rendered,
+    table,
+)
 
 # Its parameter is named as the flows name theirs, so that what is given can be passed on as it is.
 rollout_argument = click.argument("rollout", metavar="NAME")
+_MOVES = {
+    "pause": "Stop the clock of the rollout NAME; health checks go on.",
+    "resume": "Let the rollout NAME go on after a pause or a percentage set by hand.",
+    "delete": "Delete the draft NAME; what was done to it stays in the audit.",
+}
 
 
 @click.group()
 def rollout() -> None:
-    """Roll a version out in stages: start, progress, pause, resume, roll back."""
+    """Roll a version out in stages: create, start, progress, pause, resume, roll back."""
+
+
+for _command in rollout_plans.commands:
+    rollout.add_command(_command)
 
 
 @rollout.command("list")
@@ -26,6 +46,20 @@ def list_rollouts(as_json: bool) -> None:
         found = rollout_status(connection)
     rows = [[r.name, r.model_version, f"{r.percentage:g} %", r.state, r.stage] for r in found]
     emit(found, as_json, table(["rollout", "version", "traffic", "state", "stage"], rows))
+
+
+@rollout.command()
+@click.argument("name")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """Print where the rollout NAME stands, what comes next, its health, alerts and changes."""
+    from tasks.database import control_engine
+    from tasks.rollouts.detail import read_detail
+    from tasks.rollouts.detail_page import as_markdown
+
+    with control_engine().connect() as connection:
+        found = read_detail(connection, name)
+    emit(found, as_json, rendered(as_markdown(found)))
 
 
 @rollout.command()
@@ -44,22 +78,6 @@ def check(user_id: str, model_version: str, as_json: bool) -> None:
 
 
 @rollout.command()
-@click.argument("name")
-@click.argument("model_version")
-@click.option("--schedule", help="Stages as percentage/hours, such as 5/2h,25/4h,100/24h.")
-@click.option("--experiment", help="The experiment whose winner this is.")
-@click.option("--variant", help="Its winning variant.")
-@click.option("--resalt", is_flag=True, help="Draw other users than the version's last rollout.")
-@person_options
-@remote_option
-@json_option
-def start(remote: bool, as_json: bool, **given: str | bool | None) -> None:
-    """Start the rollout NAME of MODEL_VERSION: its first stage is exposed at once."""
-    parameters = {name: value for name, value in given.items() if value is not None}
-    act("flows.rollout:start_rollout", parameters, remote=remote, as_json=as_json)
-
-
-@rollout.command()
 @click.argument("slot", required=False)
 @remote_option
 @json_option
@@ -68,34 +86,14 @@ def progress(slot: str | None, remote: bool, as_json: bool) -> None:
     act("flows.rollout:progress_rollouts", {"slot": slot}, remote=remote, as_json=as_json)
 
 
-@rollout.command("roll-back")
+@rollout.command("rollback")
 @rollout_argument
 @person_options
 @remote_option
 @json_option
 def roll_back(remote: bool, as_json: bool, **given: str) -> None:
-    """Send the rollout NAME to 0 % now."""
+    """Send the rollout NAME to 0 % now, whatever its state."""
     act("flows.rollout:roll_back_rollout", given, remote=remote, as_json=as_json)
-
-
-@rollout.command()
-@rollout_argument
-@person_options
-@remote_option
-@json_option
-def pause(remote: bool, as_json: bool, **given: str) -> None:
-    """Stop the clock of the rollout NAME; health checks go on."""
-    act("flows.rollout:pause_rollout", given, remote=remote, as_json=as_json)
-
-
-@rollout.command("resume")
-@rollout_argument
-@person_options
-@remote_option
-@json_option
-def resume_rollout(remote: bool, as_json: bool, **given: str) -> None:
-    """Let the rollout NAME go on after a pause or a manual percentage."""
-    act("flows.rollout:resume_rollout", given, remote=remote, as_json=as_json)
 
 
 @rollout.command("set")
@@ -104,6 +102,27 @@ def resume_rollout(remote: bool, as_json: bool, **given: str) -> None:
 @person_options
 @remote_option
 @json_option
-def set_percentage(remote: bool, as_json: bool, **given: str | float) -> None:
+def set_percentage(remote: bool, as_json: bool, **given: Any) -> None:
     """Set the rollout NAME to PERCENTAGE by hand; it holds there until it is resumed."""
-    act("flows.rollout:set_rollout_percentage", given, remote=remote, as_json=as_json)
+    _update("percentage", given, remote=remote, as_json=as_json)
+
+
+def _move(action: str, says: str) -> click.Command:
+    @click.command(action, help=says)
+    @rollout_argument
+    @person_options
+    @remote_option
+    @json_option
+    def move(remote: bool, as_json: bool, **given: Any) -> None:
+        _update(action, given, remote=remote, as_json=as_json)
+
+    return move
+
+
+for _action, _says in _MOVES.items():
+    rollout.add_command(_move(_action, _says))
+
+
+def _update(action: str, given: dict[str, Any], *, remote: bool, as_json: bool) -> None:
+    parameters = {"action": action, **given}
+    act("flows.rollout:update_rollout", parameters, remote=remote, as_json=as_json)

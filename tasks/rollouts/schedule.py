@@ -57,7 +57,7 @@ class Schedule(BaseModel):
         return self
 
     def __str__(self) -> str:
-        return ",".join(f"{stage.percentage:g}/{stage.hours:g}h" for stage in self.stages)
+        return ",".join(f"{stage.percentage:.15g}/{stage.hours:.15g}h" for stage in self.stages)
 
     @property
     def last(self) -> int:

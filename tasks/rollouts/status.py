@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
@@ -23,6 +25,7 @@ class RolloutStatus(BaseModel):
     is_active: bool
     stage: str
     stage_hours: float
+    starts_at: datetime | None
 
 
 def rollout_status(connection: Connection) -> list[RolloutStatus]:
@@ -39,7 +42,8 @@ def _status(rollout: Rollout) -> RolloutStatus:
         model_version=rollout.model_version,
         percentage=rollout.percentage,
         state=rollout.state,
-        is_active=not rollout.state.is_finished,
+        is_active=rollout.state.is_begun and not rollout.state.is_finished,
         stage=f"{rollout.stage_index + 1} of {len(rollout.schedule.stages)}",
         stage_hours=stage.hours,
+        starts_at=rollout.starts_at if rollout.state is State.SCHEDULED else None,
     )

@@ -274,7 +274,7 @@ USAGE = [
     ["runs", "--limit", "many"],
     ["runs", "--no-such-option"],
     ["resume"],
-    ["rollout", "roll-back", "checkout"],  # who and why are required
+    ["rollout", "rollback", "checkout"],  # who and why are required
     ["migrate", "roll-back", "1", "--actor", "ann"],
     ["experiment", "ingest", "/no/such/file.csv"],
 ]

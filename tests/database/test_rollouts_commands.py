@@ -1,0 +1,193 @@
+"""`headway rollout create | start | edit | show | set | …`, as a person types them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from flows.cli import main
+from tests.database.rollouts import FAILING, an_hour
+from tests.rows import rows_of
+
+WHO = ("--actor", "ada", "--reason", "a new ranker")
+TOML = """
+name = "ranker"
+model_version = "v2"
+schedule = "5/2h,100/1h"
+control_version = "v1"
+requests_per_hour = 20000
+
+[policy]
+guard = "threshold"
+max_hold_hours = 6
+[[policy.checks]]
+check = "error_rate"
+limit = 0.05
+[[policy.checks]]
+check = "latency"
+limit = 200
+is_shadow = true
+"""
+Call = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture
+def headway(
+    database: Engine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Call]:
+    """Run `headway rollout …`; returns the exit code and the document it printed."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+    def call(*words: str) -> tuple[int, Any]:
+        with pytest.raises(SystemExit) as ended:
+            main(["rollout", *words])
+        out = capsys.readouterr().out
+        return int(ended.value.code or 0), json.loads(out) if "--json" in words else out
+
+    with temporary_settings({PREFECT_API_URL: None}):
+        yield call
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "ranker.toml"
+    path.write_text(TOML, "utf-8")
+    return str(path)
+
+
+def test_a_rollout_of_a_file_is_drafted_edited_started_and_shown(
+    headway: Call, database: Engine, file: str
+) -> None:
+    code, made = headway("create", "-f", file, "--organization", "acme", *WHO, "--json")
+    assert (code, made["result"]["state"], made["result"]["percentage"]) == (0, "draft", 0)
+    assert rows_of(
+        database, "SELECT control_version, organization, policy -> 'max_hold_hours' FROM rollout"
+    ) == [("v1", "acme", 6)]
+    words = ("edit", "ranker", "--schedule", "10/2h,100/1h", "--clear", "organization")
+    assert headway(*words, *WHO)[0] == 0
+    assert headway("start", "ranker", *WHO, "--json")[1]["result"]["percentage"] == 10
+    assert rows_of(database, "SELECT organization, state FROM rollout") == [(None, "running")]
+    assert rows_of(database, "SELECT cause FROM rollout_change ORDER BY id") == [
+        ("create",),
+        ("edit",),
+        ("start",),
+    ]
+
+
+def test_options_alone_are_a_plan_too(headway: Call, database: Engine) -> None:
+    words = ("--schedule", "33.3333333/0.5h,100/1h", "--guard", "sequential", "--fail-closed")
+    assert headway("start", "ranker", "v2", *words, "--tick-seconds", "60", *WHO)[0] == 0
+    assert rows_of(
+        database,
+        "SELECT percentage, policy ->> 'guard', is_fail_closed, tick_seconds FROM rollout",
+    ) == [(33.3333333, "sequential", True, 60)]
+
+
+def test_a_rollout_can_wait_for_its_time(headway: Call, database: Engine) -> None:
+    _, out = headway("start", "ranker", "v2", "--starts-at", "2100-01-01T08:00", *WHO)
+    assert "scheduled at 0 %, starts 2100-01-01 08:00 UTC" in out
+    _, [listed] = headway("list", "--json")
+    assert (listed["state"], listed["starts_at"]) == ("scheduled", "2100-01-01T08:00:00Z")
+
+
+def test_show_says_where_it_stands_what_comes_next_and_what_was_done(
+    headway: Call, database: Engine, file: str
+) -> None:
+    headway("start", "-f", file, *WHO)
+    an_hour(database)
+    _, shown = headway("show", "ranker", "--json")
+    assert shown["rollout"]["percentage"] == 5
+    assert shown["seconds_in_stage"] == pytest.approx(3600, abs=60)
+    assert (shown["next_step"]["step"], shown["next_step"]["percentage"]) == ("advance", 100)
+    assert [each["metric"] for each in shown["checks"]] == ["error_rate", "latency"]
+    assert shown["checks"][0]["sample_count"] == 5000
+    assert {each["guard"] for each in shown["checks"]} == {"threshold"}
+    assert [each["cause"] for each in shown["changes"]] == ["start"]
+    assert shown["last_decision"]["verdict"] == "hold"
+    code, page = headway("show", "ranker")
+    assert code == 0
+    for words in ("5 % of users, running", "stage 1 of 2", "advance at 100 %", "threshold:"):
+        assert words in page
+    assert "base64" not in page
+
+
+def test_show_names_the_alert_of_a_rollback(headway: Call, database: Engine, file: str) -> None:
+    headway("start", "-f", file, *WHO)
+    an_hour(database, FAILING)
+    _, shown = headway("show", "ranker", "--json")
+    assert (shown["rollout"]["state"], shown["next_step"]) == ("rolled_back", None)
+    assert [(each["metric"], each["severity"]) for each in shown["alerts"]] == [
+        ("error_rate", "critical")
+    ]
+    assert "Open alerts" in headway("show", "ranker")[1]
+
+
+def test_a_percentage_a_pause_a_resume_and_a_rollback_are_commands(headway: Call) -> None:
+    headway("start", "ranker", "v2", *WHO)
+    moves = (["pause"], ["resume"], ["set", "40"], ["rollback"])
+    states = [
+        headway(words[0], "ranker", *words[1:], *WHO, "--json")[1]["result"]["state"]
+        for words in moves
+    ]
+    assert states == ["paused", "running", "manual_hold", "rolled_back"]
+
+
+def test_a_draft_is_deleted_and_what_has_begun_is_not(headway: Call, database: Engine) -> None:
+    headway("create", "ranker", "v2", *WHO)
+    assert "draft deleted" in headway("delete", "ranker", *WHO)[1]
+    assert rows_of(database, "SELECT 1 FROM rollout") == []
+    headway("start", "ranker", "v2", *WHO)
+    code, refused = headway("delete", "ranker", *WHO, "--json")
+    assert (code, refused["reasons"][0]["code"]) == (3, "not-a-draft")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("start", *WHO), "name the rollout"),
+        (("create", "ranker", *WHO), "create NAME MODEL_VERSION"),
+        (("set", "ranker", "101", *WHO), "101"),
+        (("set", "ranker", "x", *WHO), "'x'"),
+        (("start", "ranker", "v2"), "--actor"),
+    ],
+)
+def test_18_what_cannot_be_meant_is_told_at_once(
+    headway: Call, words: tuple[str, ...], message: str
+) -> None:
+    code, document = headway(*words, "--json")
+    assert code == 2
+    assert message in document["message"]
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ("name = 'a'\nmodel_version = 'v'\nschedul = '5/2h'", "schedul: Extra inputs"),
+        ("name = 'a'\nmodel_version = 'v'\nschedule = '50/2h,25/1h'", "must increase"),
+        ('name = "a\\nb"\nmodel_version = "v"', "name: it holds a line break"),
+        ("name = ", "cannot be read"),
+        ("name = 'a'\nmodel_version = 'v'\ncontrol_version = 'v'", "cannot be model_version"),
+    ],
+)
+def test_a_file_that_is_no_plan_is_told_with_its_name(
+    headway: Call, tmp_path: Path, plan: str, message: str
+) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(plan, "utf-8")
+    code, document = headway("create", "-f", str(path), *WHO, "--json")
+    assert code == 1
+    assert message in document["message"]
+    assert "wrong.toml" in document["message"]
+
+
+def test_check_answers_for_one_user(headway: Call) -> None:
+    headway("start", "ranker", "v2", "--schedule", "100/1h", *WHO)
+    assert headway("check", "user-1", "v2", "--json")[1]["should_use"] is True
+    assert headway("check", "user-1", "v3") == (0, "no\n")
