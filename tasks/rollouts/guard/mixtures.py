@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Floats: TypeAlias = NDArray[np.float64]
 
 _TINY = 1e-300
-_PRECISION = 1e-15
+_PRECISION = 1e-13
 
 
 class Split(NamedTuple):
@@ -112,8 +112,9 @@ def _log_tail(x: float, a: float, b: float) -> float:
     fraction = d
     step, change = 1, inf
     while abs(change - 1) > _PRECISION:
-        even = step * (b - step) * x / ((a + 2 * step - 1) * (a + 2 * step))
-        odd = -(a + step) * (a + b + step) * x / ((a + 2 * step) * (a + 2 * step + 1))
+        top = a + 2 * step
+        even = step * (b - step) * x / ((top - 1) * top)
+        odd = -(a + step) * (a + b + step) * x / (top * (top + 1))
         d = 1 / (1 + even * d or _TINY)
         c = 1 + even / c or _TINY
         fraction *= c * d

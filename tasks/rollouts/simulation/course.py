@@ -36,8 +36,8 @@ class Turn(BaseModel):
 class Course(BaseModel):
     """Where a simulated rollout went; ``hours`` is when it ended, or when nobody looked further.
 
-    ``reached`` is the highest percentage that it got to; ``held_ticks`` are those that it was held
-    at for another reason than the stage's time.
+    ``reached`` is the highest percentage that it got to, ``message`` what the last tick said;
+    ``held_ticks`` are those that it was held at for another reason than the stage's time.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -45,7 +45,7 @@ class Course(BaseModel):
     state: State
     hours: float
     reached: float
-    reason: str
+    message: str
     held_ticks: int
     turns: tuple[Turn, ...]
 
@@ -101,7 +101,7 @@ def follow(
         state=stands.state,
         hours=tick * tick_hours,
         reached=reached,
-        reason=latest.message,
+        message=latest.message,
         held_ticks=held,
         turns=tuple(turns),
     )
