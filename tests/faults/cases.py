@@ -41,6 +41,7 @@ for _module in pkgutil.walk_packages(tasks.__path__, "tasks."):
 
 _EVENTS = Path(__file__).with_name("events.csv")
 _STATISTICS = Path(__file__).with_name("statistics.csv")
+_SAMPLES = Path(__file__).with_name("samples.csv")
 _UNITS = Path(__file__).with_name("units.csv")
 Arrange = Callable[[], dict[str, Any]]
 KILL_CASES: dict[str, Arrange] = {}
@@ -104,6 +105,11 @@ def _purge_experiment_rows() -> dict[str, Any]:
 def _list_unsent_notifications() -> dict[str, Any]:
     _send_notification()
     return {}
+
+
+@kill_case("load-health-samples")
+def _load_health_samples() -> dict[str, Any]:
+    return {"path": str(_SAMPLES)}
 
 
 @kill_case("send-notification")
