@@ -13,7 +13,7 @@ from tasks.bucketing import HASH_VERSION
 from tasks.database import load_queries
 from tasks.errors import InputError, NotFound, Reason, Refused
 from tasks.rollouts import record
-from tasks.rollouts.health.checks import health_checks
+from tasks.rollouts.health.sources.configuring import check_sources
 from tasks.rollouts.outcome import ManualOutcome, apply, outcome_of
 from tasks.rollouts.plan import RolloutEdit, RolloutPlan, problems
 from tasks.rollouts.record import Rollout
@@ -43,7 +43,7 @@ def edit(tx: Connection, name: str, changes: RolloutEdit, actor: str, reason: st
     plan = _edited(draft, changes)
     if _is_same(plan, plan_of(draft)):
         return apply(tx, draft, draft, now, "noop", actor, reason)
-    check_plan(plan)
+    check_sources(plan.policy)
     tx.execute(QUERIES["update_draft"], _row(plan) | {"id": draft.id})
     tx.execute(QUERIES["delete_stages"], {"rollout_id": draft.id})
     _insert_stages(tx, draft.id, plan)
@@ -89,7 +89,7 @@ def insert(
     tx: Connection, plan: RolloutPlan, now: datetime, state: State, percentage: float
 ) -> Rollout:
     """Write a new rollout with its stages; unknown names in the plan are told with the known."""
-    check_plan(plan)
+    check_sources(plan.policy)
     begun = {"state": state.value, "percentage": percentage, "now": now}
     origin = {"experiment_id": _experiment_id(tx, plan), "variant": plan.variant}
     salt = _salt(tx, plan.name, plan.model_version, is_resalted=plan.resalt)
@@ -99,12 +99,6 @@ def insert(
         raise _taken(plan)
     _insert_stages(tx, int(rollout_id), plan)
     return record.lock(tx, int(rollout_id))
-
-
-def check_plan(plan: RolloutPlan) -> None:
-    """UnknownName, with the known ones, for a check that is not registered."""
-    for check in plan.policy.checks:
-        health_checks.get(check.check)
 
 
 def plan_of(rollout: Rollout) -> RolloutPlan:

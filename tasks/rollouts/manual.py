@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 from tasks import clock
 from tasks.errors import InputError, Reason, Refused
 from tasks.rollouts import drafts, record
+from tasks.rollouts.guard.traffic import can_decide
+from tasks.rollouts.health.sources.configuring import check_sources
 from tasks.rollouts.outcome import ManualOutcome, apply, outcome_of
 from tasks.rollouts.plan import RolloutPlan
 from tasks.rollouts.record import Rollout
@@ -29,6 +31,7 @@ def start(tx: Connection, plan: RolloutPlan, actor: str, reason: str) -> ManualO
         return _begin(tx, found, found.starts_at, now, actor, reason)
     if found is not None:
         return apply(tx, found, found, now, "noop", actor, reason)
+    check_sources(plan.policy)
     _check_start(tx, plan, None, plan.starts_at, now)
     is_due = _is_due(plan.starts_at, now)
     first = plan.schedule.stages[0].percentage if is_due else 0.0
@@ -65,7 +68,7 @@ def _begin(
     reason: str,
 ) -> ManualOutcome:
     plan = drafts.plan_of(draft)
-    drafts.check_plan(plan)
+    check_sources(plan.policy)
     _check_start(tx, plan, draft.id, starts_at, now)
     drafts.follow_users(tx, draft)
     planned = draft.changed(starts_at=starts_at)
@@ -100,12 +103,8 @@ def _check_start(
     }
     found = tx.execute(drafts.QUERIES["in_the_way"], asked).all()
     reasons = [_in_the_way(plan, each.name, each.state, each.is_of_version) for each in found]
-    frozen = plan.policy.freezes if _is_due(starts_at, now) else ()
-    reasons += [
-        Reason("frozen", f"nothing starts {freeze}; give a later starts_at")
-        for freeze in frozen
-        if freeze.covers(now)
-    ]
+    reasons += _frozen(plan, now) if _is_due(starts_at, now) else []
+    reasons += _undecidable(plan)
     if reasons:
         raise Refused(f"starting rollout {plan.name}", reasons)
 
@@ -117,6 +116,21 @@ def _in_the_way(plan: RolloutPlan, name: str, state: str, is_of_version: bool) -
         return Reason("already-active", message)
     message = f"group {plan.exclusion_group!r} is taken by {other}; end that first"
     return Reason("group-taken", message)
+
+
+def _frozen(plan: RolloutPlan, now: datetime) -> list[Reason]:
+    freezes = [freeze for freeze in plan.policy.freezes if freeze.covers(now)]
+    return [Reason("frozen", f"nothing starts {each}; give a later starts_at") for each in freezes]
+
+
+def _undecidable(plan: RolloutPlan) -> list[Reason]:
+    """The checks that the stated traffic can never decide: they would hold the rollout for ever."""
+    policy, hours = plan.policy, plan.tick_seconds / 3600
+    found = (
+        can_decide(check, policy, plan.schedule, plan.requests_per_hour, tick_hours=hours)
+        for check in policy.checks
+    )
+    return [Reason("never-decides", each.message) for each in found if each is not None]
 
 
 def roll_back(tx: Connection, name: str, actor: str, reason: str) -> ManualOutcome:

@@ -108,7 +108,7 @@ def _health(metric: str, rows: Sequence[Measurement], x: Place, top: float) -> s
         for value in (each.value, each.control, each.limit)
         if value is not None and isfinite(value)
     ]
-    y = _scale(min([*known, 0.0]), max([*known, 0.0]), top + _PANEL - 22, top + 26)
+    y = _scale(min([*known, 0.0]), max([*known, 0.0]), top + _PANEL - 22, top + 36)
     values = [(x(each.at.timestamp()), each.value, each) for each in rows]
     dots = [
         f'<circle cx="{place}" cy="{y(value)}" r="3.5" fill="{_COLOURS[each.verdict]}"/>'
@@ -122,9 +122,11 @@ def _health(metric: str, rows: Sequence[Measurement], x: Place, top: float) -> s
         if each.control is not None and isfinite(each.control)
     ]
     limit = rows[-1].limit
+    words = "dashed: limit, dotted: control" if controls else "dashed: limit"
     return "".join(
         [
             _text(8, top + 14, metric[:60], "start", _INK, 13),
+            _text(_WIDTH / 2, top + 14, words, "middle"),
             _line(_LEFT, y(0.0), _WIDTH - _RIGHT, y(0.0), _LIGHT),
             _polyline(
                 [(_LEFT, limits[0][1]), *limits, (_WIDTH - _RIGHT, limits[-1][1])], "#cf222e"
@@ -133,9 +135,16 @@ def _health(metric: str, rows: Sequence[Measurement], x: Place, top: float) -> s
             _polyline(controls, _GREY, "2 2"),
             _polyline([(p, y(v)) for p, v, _ in values if v is not None and isfinite(v)], _BLUE),
             *dots,
+            *_latest(values, y),
             *_unknown(rows, x, top),
         ]
     )
+
+
+def _latest(values: Sequence[tuple[float, float | None, Measurement]], y: Place) -> Iterable[str]:
+    known = [(x, value) for x, value, _ in values if value is not None and isfinite(value)]
+    for x, value in known[-1:]:
+        yield _text(x, y(value) - 8, f"{value:.4g}", "end", _INK)
 
 
 def _unknown(rows: Sequence[Measurement], x: Place, top: float) -> Iterable[str]:
