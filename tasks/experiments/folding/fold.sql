@@ -302,27 +302,30 @@ WITH side AS (
     SELECT DISTINCT d.number, s.dimension, s.level
     FROM fold_due d JOIN moment_statistic s USING (experiment_id, metric_id)
     WHERE s.dimension NOT IN ('', 'epoch')
-), placed AS (
-    SELECT number, sign, variant_id, '' AS dimension, '' AS level, false AS is_new,
-           events, value, denominator, covariate
-    FROM side
-    UNION ALL
-    SELECT number, sign, variant_id, 'epoch', epoch::text, false,
-           events, value, denominator, covariate
-    FROM side
-    UNION ALL
-    SELECT s.number, s.sign, s.variant_id, l.key,
-           CASE WHEN k.level IS NULL AND o.level IS NOT NULL THEN o.level ELSE l.value END,
-           k.level IS NULL AND o.level IS NULL, s.events, s.value, s.denominator, s.covariate
+), intake AS (
+    SELECT number, variant_id, epoch, sign, {moments}
+    FROM side GROUP BY number, variant_id, epoch, sign
+), levelled AS (
+    SELECT s.number, s.sign, s.variant_id, l.key AS dimension,
+           CASE WHEN k.level IS NULL AND o.level IS NOT NULL THEN o.level ELSE l.value END AS level,
+           k.level IS NULL AND o.level IS NULL AS is_new,
+           s.events, s.value, s.denominator, s.covariate
     FROM side s
     CROSS JOIN LATERAL jsonb_each_text(s.levels) l
     LEFT JOIN known k ON k.number = s.number AND k.dimension = l.key AND k.level = l.value
     LEFT JOIN known o ON o.number = s.number AND o.dimension = l.key AND o.level = '(other)'
     WHERE s.levels IS NOT NULL
 ), piece AS (
-    SELECT number, variant_id, dimension, level, sign, false AS is_before,
-           bool_or(is_new) AS is_new, {moments}
-    FROM placed GROUP BY number, variant_id, dimension, level, sign
+    -- What came in an epoch came in the arm: the same piece, for both.
+    SELECT i.number, i.variant_id, k.dimension, k.level, i.sign, false AS is_before,
+           false AS is_new, i.assigned, i.events, i.converted, i.n, i.mean, i.m2,
+           i.denominator_mean, i.denominator_m2, i.denominator_c2,
+           i.covariate_mean, i.covariate_m2, i.covariate_c2
+    FROM intake i
+    CROSS JOIN LATERAL (VALUES ('', ''), ('epoch', i.epoch::text)) k (dimension, level)
+    UNION ALL
+    SELECT number, variant_id, dimension, level, sign, false, bool_or(is_new), {moments}
+    FROM levelled GROUP BY number, variant_id, dimension, level, sign
     UNION ALL
     SELECT d.number, s.variant_id, s.dimension, s.level, 1, true, false,
            s.assigned, s.events, s.converted, s.n, s.mean, s.m2,
