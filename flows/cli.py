@@ -14,7 +14,16 @@ from typing import Any
 
 import click
 
-from flows.commands import experiments, ledger, local, migrate, notifications, rollouts, serving
+from flows.commands import (
+    alerts,
+    experiments,
+    ledger,
+    local,
+    migrate,
+    notifications,
+    rollouts,
+    serving,
+)
 from flows.commands.output import emit
 from flows.commands.status import status
 from tasks.errors import HeadwayError, Refused
@@ -36,6 +45,7 @@ for _command in (
     migrate.migrate,
     experiments.experiment,
     rollouts.rollout,
+    alerts.alert,
     notifications.notifications,
     serving.serve,
     serving.key,

@@ -44,3 +44,30 @@ SELECT alert_id, old_state, new_state, :actor, note, headway.clock_now()
 FROM jsonb_to_recordset(CAST(:changes AS jsonb)) AS change(
     alert_id bigint, old_state text, new_state text, note text)
 ORDER BY alert_id;
+
+-- name: lock_alert
+-- One alert, kept from others until the transaction ends.
+SELECT * FROM alert WHERE id = :alert_id FOR UPDATE;
+
+-- name: set_alert_state
+-- What a person made of an alert.
+UPDATE alert SET
+    state = :state,
+    acknowledged_at = CASE WHEN :state = 'acknowledged' THEN headway.clock_now()
+                      ELSE acknowledged_at END,
+    resolved_at = CASE WHEN :state = 'resolved' THEN headway.clock_now() END
+WHERE id = :alert_id
+RETURNING *;
+
+-- name: list_alerts
+-- Alerts, the gravest of the open ones first; those that are resolved only if asked for.
+SELECT * FROM alert
+WHERE (:has_resolved OR state <> 'resolved')
+    AND (CAST(:subject AS text) IS NULL OR subject = CAST(:subject AS text))
+ORDER BY state = 'resolved', array_position(ARRAY['critical', 'warning', 'info'], severity), id DESC
+LIMIT :limit;
+
+-- name: alert_changes
+-- What was done about an alert, the oldest first.
+SELECT old_state, new_state, actor, note, changed_at FROM alert_change
+WHERE alert_id = :alert_id ORDER BY id;

@@ -17,6 +17,8 @@ from sqlalchemy import text
 
 import tasks
 from tasks import clock
+from tasks.alerts.model import Observation
+from tasks.alerts.recording import observe
 from tasks.database import control_engine
 from tasks.experiments import steps as experiments
 from tasks.experiments.assignment.units import UnitSource
@@ -105,6 +107,26 @@ def _purge_experiment_rows() -> dict[str, Any]:
 def _list_unsent_notifications() -> dict[str, Any]:
     _send_notification()
     return {}
+
+
+@kill_case("acknowledge-alert")
+def _acknowledge_alert() -> dict[str, Any]:
+    bad = Observation(
+        subject="rollout:1",
+        metric="error_rate",
+        health="unhealthy",
+        severity="warning",
+        title="errors",
+        message="too many",
+    )
+    with control_engine().begin() as tx:
+        [opened] = observe(tx, [bad])
+    return {"alert_id": opened.alert.id, "actor": "ada", "reason": "on it"}
+
+
+@kill_case("resolve-alert")
+def _resolve_alert() -> dict[str, Any]:
+    return _acknowledge_alert()
 
 
 @kill_case("load-health-samples")
