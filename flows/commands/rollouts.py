@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flows.commands import rollout_plans, sampling
+from flows.commands import rollout_plans, sampling, simulating
 from flows.commands.output import (
     act,
     emit,
@@ -31,7 +31,7 @@ def rollout() -> None:
     """Roll a version out in stages: create, start, progress, pause, resume, roll back."""
 
 
-for _command in (*rollout_plans.commands, sampling.sample):
+for _command in (*rollout_plans.commands, sampling.sample, simulating.simulate):
     rollout.add_command(_command)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite, sqrt
-from sys import float_info
 
 from tasks.rollouts.guard.mixtures import mean_margin
 from tasks.rollouts.guard.model import Findings, Question, has_a_say
@@ -15,6 +14,8 @@ RHO = 100.0
 
 LEAST_COUNT = 30
 """Below this many values their standard deviation says too little for a bound."""
+
+_ROUNDED = 1e-12  # sums of squares are rounded: less than this share of them is nothing
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ def sample(measured: Measured | None) -> Sample | None:
     if count < 2:
         return None
     m2 = squares - total * (total / count)
-    # Sums of squares are rounded: what they cannot tell from 0 is not less than that.
-    m2 = max(m2, squares * float_info.epsilon)
+    if m2 <= squares * _ROUNDED:
+        m2 = 0.0
     return Sample(count, total / count, m2) if isfinite(m2) else None
 
 

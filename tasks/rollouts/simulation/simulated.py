@@ -55,9 +55,7 @@ class Simulated(BaseModel):
         ]
         if self.stored is not None:
             lines.append(f"on what is stored: {_ending(self.stored)}")
-        if self.left_out:
-            lines.append(f"nothing is known of, so left out: {', '.join(self.left_out)}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *_notes(self)])
 
     def as_markdown(self) -> str:
         """The same with its assumptions, as a page."""
@@ -77,7 +75,7 @@ class Simulated(BaseModel):
             markdown.table(["check", "version", "control", "hours"], levels),
             "## What came of it",
             markdown.table(["", ""], _rows(self.estimate)),
-            *_notes(self),
+            *map(markdown.plain, _notes(self)),
         ]
         if self.stored is not None:
             parts += [f"## What is stored of {markdown.plain(self.stored.model_version)}"]
@@ -91,7 +89,7 @@ def _notes(simulated: Simulated) -> list[str]:
     notes = [f"Nothing is known of {each}, so it is left out." for each in simulated.left_out]
     if assumed.policy.guard == "threshold":
         notes += filter(None, (_least(assumed, check) for check in assumed.policy.checks))
-    return [markdown.plain(note) for note in notes]
+    return notes
 
 
 def _least(assumed: Assumed, check: CheckPolicy) -> str | None:
