@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlalchemy import Connection
 
 from tasks.bucketing import is_exposed
@@ -9,10 +11,19 @@ from tasks.rollouts.record import QUERIES
 
 
 def should_use_new_model(connection: Connection, user_id: str, model_version: str) -> bool:
-    """Tell whether ``user_id`` gets ``model_version``, by its newest rollout.
+    """Tell whether ``user_id`` gets ``model_version``, by its newest rollout that has begun.
 
-    False for a version without a rollout and for one that was rolled back. The user id is text:
-    "7" and "007" are two users; InputError for anything else.
+    False for a version without one, for one that was rolled back, and for one that fails closed
+    while its ticks do not come. The user id is text: "7" and "007" are two users; InputError for
+    anything else.
     """
+    return users_of_new_model(connection, [user_id], model_version)[user_id]
+
+
+def users_of_new_model(
+    connection: Connection, user_ids: Iterable[str], model_version: str
+) -> dict[str, bool]:
+    """As `should_use_new_model` for many users, by one look at the rollout."""
     row = connection.execute(QUERIES["exposure"], {"model_version": model_version}).first()
-    return row is not None and is_exposed(row.salt, user_id, row.percentage)
+    salt, percentage = (row.salt, row.percentage) if row else ("", 0.0)
+    return {user_id: is_exposed(salt, user_id, percentage) for user_id in user_ids}

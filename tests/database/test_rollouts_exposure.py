@@ -1,14 +1,24 @@
+"""Who gets a version: the same users by every way to ask, more of them as the percentage grows."""
+
 from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from tasks import clock
 from tasks.bucketing import bucket, is_exposed
 from tasks.errors import InputError
-from tasks.rollouts import manual
-from tasks.rollouts.exposure import should_use_new_model
+from tasks.rollouts import drafts, manual
+from tasks.rollouts.exposure import should_use_new_model, users_of_new_model
 from tasks.rollouts.plan import RolloutPlan
 from tasks.rollouts.schedule import parse_schedule
+from tests.database.rollouts import an_hour, hours_pass, tick_now, traffic
 
 ODD_UNITS = [
     "",
@@ -27,6 +37,10 @@ ODD_UNITS = [
 ]
 UNITS = [*ODD_UNITS, *(f"user-{number}" for number in range(5_000)), *map(str, range(2_000))]
 SQL_BUCKETS = text("SELECT unit, bucket(:salt, unit) FROM unnest(CAST(:units AS text[])) AS unit")
+SQL_SET = text(
+    "SELECT user_id FROM should_use_new_model(CAST(:units AS text[]), :version) WHERE should_use"
+)
+USERS = [f"user-{number}" for number in range(100_000)]
 SQL_EXPOSED = text(
     "SELECT unit FROM unnest(CAST(:units AS text[])) AS unit"
     " WHERE should_use_new_model(unit, :version)"
@@ -36,6 +50,146 @@ SQL_EXPOSED = text(
 def start(tx: Connection, name: str, version: str, schedule: str = "25/4h,100/24h") -> None:
     plan = RolloutPlan(name=name, model_version=version, schedule=parse_schedule(schedule))
     manual.start(tx, plan, "tester", "a test")
+
+
+def exposed(tx: Connection, version: str, units: list[str] = USERS) -> set[str]:
+    """The users that the set-returning function gives the version to."""
+    return set(tx.scalars(SQL_SET, {"units": units, "version": version}))
+
+
+def test_who_has_the_version_keeps_it_and_the_shares_are_those_of_the_stages(
+    database: Engine,
+) -> None:
+    """Scenarios 23 and 24. Guard: one bucket a user, compared with the percentage."""
+    shares = [0.0, 5.0, 25.0, 50.0, 75.0, 100.0]
+    seen = []
+    with database.begin() as tx:
+        start(tx, "one", "v2")
+        for share in shares:
+            manual.set_percentage(tx, "one", share, "tester", "a test")
+            seen.append(exposed(tx, "v2"))
+    assert (seen[0], seen[-1]) == (set(), set(USERS))
+    assert all(fewer < more for fewer, more in pairwise(seen))
+    for share, users in zip(shares, seen, strict=True):
+        assert len(users) / len(USERS) * 100 == pytest.approx(share, abs=0.6)
+
+
+def test_the_user_with_the_largest_bucket_is_in_at_all_and_the_smallest_out_at_none(
+    database: Engine,
+) -> None:
+    """Scenario 23. Guard: a bucket is below 1, and compared by less than."""
+    last = max(USERS, key=lambda user: bucket("rollout:one", user))
+    first = min(USERS, key=lambda user: bucket("rollout:one", user))
+    with database.begin() as tx:
+        start(tx, "one", "v2", "100/1h")
+        assert exposed(tx, "v2", [last]) == {last}
+        just_below = bucket("rollout:one", last) * 100
+        manual.set_percentage(tx, "one", just_below, "tester", "a test")
+        assert exposed(tx, "v2", [last]) == set()
+        manual.set_percentage(tx, "one", 0.0, "tester", "a test")
+        assert exposed(tx, "v2", [first]) == set()
+
+
+def test_every_process_and_every_way_to_ask_gives_the_same_answer(
+    database: Engine,
+) -> None:
+    """Scenario 25. Guard: md5 of salt and user, not the hash of a process."""
+    with database.begin() as tx:
+        start(tx, "one", "v2")
+        users = USERS[:2_000]
+        by_sql = exposed(tx, "v2", users)
+        by_python = users_of_new_model(tx, users, "v2")
+    assert {user for user, is_in in by_python.items() if is_in} == by_sql
+    code = (
+        "from tasks.bucketing import is_exposed\n"
+        "print(''.join('01'[is_exposed('rollout:one', f'user-{n}', 25)] for n in range(2000)))"
+    )
+    here = "".join("01"[user in by_sql] for user in users)
+    for seed in ("0", "1", "4294967295"):
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        asked = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, check=True
+        )
+        assert asked.stdout.decode().strip() == here
+
+
+def test_odd_user_ids_get_the_same_answer_by_sql_and_python(database: Engine) -> None:
+    """Scenario 26. Guard: user ids are text, in UTF-8."""
+    with database.begin() as tx:
+        start(tx, "one", "v2")
+        manual.set_percentage(tx, "one", 50.0, "tester", "a test")
+        by_python = users_of_new_model(tx, ODD_UNITS, "v2")
+        assert exposed(tx, "v2", ODD_UNITS) == {unit for unit, is_in in by_python.items() if is_in}
+        one_by_one = {unit: should_use_new_model(tx, unit, "v2") for unit in ODD_UNITS}
+        assert one_by_one == by_python
+        seven, padded = bucket("rollout:one", "7"), bucket("rollout:one", "007")
+    assert seven != padded
+
+
+def test_two_rollouts_at_five_percent_share_five_percent_of_their_users(database: Engine) -> None:
+    """Scenario 27. Guard: every rollout has a salt of its own."""
+    with database.begin() as tx:
+        start(tx, "one", "v2", "5/1h,100/1h")
+        start(tx, "two", "v3", "5/1h,100/1h")
+        first, second = exposed(tx, "v2"), exposed(tx, "v3")
+    assert len(first & second) / len(first) == pytest.approx(0.05, abs=0.015)
+
+
+@pytest.mark.parametrize("is_fail_closed", [True, False])
+def test_without_a_tick_for_two_intervals_the_old_version_is_the_answer_where_that_is_asked(
+    database: Engine, is_fail_closed: bool
+) -> None:
+    plan = RolloutPlan(
+        name="one",
+        model_version="v2",
+        schedule=parse_schedule("100/48h"),
+        is_fail_closed=is_fail_closed,
+        tick_seconds=3600,
+    )
+    with database.begin() as tx:
+        manual.start(tx, plan, "tester", "a test")
+    hours_pass(database, 1.9)
+    with database.begin() as tx:
+        assert should_use_new_model(tx, "user-1", "v2")
+    hours_pass(database, 0.2)
+    with database.begin() as tx:
+        assert should_use_new_model(tx, "user-1", "v2") is not is_fail_closed
+        assert (exposed(tx, "v2", ["user-1"]) == set()) is is_fail_closed
+        assert manual.pause(tx, "one", "tester", "a test").percentage == 100
+    traffic(database)
+    tick_now(database)
+    with database.begin() as tx:
+        assert should_use_new_model(tx, "user-1", "v2")
+
+
+def test_what_is_completed_needs_no_ticks(database: Engine) -> None:
+    plan = RolloutPlan(
+        name="one", model_version="v2", schedule=parse_schedule("100/0h"), is_fail_closed=True
+    )
+    with database.begin() as tx:
+        manual.start(tx, plan, "tester", "a test")
+    assert an_hour(database).verdict == "complete"
+    hours_pass(database, 1000)
+    with database.begin() as tx:
+        assert should_use_new_model(tx, "user-1", "v2")
+
+
+def test_a_draft_or_one_that_waits_leaves_the_answer_to_the_last_rollout_of_its_version(
+    database: Engine,
+) -> None:
+    with database.begin() as tx:
+        start(tx, "one", "v2", "100/0h")
+    an_hour(database)
+    with database.begin() as tx:
+        later = RolloutPlan(
+            name="later", model_version="v2", starts_at=clock.now(tx) + timedelta(days=1)
+        )
+        drafts.create(tx, later, "tester", "a test")
+        assert exposed(tx, "v2", ODD_UNITS) == set(ODD_UNITS)
+        assert manual.start_draft(tx, "later", None, "tester", "a test").state == "scheduled"
+        assert exposed(tx, "v2", ODD_UNITS) == set(ODD_UNITS)
+        assert manual.roll_back(tx, "later", "tester", "a test").state == "draft"
+        assert exposed(tx, "v2", ODD_UNITS) == set(ODD_UNITS)
 
 
 @pytest.mark.parametrize("salt", ["rollout:one", "", "sälz:😀"])
@@ -50,7 +204,7 @@ def test_sql_and_python_give_the_same_users_the_new_model(database: Engine) -> N
     with database.begin() as tx:
         start(tx, "one", "v2")
         by_sql = set(tx.scalars(SQL_EXPOSED, {"units": UNITS, "version": "v2"}))
-        by_python = {unit for unit in UNITS if should_use_new_model(tx, unit, "v2")}
+        by_python = {u for u, is_in in users_of_new_model(tx, UNITS, "v2").items() if is_in}
     assert by_sql == by_python == {unit for unit in UNITS if is_exposed("rollout:one", unit, 25)}
     assert 0.2 < len(by_sql) / len(UNITS) < 0.3
 

@@ -10,7 +10,7 @@ from tasks.errors import InputError, NotFound, Refused, UnknownName
 from tasks.rollouts import manual, record
 from tasks.rollouts.outcome import ManualOutcome
 from tasks.rollouts.plan import RolloutPlan
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
+from tasks.rollouts.policy import DEFAULT_CHECKS, CheckPolicy, GuardName, RolloutPolicy
 from tasks.rollouts.schedule import parse_schedule
 from tests.database.rollouts import FAILING, an_hour, begin, hours_pass, standing, tick_now
 from tests.rows import rows_of
@@ -19,6 +19,14 @@ AUDIT = (
     "SELECT cause, old_percentage, new_percentage, actor, reason FROM rollout_change ORDER BY id"
 )
 
+each_guard = pytest.mark.parametrize("guard", ["threshold", "sequential"])
+
+
+def judged_by(guard: GuardName) -> RolloutPolicy:
+    """The rates of the default checks: for a mean the sequential guard asks for its spread, too."""
+    errors, _, accuracy = DEFAULT_CHECKS
+    return RolloutPolicy(guard=guard, checks=(errors, accuracy))
+
 
 def do(database: Engine, action: Callable[..., ManualOutcome], *values: object) -> ManualOutcome:
     with database.begin() as tx:
@@ -26,6 +34,7 @@ def do(database: Engine, action: Callable[..., ManualOutcome], *values: object) 
 
 
 def test_a_rollback_by_hand_is_audited_and_a_second_one_is_a_noop(database: Engine) -> None:
+    """Scenario 13. Guard: the state under a row lock."""
     begin(database)
     first, second = do(database, manual.roll_back), do(database, manual.roll_back)
     assert (first.percentage, first.is_noop) == (0, False)
@@ -52,14 +61,16 @@ def test_a_rollback_by_hand_wins_in_every_state(database: Engine, state: str) ->
     assert standing(database) == (0, "rolled_back")
 
 
+@each_guard
 def test_a_percentage_set_by_hand_holds_until_resumed_then_the_next_stage_is_whole(
-    database: Engine,
+    database: Engine, guard: GuardName
 ) -> None:
-    begin(database)
+    """Scenario 14. Guard: threshold, and sequential."""
+    begin(database, policy=judged_by(guard))
     for _ in range(3):
         an_hour(database)
     do(database, manual.set_percentage, 40.0)
-    for _ in range(12):
+    for _ in range(6):
         assert an_hour(database).verdict == "hold"
     assert standing(database) == (40, "manual_hold")
     do(database, manual.resume)
@@ -69,14 +80,19 @@ def test_a_percentage_set_by_hand_holds_until_resumed_then_the_next_stage_is_who
 
 
 def test_harm_rolls_back_although_a_person_set_the_percentage(database: Engine) -> None:
+    """Scenario 15. Guard: threshold."""
     begin(database)
     do(database, manual.set_percentage, 40.0)
     assert an_hour(database, FAILING).verdict == "rollback"
     assert standing(database) == (0, "rolled_back")
 
 
-def test_a_pause_stops_the_stage_clock_but_not_the_guard(database: Engine) -> None:
-    begin(database)
+@each_guard
+def test_a_pause_stops_the_stage_clock_but_not_the_guard(
+    database: Engine, guard: GuardName
+) -> None:
+    """Scenarios 16 and 17. Guard: threshold, and sequential."""
+    begin(database, policy=judged_by(guard))
     for _ in range(3):
         an_hour(database)
     assert standing(database) == (25, "running")
@@ -94,6 +110,7 @@ def test_a_pause_stops_the_stage_clock_but_not_the_guard(database: Engine) -> No
 def test_an_impossible_percentage_is_refused_and_not_audited(
     database: Engine, percentage: float
 ) -> None:
+    """Scenario 18. Guard: the rule, and the table's check beneath it."""
     begin(database)
     with pytest.raises(InputError, match="between 0 and 100"):
         do(database, manual.set_percentage, percentage)
@@ -102,6 +119,7 @@ def test_an_impossible_percentage_is_refused_and_not_audited(
 
 @pytest.mark.parametrize("percentage", [0.0, 100.0])
 def test_nobody_and_everybody_can_be_set(database: Engine, percentage: float) -> None:
+    """Scenario 18. Guard: the bounds belong to the range."""
     begin(database)
     do(database, manual.set_percentage, percentage)
     assert standing(database) == (percentage, "manual_hold")
@@ -212,6 +230,7 @@ def test_a_rollout_is_tied_to_the_experiment_whose_winner_it_is(database: Engine
     ],
 )
 def test_the_audit_cannot_be_changed(database: Engine, statement: str) -> None:
+    """Scenario 28. Guard: a trigger of the database."""
     begin(database)
     with pytest.raises(DBAPIError, match="append-only"), database.begin() as tx:
         tx.execute(text(statement))
@@ -224,6 +243,7 @@ def test_a_rollout_with_an_audit_cannot_be_deleted(database: Engine) -> None:
 
 
 def test_the_audit_alone_gives_every_present_percentage(database: Engine) -> None:
+    """Scenario 29. Guard: each change has its row in the same transaction."""
     begin(database)
     an_hour(database)
     an_hour(database)
@@ -239,6 +259,28 @@ def test_the_audit_alone_gives_every_present_percentage(database: Engine) -> Non
     )
     assert rebuilt == rows_of(database, "SELECT id, percentage, state FROM rollout ORDER BY id")
     assert rebuilt == [(1, 40, "manual_hold"), (2, 5, "running"), (3, 0, "rolled_back")]
+
+
+def test_every_change_of_a_percentage_has_its_row_with_the_check_behind_it(
+    database: Engine,
+) -> None:
+    """Scenario 28. Guard: change, audit, decision and check commit together."""
+    begin(database)
+    an_hour(database)
+    an_hour(database)
+    do(database, manual.set_percentage, 40.0)
+    an_hour(database, FAILING)
+    assert rows_of(
+        database,
+        "SELECT cause, old_percentage, new_percentage, actor, version, decision_id IS NOT NULL,"
+        " (SELECT metric FROM health_check WHERE health_check.id = health_check_id)"
+        " FROM rollout_change ORDER BY rollout_change.id",
+    ) == [
+        ("start", 0, 5, "tester", 1, False, None),
+        ("advance", 5, 25, "headway", 2, True, "error_rate"),
+        ("manual_set", 25, 40, "ada", 3, False, None),
+        ("rollback", 40, 0, "headway", 4, True, "error_rate"),
+    ]
 
 
 def test_a_reader_sees_every_rollout_the_newest_first(database: Engine) -> None:
