@@ -41,6 +41,31 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give each of several workers something long to begin with; short tests fill the gaps.
+
+    `--dist worksteal` cuts the list into as many pieces as there are workers. So the tests that
+    need a Prefect server are one worker's, and none is left alone with them at the end.
+    """
+    workers = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    if workers == 1:
+        return
+    share = len(items) // workers
+    long = {
+        folder: [each for each in items if folder in each.path.parts]
+        for folder in ("acceptance", "flows", "database")
+    }
+    taken = {id(each) for group in long.values() for each in group}
+    short = [each for each in items if id(each) not in taken]
+    ordered: list[pytest.Item] = []
+    for group in long.values():
+        ordered += group
+        gap = -len(ordered) % share if share else 0
+        ordered += short[:gap]
+        short = short[gap:]
+    items[:] = ordered + short
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test sees the settings of the person who runs it."""
