@@ -105,14 +105,14 @@ def decide_many(
     stored = [jsonb.dump(evidence) for _, evidence in subjects]
     verdicts = [judge(judge.evidence.model_validate_json(each)) for each in stored]
     run = active_run()
+    told = [
+        f'{{"subject": {jsonb.dump(subject)}, "said": {jsonb.dump(verdict)}, "inputs": {inputs}}}'
+        for (subject, _), verdict, inputs in zip(subjects, verdicts, stored, strict=True)
+    ]
     rows = {
         "rule": judge.name,
         "rule_version": judge.version,
-        "subjects": [subject for subject, _ in subjects],
-        "verdicts": [verdict.verdict for verdict in verdicts],
-        "reasons": [jsonb.dump(verdict.reasons) for verdict in verdicts],
-        "details": [jsonb.dump(verdict.details) for verdict in verdicts],
-        "inputs": stored,
+        "decisions": f"[{', '.join(told)}]",
         "run_id": run.id if run else None,
         "actor": actor or (run.actor if run else None),
         "reason": reason or (run.reason if run else None),

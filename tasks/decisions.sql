@@ -3,14 +3,11 @@
 -- append-only.
 INSERT INTO headway.decision
     (rule, rule_version, subject, verdict, reasons, details, inputs, run_id, actor, reason)
-SELECT :rule, CAST(:rule_version AS integer), given.subject, given.verdict,
-       CAST(given.reasons AS jsonb), CAST(given.details AS jsonb), CAST(given.inputs AS jsonb),
-       CAST(:run_id AS uuid), CAST(:actor AS text), CAST(:reason AS text)
-FROM unnest(
-    CAST(:subjects AS text[]), CAST(:verdicts AS text[]), CAST(:reasons AS text[]),
-    CAST(:details AS text[]), CAST(:inputs AS text[])
-) WITH ORDINALITY AS given (subject, verdict, reasons, details, inputs, place)
-ORDER BY given.place
+SELECT :rule, CAST(:rule_version AS integer), decision ->> 'subject',
+       decision #>> '{said,verdict}', decision #> '{said,reasons}', decision #> '{said,details}',
+       decision -> 'inputs', CAST(:run_id AS uuid), CAST(:actor AS text), CAST(:reason AS text)
+FROM jsonb_array_elements(CAST(:decisions AS jsonb)) WITH ORDINALITY AS given (decision, place)
+ORDER BY place
 RETURNING id;
 
 -- name: stored_decisions

@@ -26,6 +26,8 @@ def dump(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     match value:
+        case None | bool() | int():
+            return value
         case str():
             return text(value)
         case float():
@@ -44,5 +46,7 @@ def _plain(value: Any) -> Any:
 
 
 def _plain_key(key: Any) -> str:
+    if type(key) is str:  # nearly every one is; the way through pydantic is slow
+        return text(key)
     (name,) = to_jsonable_python({key: None})
     return text(name)

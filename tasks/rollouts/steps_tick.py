@@ -74,6 +74,7 @@ def progress_rollouts(
 
     Verdicts, a rollback to 0 %, the audit and alerts are committed together. A rollout that was
     changed since it was measured waits for the next tick; a slot that is decided does nothing.
+    Returned are the checks of what moved or is not healthy; the table ``health_check`` has all.
     """
     outcomes = tick(tx, slot, measured, actor=current_run().actor or "headway")
     logger = step_logger()
@@ -82,4 +83,6 @@ def progress_rollouts(
             logger.warning(warning)
         if outcome.verdict in {"start", "advance", "complete"}:
             logger.info("rollout %s", outcome.summary)
-    return outcomes
+    return [
+        each if each.is_telling else each.model_copy(update={"checks": ()}) for each in outcomes
+    ]

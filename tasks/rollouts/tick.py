@@ -42,6 +42,12 @@ class TickOutcome(BaseModel):
     is_escalated: bool = False
 
     @property
+    def is_telling(self) -> bool:
+        """True if a person wants to read all of it: it moved, or is not healthy."""
+        is_unwell = self.health not in {None, Health.HEALTHY}
+        return self.verdict not in {"hold", "skip"} or is_unwell or self.is_escalated
+
+    @property
     def summary(self) -> str:
         """One line."""
         why = "; ".join(reason.message for reason in self.reasons)
@@ -82,7 +88,7 @@ def _evidence(
 ) -> Iterator[TickEvidence]:
     versions, groups = _taken(tx, rollouts)
     for rollout in rollouts:
-        evidence = _evidence_of(rollout, slot, measured[rollout.id])
+        evidence = evidence_of(rollout, slot, measured[rollout.id])
         if rollout.state is State.SCHEDULED:
             group = rollout.exclusion_group
             evidence = evidence.model_copy(
@@ -97,7 +103,8 @@ def _evidence(
         yield evidence
 
 
-def _evidence_of(rollout: FoundRollout, slot: str, measured: MeasuredRollout) -> TickEvidence:
+def evidence_of(rollout: FoundRollout, slot: str, measured: MeasuredRollout) -> TickEvidence:
+    """What a tick of that slot knows of one rollout."""
     return TickEvidence(
         slot=slot,
         latest_slot=rollout.latest_slot,

@@ -38,8 +38,8 @@ def progress_report(slot: str, outcomes: Sequence[TickOutcome], failures: Mappin
     head = f"# Rollouts at {slot}\n"
     if not outcomes and not failures:
         return f"{head}\nNo rollout is under way.\n"
-    telling = sorted(filter(_is_telling, outcomes), key=_rank)
-    quiet = [outcome for outcome in outcomes if not _is_telling(outcome)]
+    telling = sorted((each for each in outcomes if each.is_telling), key=_rank)
+    quiet = [each for each in outcomes if not each.is_telling]
     return "\n".join(
         [
             head,
@@ -71,11 +71,6 @@ def check_rows(outcomes: Sequence[TickOutcome]) -> list[dict[str, str]]:
         }
         for outcome, check in found[:_MOST_CHECKS]
     ]
-
-
-def _is_telling(outcome: TickOutcome) -> bool:
-    is_unwell = outcome.health not in {None, Health.HEALTHY}
-    return outcome.verdict in _MOVES or is_unwell or outcome.is_escalated
 
 
 def _rank(outcome: TickOutcome) -> tuple[int, int]:

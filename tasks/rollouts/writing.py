@@ -17,7 +17,7 @@ from tasks.rollouts.health.measured import CheckResult
 from tasks.rollouts.observing import observations_of
 from tasks.rollouts.ticked import Ticked
 
-_STANDING = {
+_STANDING = (
     "id",
     "percentage",
     "state",
@@ -32,7 +32,7 @@ _STANDING = {
     "ticked_at",
     "finished_at",
     "version",
-}
+)
 _ONE_UNDER_WAY = {"idx_rollout_one_active", "idx_rollout_one_in_group"}
 
 
@@ -75,7 +75,7 @@ def _record(tx: Connection, **rows: list[dict[str, Any]]) -> None:
 
 
 def _standing(rollout: FoundRollout) -> dict[str, Any]:
-    return rollout.model_dump(include=_STANDING)
+    return {name: getattr(rollout, name) for name in _STANDING}
 
 
 def _change(each: Ticked, actor: str) -> RolloutChange:
