@@ -25,7 +25,7 @@ _SOCKET_PORT = 5432
 
 _SETTINGS = {
     "max_connections": "200",
-    "shared_buffers": "128MB",
+    "shared_buffers": "512MB",  # memory is taken as pages are read: a small database takes little
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",
