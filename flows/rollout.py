@@ -11,11 +11,9 @@ from flows.artifacts import publish_report, publish_table
 from flows.batches import failures_of, in_batches
 from flows.notify import send_unsent
 from flows.pipeline import Text, pipeline
-from tasks.database import control_engine
+from flows.rollout_pages import publish_page, publish_pages
 from tasks.errors import InputError, ItemsFailed
 from tasks.rollouts import steps, steps_tick
-from tasks.rollouts.detail import read_detail
-from tasks.rollouts.detail_page import as_markdown
 from tasks.rollouts.outcome import ManualOutcome
 from tasks.rollouts.plan import Moment, Requests, RolloutEdit, TickSeconds, as_plan
 from tasks.rollouts.policy import RolloutPolicy
@@ -24,6 +22,7 @@ from tasks.rollouts.schedule import DEFAULT_SCHEDULE, slot_of
 from tasks.rollouts.tick import TickOutcome
 from tasks.rollouts.tick_report import check_rows, progress_report
 from tasks.rollouts.updating import Percentage, UpdateAction, as_update
+from tasks.settings import load_settings
 
 _BATCH = 1000  # rollouts that one transaction decides on
 
@@ -140,7 +139,9 @@ def progress_rollouts(slot: str | None = None) -> list[TickOutcome]:
     failures = failures_of({names[each]: error for each, error in failed.items()})
     publish_report("rollouts", progress_report(plan.slot, outcomes, failures))
     publish_table("health-checks", check_rows(outcomes))
-    send_unsent()
+    publish_pages(each.name for each in outcomes if each.verdict not in {"hold", "skip"})
+    if load_settings().notify:
+        send_unsent()
     if failures:
         raise ItemsFailed("rollouts", failures)
     return outcomes
@@ -191,16 +192,11 @@ def update_rollout(
 
 
 def _reported(outcome: ManualOutcome, actor: str, reason: str) -> ManualOutcome:
-    publish_report(
-        f"rollout-{outcome.name}", manual_report(outcome, actor, reason) + _page(outcome)
-    )
-    send_unsent()
-    return outcome
-
-
-def _page(outcome: ManualOutcome) -> str:
-    """Where the rollout stands now; nothing is written, so that there is nothing to remember."""
+    report = manual_report(outcome, actor, reason)
     if outcome.action == "delete":
-        return ""
-    with control_engine().connect() as connection:
-        return as_markdown(read_detail(connection, outcome.name))
+        publish_report(f"rollout-{outcome.name}", report)
+    else:
+        publish_page(outcome.name, head=report)
+    if load_settings().notify:
+        send_unsent()
+    return outcome

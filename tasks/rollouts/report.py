@@ -25,13 +25,11 @@ def manual_report(outcome: ManualOutcome, actor: str, reason: str) -> str:
     done = "nothing to do" if outcome.is_noop else outcome.action.replace("_", " ")
     return "\n".join(
         [
-            f"# Rollout {outcome.name}: {done}",
+            f"# Rollout {markdown.plain(outcome.name)}: {done}",
             "",
             _headline(outcome),
             "",
             f"By **{markdown.plain(actor)}**: {markdown.plain(reason)}",
-            "",
-            picture(outcome.schedule, outcome.stage_index, outcome.percentage, outcome.state),
             "",
         ]
     )
@@ -44,7 +42,7 @@ def picture(schedule: Schedule, stage_index: int, percentage: float, state: Stat
         for index, stage in enumerate(schedule.stages)
     ]
     width = len(bars) * (_BAR + _GAP)
-    text = f"{percentage:g} % of users, {_words(state)}; stages {schedule}"
+    text = f"{percentage:g} % of users, {state.words}; stages {schedule}"
     return f"![{text}]({markdown.picture(width, _HEIGHT + 44, ''.join(bars))})"
 
 
@@ -68,9 +66,5 @@ def _colour(index: int, stage_index: int, state: State) -> str:
 def _headline(outcome: ManualOutcome) -> str:
     return (
         f"Version `{outcome.model_version}`: {outcome.old_percentage:g} % → "
-        f"**{outcome.percentage:g} %**, now **{_words(outcome.state)}**."
+        f"**{outcome.percentage:g} %**, now **{outcome.state.words}**."
     )
-
-
-def _words(state: State) -> str:
-    return state.value.replace("_", " ")

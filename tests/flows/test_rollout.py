@@ -19,7 +19,7 @@ from tasks.rollouts.plan import RolloutEdit
 from tests.database.rollouts import FAILING, hours_pass, standing, traffic
 from tests.rows import rows_of
 
-BY = {"actor": "ada", "reason": "because"}
+BY: dict[str, Any] = {"actor": "ada", "reason": "because"}
 
 
 def begin(name: str, version: str = "v2") -> ManualOutcome:
@@ -61,6 +61,7 @@ def test_the_hourly_run_leaves_a_report_with_picture_and_checks(database: Engine
     begin("pictured")
     started = artifact("rollout-pictured")
     assert "By **ada**: because" in started
+    assert started.count("svg+xml;base64,") == 2  # the stages, and what happened over time
     hours_pass(database, 2)
     traffic(database)
     progress_rollouts(slot="2020-02-20T14:00Z")
@@ -70,6 +71,11 @@ def test_the_hourly_run_leaves_a_report_with_picture_and_checks(database: Engine
     assert re.search(r"\| error_rate \| 0\.0\d+ \| (<|&lt;) 0\.05 \| 5000 \| ✅", report)
     [picture] = re.findall(r"svg\+xml;base64,([^)]+)\)", report)
     assert base64.b64decode(picture).decode().count("<rect x=") == 5
+    page = artifact("rollout-pictured")
+    assert "## Last decision: advance" in page
+    assert re.search(r"\| ✅ threshold: error_rate .* \| .* sequential: ", page)
+    [_, timeline] = re.findall(r"svg\+xml;base64,([^)]+)\)", page)
+    assert "error_rate" in base64.b64decode(timeline).decode()
 
 
 def test_the_same_slot_again_does_nothing(database: Engine) -> None:

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from tasks.errors import InputError
-from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule, parse_slot, slot_of
+from tasks.rollouts.schedule import (
+    DEFAULT_SCHEDULE,
+    Schedule,
+    parse_schedule,
+    parse_slot,
+    slot_of,
+)
 
 
 def test_the_default_schedule_has_the_five_stages() -> None:
@@ -41,11 +49,32 @@ def test_the_default_schedule_has_the_five_stages() -> None:
     ],
 )
 def test_a_schedule_that_makes_no_sense_is_refused(text: str, problem: str) -> None:
+    """Scenario 19."""
     with pytest.raises(InputError, match=problem):
         parse_schedule(text)
 
 
+@pytest.mark.parametrize("given", [[], {"stages": []}, {}, None, 5, {"stages": "5/2h", "x": 1}])
+def test_no_stages_are_no_schedule(given: Any) -> None:
+    """Scenario 19."""
+    with pytest.raises(ValidationError):
+        Schedule.model_validate(given)
+
+
+def test_a_schedule_may_be_text_a_list_of_stages_or_what_was_stored() -> None:
+    stages = [{"percentage": 5, "hours": 2}, {"percentage": 100, "hours": 1.5}]
+    written = parse_schedule("5/2h,100/1.5h")
+    assert Schedule.model_validate(stages) == Schedule.model_validate({"stages": stages}) == written
+    assert Schedule.model_validate_json(written.model_dump_json()) == written
+
+
+def test_a_schedule_is_written_as_exactly_as_it_was_given() -> None:
+    text = "33.3333333/0.1h,66.6666667/123.456789h"
+    assert str(parse_schedule(text)) == text
+
+
 def test_a_schedule_may_end_below_all_users() -> None:
+    """Scenario 19: it completes as partial, which tests of ticks show."""
     assert str(parse_schedule(" 0.5 / 1.5 h , 10/2h ")) == "0.5/1.5h,10/2h"
 
 

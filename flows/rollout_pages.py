@@ -1,0 +1,34 @@
+"""The page that a run leaves of a rollout: where it stands, over time, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prefect.context import FlowRunContext
+
+from flows.artifacts import publish_report
+from tasks.database import control_engine
+from tasks.rollouts.detail import read_detail
+from tasks.rollouts.detail_page import as_markdown
+
+_MOST_PAGES = 20
+"""A tick may move a thousand rollouts at once; nobody reads as many pages."""
+
+
+def publish_page(name: str, head: str = "") -> None:
+    """Leave the page of one rollout, below what is to be said first.
+
+    Nothing is written to the database here, so that there is nothing to remember as a step: a run
+    that goes on publishes the same page again.
+    """
+    if FlowRunContext.get() is None:
+        return
+    with control_engine().connect() as connection:
+        page = as_markdown(read_detail(connection, name))
+    publish_report(f"rollout-{name}", f"{head}\n{page}" if head else page)
+
+
+def publish_pages(names: Iterable[str]) -> None:
+    """Leave the pages of the first 20 of these rollouts."""
+    for name in list(names)[:_MOST_PAGES]:
+        publish_page(name)
