@@ -14,7 +14,9 @@ from benchmarks import (
     fingerprints,
     folding,
     ingestion,
+    serving,
     steps,
+    ticks,
     upgrades,
 )
 from benchmarks.harness import Result, Unavailable
@@ -34,6 +36,11 @@ CASES: dict[str, Callable[[], Result]] = {
     "next-hour-in-1-percent-of-units": folding.next_hour_in_few_units,
     "next-hour-in-10-percent-of-units": folding.next_hour_in_many_units,
     "analysis-of-1000-experiments": analysis.analysis_of_1000_experiments,
+    "flags-over-http": serving.flags_over_http,
+    "version-for-1m-users": serving.version_for_1m_users,
+    "version-for-1m-users-by-function": serving.version_for_1m_users_by_function,
+    "tick-over-1000-rollouts": ticks.tick_over_1000_rollouts,
+    "tick-over-1000-rollouts-with-harm": ticks.tick_over_1000_rollouts_with_harm,
     "10000-welch-comparisons": comparisons.ten_thousand_comparisons,
 }
 

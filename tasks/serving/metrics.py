@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -106,7 +107,12 @@ class _Rollouts(Collector):
         return iter((up, share, age))
 
 
-@router.get("/metrics", responses=errors(), summary="Metrics for Prometheus")
+@router.get(
+    "/metrics",
+    response_class=PlainTextResponse,
+    responses=errors(),
+    summary="Metrics for Prometheus",
+)
 def metrics(request: Request, caller: Reader) -> Response:
     """Counters of this process, and where the rollouts stand; scrape it with a key as bearer."""
     state = request.app.state
