@@ -60,5 +60,5 @@ def median_of(hours: Sequence[float]) -> Median | None:
         return None
     ranked, size = sorted(hours), len(hours)
     half = _Z * sqrt(size) / 2
-    first, last = max(floor(size / 2 - half), 0), min(ceil(size / 2 + half), size - 1)
+    first, last = max(floor(size / 2 - half) - 1, 0), min(ceil(size / 2 + half), size - 1)
     return Median(hours=median(ranked), lower=ranked[first], upper=ranked[last], runs=size)
