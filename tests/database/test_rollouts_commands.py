@@ -81,6 +81,17 @@ def test_a_rollout_of_a_file_is_drafted_edited_started_and_shown(
     ]
 
 
+def test_the_plan_in_the_documents_is_one(headway: Call, database: Engine, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/rollouts.md").read_text("utf-8")
+    path = tmp_path / "documented.toml"
+    path.write_text(page.partition("```toml\n")[2].partition("```")[0], "utf-8")
+    assert headway("create", "-f", str(path), *WHO)[0] == 0
+    assert rows_of(
+        database,
+        "SELECT exclusion_group, is_fail_closed, policy #>> '{freezes,0,from_time}' FROM rollout",
+    ) == [("ranking", True, "12:00:00")]
+
+
 def test_options_alone_are_a_plan_too(headway: Call, database: Engine) -> None:
     words = ("--schedule", "33.3333333/0.5h,100/1h", "--guard", "sequential", "--fail-closed")
     assert headway("start", "ranker", "v2", *words, "--tick-seconds", "60", *WHO)[0] == 0
