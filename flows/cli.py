@@ -23,6 +23,7 @@ from flows.commands import (
     notifications,
     rollouts,
     serving,
+    watching,
 )
 from flows.commands.output import emit
 from flows.commands.status import status
@@ -54,6 +55,7 @@ for _command in (
     ledger.decisions,
     ledger.replay,
     ledger.purge,
+    watching.watch,
     local.up,
     local.psql,
     local.database_url,

@@ -46,12 +46,12 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @contextmanager
-def run_prefect(
-    arguments: Sequence[str], environment: Mapping[str, str], log: Path
+def run_module(
+    module: str, arguments: Sequence[str], environment: Mapping[str, str], log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A Prefect command that runs for the length of a block, and never longer than we live."""
+    """A Python module that runs for the length of a block, and never longer than we live."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "prefect", *arguments]
+    command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", module, *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

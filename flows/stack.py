@@ -40,7 +40,7 @@ from flows.processes import (
     await_ready,
     environment,
     free_port,
-    run_prefect,
+    run_module,
     sigterm_means_stop,
     watch,
 )
@@ -91,8 +91,9 @@ def _run(home: Path, port: int | None) -> None:
             deploy(home, server)
             create_automations()
             run_now(RUN_AT_START)
-            click.echo(_welcome(home, server))
-            watch({"Prefect server": server.process, "worker": running})
+            with watcher(home, server) as watching:
+                click.echo(_welcome(home, server))
+                watch({"Prefect server": server.process, "worker": running, "watcher": watching})
 
 
 @contextmanager
@@ -111,7 +112,7 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[ServerInfo]:
     ui_url = f"http://127.0.0.1:{chosen}"
     arguments = ["server", "start", "--host", "127.0.0.1", "--port", str(chosen)]
     told = environment(home) | {"PREFECT_UI_API_URL": f"{ui_url}/api"}
-    with run_prefect(arguments, told, home / "server.log") as process:
+    with run_module("prefect", arguments, told, home / "server.log") as process:
         await_ready(f"{ui_url}/api", process, home / "server.log")
         yield ServerInfo(f"{ui_url}/api", ui_url, process)
 
@@ -121,7 +122,15 @@ def worker(home: Path, server: ServerInfo) -> Iterator[subprocess.Popen[bytes]]:
     """One worker of the work pool, in the repository's root, on the same databases as we are."""
     told = _worker_environment(home, server) | {"TMPDIR": str(_private_tmp(home))}
     arguments = ["worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", "local"]
-    with run_prefect(arguments, told, home / "prefect" / "worker.log") as process:
+    with run_module("prefect", arguments, told, home / "prefect" / "worker.log") as process:
+        yield process
+
+
+@contextmanager
+def watcher(home: Path, server: ServerInfo) -> Iterator[subprocess.Popen[bytes]]:
+    """`headway watch`: it guards rollouts between their ticks."""
+    told = _worker_environment(home, server)
+    with run_module("flows.cli", ["watch"], told, home / "prefect" / "watch.log") as process:
         yield process
 
 
@@ -199,9 +208,12 @@ def _migrate() -> None:
 
 
 def _worker_environment(home: Path, server: ServerInfo) -> dict[str, str]:
-    """The worker needs the databases too: our settings, and the variables that hold URLs."""
-    environments = load_settings().environments.values()
-    urls = {each.url_env for each in environments if each.url_env}
+    """What a part of ours needs: our settings, and the variables that hold URLs and secrets."""
+    settings = load_settings()
+    channels = settings.notify.values()
+    urls = {each.url_env for each in settings.environments.values()}
+    urls |= {each.url_env for each in channels} | {each.secret_env for each in channels}
+    urls |= set(settings.health_secrets)
     ours = {
         name: value
         for name, value in os.environ.items()

@@ -19,6 +19,7 @@ import pytest
 
 from tasks import embedded
 from tasks.embedded.locks import is_locked
+from tests.acceptance.watching import a_bad_sample_takes_a_version_to_nobody
 from tests.conftest import CERTIFICATE
 
 ROOT = Path(__file__).parents[2]
@@ -170,6 +171,7 @@ def test_up_shows_runs_stops_cleanly_and_goes_on_where_it_stopped(tmp_path: Path
             )
             assert artifacts, f"{flow} left nothing to read"
             assert all(len(each["data"]) > 20 for each in artifacts)
+        a_bad_sample_takes_a_version_to_nobody(home)
 
         with headway_up(home) as second:
             output, _ = second.communicate(timeout=60)

@@ -103,9 +103,23 @@ def _purge_experiment_rows() -> dict[str, Any]:
     return {"waiting_days": 30}
 
 
+@kill_case("purge-rollout-rows")
+def _purge_rollout_rows() -> dict[str, Any]:
+    steps_tick.progress_rollouts(**_progress_rollouts())
+    _shift(hours=24 * 40)
+    return {"check_days": 90, "sample_days": 30}
+
+
 @kill_case("list-unsent-notifications")
 def _list_unsent_notifications() -> dict[str, Any]:
     _send_notification()
+    return {}
+
+
+@kill_case("check-ticks")
+def _check_ticks() -> dict[str, Any]:
+    _start("ranker", "v2")
+    _shift(hours=3)
     return {}
 
 

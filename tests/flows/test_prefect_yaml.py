@@ -11,6 +11,7 @@ import prefect
 import pytest
 import yaml
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.events import DeploymentEventTrigger
 from prefect.utilities.callables import parameter_schema
 
 from flows.automations import automations
@@ -31,7 +32,7 @@ DEPLOYMENT_KEYS = {
     "concurrency_limit",
     "work_pool",
 }
-OPTIONAL_KEYS = {"schedules"}
+OPTIONAL_KEYS = {"schedules", "triggers"}
 SCHEDULE_KEYS = {"slug", "cron", "timezone", "active"}
 CONCURRENCY_KEYS = {"limit", "collision_strategy"}
 
@@ -108,6 +109,19 @@ def test_the_parameters_fit_the_flow(deployment: dict[str, Any]) -> None:
         validate(flow, deployment["parameters"])  # nobody is there to fill in the rest
     else:
         assert set(deployment["parameters"]) <= set(parameter_schema(flow).properties)
+
+
+@each_deployment
+def test_a_trigger_has_no_misspelt_key_and_gives_parameters_that_the_flow_has(
+    deployment: dict[str, Any],
+) -> None:
+    for trigger in deployment.get("triggers", []):
+        assert set(trigger) <= set(DeploymentEventTrigger.model_fields)
+        read = DeploymentEventTrigger.model_validate(trigger)
+        assert read.enabled
+        assert read.description
+        properties = parameter_schema(flow_of(deployment)).properties
+        assert set(read.parameters or {}) <= set(properties)
 
 
 def test_parameters_that_do_not_fit_would_be_noticed() -> None:

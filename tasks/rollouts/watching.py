@@ -1,0 +1,100 @@
+"""Look at rollouts between ticks: judge them as a tick would, and change none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Connection
+
+from tasks.alerts.model import AlertNews, Observation
+from tasks.alerts.recording import observe
+from tasks.decisions import Verdict
+from tasks.rollouts.decision import decide_tick
+from tasks.rollouts.evidence import Move
+from tasks.rollouts.found import FoundRollout, find_rollouts
+from tasks.rollouts.health.measured import CheckResult, Health
+from tasks.rollouts.heartbeat import QUERIES
+from tasks.rollouts.measuring import measure
+from tasks.rollouts.steps_secrets import resolve_secrets
+from tasks.rollouts.tick import evidence_of
+
+_NO_SLOT = "9999"
+"""After every slot that was decided: a look between ticks repeats none of them."""
+
+
+class Breach(BaseModel):
+    """A rollout whose version does harm, by what was measured of it just now."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rollout_id: int
+    version: int
+    name: str
+    model_version: str
+    percentage: float
+    reason: str
+    checks: tuple[CheckResult, ...]
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Tells one breach from the next: the rollout, as it stood then."""
+        return self.rollout_id, self.version
+
+
+def find_breaches(tx: Connection, versions: Sequence[str] | None = None) -> list[Breach]:
+    """The rollouts (of these versions, or all) that a tick would roll back now. Only reads."""
+    asked = {"versions": None if versions is None else list(versions)}
+    found = find_rollouts(tx, tx.scalars(QUERIES["rollouts_to_watch"], asked).all())
+    if not found:
+        return []
+    secrets = resolve_secrets(check for rollout in found for check in rollout.policy.checks)
+    judged = (
+        (rollout, decide_tick(evidence_of(rollout, _NO_SLOT, measured)))
+        for rollout, measured in zip(found, measure(tx, found, secrets), strict=True)
+    )
+    return [_breach(rollout, verdict) for rollout, verdict in judged if _is_harm(verdict)]
+
+
+def alert_of(tx: Connection, breaches: Sequence[Breach]) -> list[AlertNews]:
+    """Open the alerts of what was found, critical, as a tick's rollback would."""
+    return observe(tx, [seen for breach in breaches for seen in _observations(breach)])
+
+
+def _is_harm(verdict: Verdict) -> bool:
+    # That health is not known for too long is a tick's to act on.
+    is_unhealthy = verdict.details["health"] == Health.UNHEALTHY
+    return verdict.verdict == "rollback" and is_unhealthy
+
+
+def _breach(rollout: FoundRollout, verdict: Verdict) -> Breach:
+    checks = Move.model_validate(verdict.details).checks
+    return Breach(
+        rollout_id=rollout.id,
+        version=rollout.version,
+        name=rollout.name,
+        model_version=rollout.model_version,
+        percentage=rollout.percentage,
+        reason="; ".join(reason.message for reason in verdict.reasons),
+        checks=tuple(check for check in checks if check.reason in verdict.reasons),
+    )
+
+
+def _observations(breach: Breach) -> Iterator[Observation]:
+    for check in breach.checks:
+        yield Observation(
+            subject=f"rollout:{breach.rollout_id}",
+            metric=check.check,
+            health="unhealthy",
+            severity="critical",
+            title=f"rollout {breach.name} ({breach.model_version}): {check.check} is unhealthy",
+            message=check.reason.message,
+            details={
+                "rollout": breach.name,
+                "model_version": breach.model_version,
+                "percentage": breach.percentage,
+                "value": check.value,
+                "limit": check.limit,
+                "sample_count": check.sample_count,
+            },
+        )
