@@ -363,6 +363,41 @@ KEEPING = (
     CREATE TRIGGER refuse_delete_unless_draft BEFORE DELETE ON ab_experiments
         FOR EACH ROW EXECUTE FUNCTION public.refuse_delete_unless_draft()
     """,
+    # An arm that had traffic is evidence too, and a started experiment is never a draft again.
+    """
+    CREATE FUNCTION public.refuse_delete_of_started_variant() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+    DECLARE
+        standing text := (
+            SELECT e.status FROM public.ab_experiments e WHERE e.id = OLD.experiment_id
+        );
+    BEGIN
+        -- No row: the draft itself is being deleted.
+        IF standing <> 'draft' THEN
+            RAISE EXCEPTION 'DELETE on ab_variants is refused: its experiment is %', standing;
+        END IF;
+        RETURN OLD;
+    END $$
+    """,
+    """
+    CREATE TRIGGER refuse_delete_of_started_variant BEFORE DELETE ON ab_variants
+        FOR EACH ROW EXECUTE FUNCTION public.refuse_delete_of_started_variant()
+    """,
+    """
+    CREATE FUNCTION public.refuse_return_to_draft() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+    BEGIN
+        RAISE EXCEPTION 'UPDATE on ab_experiments is refused: it is %, and never a draft again',
+            OLD.status;
+    END $$
+    """,
+    """
+    CREATE TRIGGER refuse_return_to_draft BEFORE UPDATE OF status ON ab_experiments
+        FOR EACH ROW WHEN (NEW.status = 'draft' AND OLD.status <> 'draft')
+        EXECUTE FUNCTION public.refuse_return_to_draft()
+    """,
     """
     CREATE FUNCTION public.refuse_alert_change_edit() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog
@@ -395,6 +430,8 @@ FUNCTIONS = (
     ),
     "public.announce_health_samples()",
     "public.refuse_delete_unless_draft()",
+    "public.refuse_delete_of_started_variant()",
+    "public.refuse_return_to_draft()",
     "public.refuse_alert_change_edit()",
 )
 
@@ -557,6 +594,8 @@ def downgrade() -> None:
     op.execute("DROP INDEX idx_rollout_one_in_group")
     for role, privileges, tables in GRANTS:
         op.execute(f"REVOKE {privileges} ON {', '.join(tables)} FROM {role}")
+    op.execute("DROP TRIGGER refuse_return_to_draft ON ab_experiments")
+    op.execute("DROP TRIGGER refuse_delete_of_started_variant ON ab_variants")
     op.execute("DROP TRIGGER refuse_delete_unless_draft ON ab_experiments")
     op.execute("DROP TRIGGER refuse_delete_unless_draft ON rollout")
     for statement in (*DROP_UNBEGUN, *SAMPLING_AS_BEFORE, *EXPOSING_AS_BEFORE[:3]):
@@ -564,6 +603,8 @@ def downgrade() -> None:
     for table in reversed(TABLES):
         op.execute(f"DROP TABLE {table}")
     op.execute("DROP FUNCTION public.refuse_alert_change_edit()")
+    op.execute("DROP FUNCTION public.refuse_return_to_draft()")
+    op.execute("DROP FUNCTION public.refuse_delete_of_started_variant()")
     op.execute("DROP FUNCTION public.refuse_delete_unless_draft()")
     for statement in (*DROP_COLUMNS, *DROP_STATES, EXPOSING_AS_BEFORE[3]):
         op.execute(statement)

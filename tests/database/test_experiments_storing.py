@@ -141,10 +141,15 @@ def test_the_database_itself_keeps_what_has_started_from_the_writer(database: En
     with database.begin() as tx:
         tx.execute(WRITER)
         tx.execute(text(gone), {"name": "draft"})
-    with database.connect() as tx:
-        tx.execute(WRITER)
-        with pytest.raises(DBAPIError, match="only a draft may be deleted"):
-            tx.execute(text(gone), {"name": "buttons"})
+    for attack, refusal in (
+        ("DELETE FROM ab_experiments", "only a draft may be deleted"),
+        ("DELETE FROM ab_variants WHERE NOT is_control", "its experiment is active"),
+        ("UPDATE ab_experiments SET status = 'draft'", "never a draft again"),
+    ):
+        with database.connect() as tx:
+            tx.execute(WRITER)
+            with pytest.raises(DBAPIError, match=refusal):
+                tx.execute(text(attack))
     assert rows_of(database, "SELECT count(*) FROM allocation_weight") == [(2,)]
 
 
