@@ -28,7 +28,7 @@ class Share(BaseModel):
     def __str__(self) -> str:
         return (
             f"{100 * self.share:.3g} % ± {100 * self.standard_error:.2g} ({self.count} of "
-            f"{self.runs}; 95 %: {100 * self.lower:.2g} to {100 * self.upper:.2g} %)"
+            f"{self.runs}; 95 %: {100 * self.lower:.3g} to {100 * self.upper:.3g} %)"
         )
 
 
