@@ -135,6 +135,7 @@ def progress_rollouts(slot: str | None = None) -> list[TickOutcome]:
     outcomes, undecided = in_batches(
         steps_tick.progress_rollouts, measured, _BATCH, parameter="measured", slot=plan.slot
     )
+    steps_tick.log_moves(outcomes)
     failed = unmeasured | {each.rollout_id: error for each, error in undecided.items()}
     failures = failures_of({names[each]: error for each, error in failed.items()})
     publish_report("rollouts", progress_report(plan.slot, outcomes, failures))

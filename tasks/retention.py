@@ -16,6 +16,8 @@ class Purged(BaseModel):
     run: int
     waiting_event: int = 0  # each is a rejected row now
     touched_unit: int = 0
+    health_check: int = 0
+    health_sample: int = 0
 
     @property
     def summary(self) -> str:
@@ -30,5 +32,5 @@ class Purged(BaseModel):
             f"{markdown.table(('table', 'deleted'), rows)}\n\n"
             "Decisions, migration history and steps that may happen only once are kept. Events "
             f"that waited {waiting_days} days for an assignment are in `rejected_row` now, reason "
-            "`never-assigned`."
+            "`never-assigned`. Verdicts on the health of rollouts that the audit rests on stay."
         )

@@ -118,6 +118,15 @@ class Migrations(BaseModel):
     )
 
 
+class Rollouts(BaseModel):
+    """How long what was seen of rollouts is kept, declared as `[rollouts]` in `headway.toml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    health_check_days: int = Field(default=90, ge=1, description="verdicts on health")
+    health_sample_days: int = Field(default=30, ge=1, description="samples of health")
+
+
 def _secret(value: SecretStr | None) -> str | None:
     return None if value is None else value.get_secret_value()
 
@@ -168,6 +177,7 @@ class Settings(BaseSettings):
     migrations: Migrations = Migrations()
     environments: dict[str, Environment] = Field(default_factory=dict)
     notify: dict[str, Channel] = Field(default_factory=dict)
+    rollouts: Rollouts = Rollouts()
     health_secrets: tuple[str, ...] = Field(
         default=(), description="environment variables that health sources may name"
     )

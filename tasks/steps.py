@@ -1,4 +1,4 @@
-"""Steps of upkeep: working rows of the ledger and of experiments."""
+"""Steps of upkeep: working rows of the ledger, of experiments and of rollouts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tasks.database import load_queries
 from tasks.experiments import expiring
 from tasks.ledger import step
 from tasks.retention import Purged
+from tasks.rollouts.expiring import expire_health
 
 QUERIES = load_queries("tasks", "steps.sql")
 _TABLES = ("step", "step_attempt", "effect", "run")
@@ -38,3 +39,12 @@ def purge_experiment_rows(tx: Connection, waiting_days: int) -> dict[str, int]:
         "waiting_event": expiring.expire_waiting_events(tx, waiting_days),
         "touched_unit": expiring.forget_touched_units(tx),
     }
+
+
+@step(key="{check_days}:{sample_days}")
+def purge_rollout_rows(tx: Connection, check_days: int, sample_days: int) -> dict[str, int]:
+    """Delete old samples and verdicts of health; what the audit rests on stays.
+
+    Returns how many rows of which table.
+    """
+    return expire_health(tx, check_days, sample_days)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel
 from sqlalchemy import Connection
@@ -77,12 +77,16 @@ def progress_rollouts(
     Returned are the checks of what moved or is not healthy; the table ``health_check`` has all.
     """
     outcomes = tick(tx, slot, measured, actor=current_run().actor or "headway")
+    return [
+        each if each.is_telling else each.model_copy(update={"checks": ()}) for each in outcomes
+    ]
+
+
+def log_moves(outcomes: Iterable[TickOutcome]) -> None:
+    """Log what moved, and what is wrong as warnings; once it is committed, and not before."""
     logger = step_logger()
     for outcome in outcomes:
         for warning in warnings_of(outcome):
             logger.warning(warning)
         if outcome.verdict in {"start", "advance", "complete"}:
             logger.info("rollout %s", outcome.summary)
-    return [
-        each if each.is_telling else each.model_copy(update={"checks": ()}) for each in outcomes
-    ]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import Engine, text
 
 from flows.demo_traffic import Traffic, simulate_traffic
 from tasks import clock
-from tasks.rollouts import manual, steps_tick
+from tasks.rollouts import manual
 from tasks.rollouts.found import find_rollouts
-from tasks.rollouts.measuring import measure
+from tasks.rollouts.measuring import MeasuredRollout, measure
 from tasks.rollouts.outcome import ManualOutcome
 from tasks.rollouts.plan import RolloutPlan
 from tasks.rollouts.policy import RolloutPolicy
@@ -30,6 +31,7 @@ def begin(
     policy: RolloutPolicy | None = None,
     name: str = "rollout",
     version: str = VERSION,
+    **planned: Any,
 ) -> ManualOutcome:
     """Start a rollout."""
     plan = RolloutPlan(
@@ -37,6 +39,7 @@ def begin(
         model_version=version,
         schedule=parse_schedule(schedule),
         policy=policy or RolloutPolicy(),
+        **planned,
     )
     with database.begin() as tx:
         return manual.start(tx, plan, "tester", "a test")
@@ -69,18 +72,22 @@ def sample(
 
 def tick_now(database: Engine, rollout_id: int = 1, slot: str | None = None) -> TickOutcome:
     """A tick whose slot is the clock's minute."""
-    with database.begin() as tx:
-        named = slot or parse_slot(clock.now(tx).isoformat())
-        measured = measure(tx, find_rollouts(tx, [rollout_id]), {})
-    with database.begin() as tx:
-        [outcome] = tick(tx, named, measured, "headway")
+    [outcome] = tick_on(database, measure_now(database, rollout_id), slot)
     return outcome
 
 
-def tick_by_steps(slot: str, *rollout_ids: int) -> list[TickOutcome]:
-    """A tick as the flow makes it, in the run that is active."""
-    measured = steps_tick.measure_health(rollout_ids=list(rollout_ids or (1,)))
-    return steps_tick.progress_rollouts(measured=measured, slot=slot)
+def measure_now(database: Engine, *rollout_ids: int) -> list[MeasuredRollout]:
+    """What a tick measures before it locks anything."""
+    with database.begin() as tx:
+        return measure(tx, find_rollouts(tx, list(rollout_ids or (1,))), {})
+
+
+def tick_on(
+    database: Engine, measured: list[MeasuredRollout], slot: str | None = None
+) -> list[TickOutcome]:
+    """A tick on what was measured before; its slot is the clock's minute."""
+    with database.begin() as tx:
+        return tick(tx, slot or parse_slot(clock.now(tx).isoformat()), measured, "headway")
 
 
 def an_hour(database: Engine, kind: Traffic | None = HEALTHY) -> TickOutcome:

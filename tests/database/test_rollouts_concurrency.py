@@ -8,7 +8,8 @@ from typing import TypeVar
 from sqlalchemy import Engine
 
 from tasks.rollouts import manual
-from tests.database.rollouts import begin, hours_pass, standing, tick_now, traffic
+from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
+from tests.database.rollouts import begin, hours_pass, sample, standing, tick_now, traffic
 from tests.rows import rows_of
 
 T = TypeVar("T")
@@ -26,20 +27,24 @@ def together(*actions: Callable[[], T]) -> list[T]:
         return list(pool.map(wait_and_run, actions))
 
 
-def test_two_ticks_of_one_slot_make_one_transition(database: Engine) -> None:
-    for number in range(1, 26):
-        version = f"v{number}"
-        rollout_id = begin(database, name=version, version=version).rollout_id
-        hours_pass(database, 2)
-        traffic(database, version=version)
+def test_two_workers_of_one_slot_make_one_transition(database: Engine) -> None:
+    """Scenario 22, 50 times. Guard: the row lock, and one row of checks for each slot."""
+    schedule = ",".join(f"{percentage}/0h" for percentage in range(1, 60))
+    errors = RolloutPolicy(checks=(CheckPolicy(check="error_rate", limit=0.05),))
+    begin(database, schedule, policy=errors)
+    for number in range(50):
+        hours_pass(database, 1)
+        sample(database, "error_rate", 1, 1000)
+        hours_pass(database, 0.01)
 
-        def tick(rollout_id: int = rollout_id) -> str:
-            return tick_now(database, rollout_id, slot="2026-11-20T14:00Z").verdict
+        def tick(slot: str = f"2020-02-{1 + number:02}T00:00Z") -> str:
+            return tick_now(database, slot=slot).verdict
 
         assert sorted(together(tick, tick)) == ["advance", "skip"]
-    counted = "SELECT count(*) FROM {} WHERE slot IS NOT NULL GROUP BY rollout_id"
-    assert rows_of(database, counted.format("rollout_change")) == [(1,)] * 25
-    assert rows_of(database, counted.format("health_check")) == [(3,)] * 25
+    for table in ("rollout_change", "health_check"):
+        counted = f"SELECT count(*), count(DISTINCT slot) FROM {table} WHERE slot IS NOT NULL"
+        assert rows_of(database, counted) == [(50, 50)]
+    assert standing(database) == (51, "running")
 
 
 def test_many_late_ticks_at_once_make_at_most_one_transition(database: Engine) -> None:
