@@ -57,10 +57,11 @@ def delete(tx: Connection, name: str, actor: str, reason: str) -> ManualOutcome:
     """Delete a draft; what was done to it stays in the audit."""
     draft = lock_draft(tx, name, "deleted")
     now = clock.now(tx)
-    record.record_change(tx, draft, draft, now, cause="delete", actor=actor, reason=reason)
+    gone = draft.changed(version=draft.version + 1)  # a change of its own, to whoever counts them
+    record.record_change(tx, draft, gone, now, cause="delete", actor=actor, reason=reason)
     tx.execute(QUERIES["delete_stages"], {"rollout_id": draft.id})
     tx.execute(QUERIES["delete_draft"], {"rollout_id": draft.id})
-    return outcome_of(draft, draft, "delete")
+    return outcome_of(draft, gone, "delete")
 
 
 def lock_draft(tx: Connection, name: str, done: str) -> Rollout:

@@ -26,6 +26,9 @@ def start(tx: Connection, plan: RolloutPlan, actor: str, reason: str) -> ManualO
     where the name belongs to another plan, or something is in the way of its start.
     """
     found = drafts.find(tx, plan)
+    if found is None:
+        _lock_start(tx, plan)
+        found = drafts.find(tx, plan)  # somebody may have been faster
     now = clock.now(tx)
     if found is not None and found.state is State.DRAFT:
         return _begin(tx, found, found.starts_at, now, actor, reason)
@@ -93,13 +96,11 @@ def _check_start(
     now: datetime,
 ) -> None:
     """Refuse a start that another rollout, a freeze or the plan itself is in the way of."""
-    group = plan.exclusion_group
-    places = [f"rollout-version:{plan.model_version}"] + [f"rollout-group:{group}"] * bool(group)
-    tx.execute(drafts.QUERIES["lock_start"], {"places": sorted(places)})
+    _lock_start(tx, plan)
     asked = {
         "rollout_id": rollout_id,
         "model_version": plan.model_version,
-        "exclusion_group": group,
+        "exclusion_group": plan.exclusion_group,
     }
     found = tx.execute(drafts.QUERIES["in_the_way"], asked).all()
     reasons = [_in_the_way(plan, each.name, each.state, each.is_of_version) for each in found]
@@ -107,6 +108,14 @@ def _check_start(
     reasons += _undecidable(plan)
     if reasons:
         raise Refused(f"starting rollout {plan.name}", reasons)
+
+
+def _lock_start(tx: Connection, plan: RolloutPlan) -> None:
+    """Wait for whoever starts the same version or group: no index covers what is scheduled."""
+    places = {f"rollout-version:{plan.model_version}"}
+    if plan.exclusion_group is not None:
+        places.add(f"rollout-group:{plan.exclusion_group}")
+    tx.execute(drafts.QUERIES["lock_start"], {"places": sorted(places)})
 
 
 def _in_the_way(plan: RolloutPlan, name: str, state: str, is_of_version: bool) -> Reason:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tasks.rollouts.freeze import FreezeOnce
 from tasks.rollouts.outcome import ManualOutcome
 from tasks.rollouts.plan import RolloutEdit, RolloutPlan
 from tasks.rollouts.policy import CheckPolicy, RolloutPolicy, SourceChoice
+from tasks.settings import load_settings
 from tests.database.rollouts import hours_pass, standing, tick_now
 from tests.rows import rows_of
 
@@ -244,14 +246,32 @@ def test_a_draft_follows_the_users_that_its_version_has_by_then_unless_it_is_res
     ]
 
 
-def test_every_change_is_told_with_its_version(database: Engine) -> None:
+def test_every_change_is_told_with_its_version(
+    database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = '[notify.programs]\nkind = "webhook"\nurl_env = "PROGRAMS_URL"\n'
+    (tmp_path / "headway.toml").write_text(channel, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PROGRAMS_URL", "http://127.0.0.1:1/")
+    load_settings.cache_clear()
     do(database, drafts.create, plan())
-    do(database, manual.start_draft, "rollout", None)
+    do(database, drafts.delete, "rollout")
+    do(database, manual.start, plan())
     do(database, manual.roll_back, "rollout")
     do(database, manual.roll_back, "rollout")
+    told = rows_of(
+        database,
+        "SELECT payload #>> '{details,cause}', CAST(payload #>> '{details,version}' AS integer)"
+        " FROM notification WHERE kind = 'rollout-changed' ORDER BY id",
+    )
+    assert told == [("create", 1), ("delete", 2), ("start", 1), ("manual_rollback", 2)]
     assert rows_of(database, "SELECT cause, version FROM rollout_change ORDER BY id") == [
-        ("create", 1),
-        ("start", 2),
-        ("manual_rollback", 3),
-        ("noop", 3),
+        *told,
+        ("noop", 2),
     ]
+
+
+def test_the_same_plan_started_by_many_at_once_is_started_once(database: Engine) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        started = list(threads.map(lambda _: do(database, manual.start, plan()), range(8)))
+    assert sorted(each.action for each in started) == [*["noop"] * 7, "start"]
