@@ -88,6 +88,12 @@ def rows() -> Iterator[Row]:
     yield Row("sequential", "latency 195 ms of both", ALL_CHECKS, slow, 0.01)
     only_slow = slow.model_copy(update={"has_control": False})
     yield Row("sequential", "latency 195 ms, no control", ALL_CHECKS, only_slow, 0.01)
+    heals = _errors(0.02, 0.08)
+    yield Row("sequential", "2%, control 8%: it heals", SEQUENTIAL, heals, weight=0.5)
+    late = Level(check="error_rate", canary=0.06, from_hour=30)
+    nobody_left = Truth(levels=(Level(check="error_rate", canary=0.03), late))
+    name = "6% of both from hour 30 on, when nobody is left to compare with"
+    yield Row("sequential", name, SEQUENTIAL, nobody_left, weight=0.5)
     for truth, name, hours in (
         (_errors(0.10, 0.03), "10%, control 3%", 3),
         (_errors(0.10, 0.045), "10%, control 4.5%", 3),
