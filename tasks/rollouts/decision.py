@@ -143,7 +143,8 @@ def _unhealthy(evidence: TickEvidence, checks: Sequence[CheckResult]) -> list[Re
 
 def _times(evidence: TickEvidence, check: CheckResult) -> str:
     times = evidence.streaks[check.check].unhealthy
-    return f"{times} time{'s' if times > 1 else ''} in a row, {check.action} is what follows"
+    follows = "hold" if check.judgement.is_shared else check.action
+    return f"{times} time{'s' if times > 1 else ''} in a row, {follows} is what follows"
 
 
 def _deciding(checks: Sequence[CheckResult]) -> list[CheckResult]:

@@ -216,4 +216,7 @@ def test_harm_rolls_back_and_shared_trouble_holds(seen: Reading, decided: str) -
         policy=policy,
         readings=(seen,),
     )
-    assert decide_tick(evidence).verdict == decided
+    found = decide_tick(evidence)
+    assert found.verdict == decided
+    follows = "1 time in a row, hold is what follows"
+    assert found.reasons[0].message.endswith(follows) == (decided == "hold")
