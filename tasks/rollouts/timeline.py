@@ -98,7 +98,17 @@ def _marks(moves: Sequence[Move], x: Place, bottom: float) -> Iterable[str]:
         if name - latest >= _APART or is_loud:
             latest = name
             colour = _COLOURS[Health.UNHEALTHY] if is_loud else _GREY
-            yield _text(name, 30, move.cause.replace("_", " "), "middle", colour)
+            yield _text(name, 30, _called(move), "middle", colour)
+
+
+def _called(move: Move) -> str:
+    match move.cause:
+        case "start" | "advance":
+            return f"{move.percentage:g} %"
+        case "manual_set":
+            return f"set {move.percentage:g} %"
+        case cause:
+            return cause.removeprefix("manual_")
 
 
 def _health(metric: str, rows: Sequence[Measurement], x: Place, top: float) -> str:
