@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import socket
 
 import uvicorn
 
 from tasks.database import control_url
-from tasks.errors import Reason, Refused
+from tasks.errors import InputError, Reason, Refused
 from tasks.serving.app import create_app, serving_engine
 
 _logger = logging.getLogger("headway.serving")
@@ -17,23 +18,32 @@ _logger = logging.getLogger("headway.serving")
 def serve(host: str, port: int, *, is_open: bool) -> None:
     """Answer until the process is told to stop; connections in flight are finished.
 
-    Raises Refused where everybody might come in from other machines.
+    Raises Refused where everybody might come in from other machines, InputError for an address
+    that cannot be listened on.
     """
     refuse_open_doors(host, is_open=is_open)
+    listener = _listen(host, port)
     app = create_app(serving_engine(control_url()), is_open=is_open)
     # The access log would hold the addresses that people asked for, with user ids in them.
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         access_log=False,
         log_config=None,
         log_level="warning",
         server_header=False,
+        timeout_keep_alive=75,  # longer than balancers keep one: they must be the first to close it
         timeout_graceful_shutdown=5,
     )
     _logger.info("serving on http://%s:%d (OpenAPI page: /docs)", host, port)
-    uvicorn.Server(config).run()
+    uvicorn.Server(config).run([listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise InputError(f"cannot listen on {host} port {port}: {error.strerror}") from None
 
 
 def refuse_open_doors(host: str, *, is_open: bool) -> None:

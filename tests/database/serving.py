@@ -13,6 +13,9 @@ from typing import Any
 import httpx
 import uvicorn
 from fastapi import FastAPI
+from openfeature import api
+from openfeature.client import OpenFeatureClient
+from openfeature.contrib.provider.ofrep import OFREPProvider
 from sqlalchemy import Engine, text
 from starlette.types import Receive, Scope, Send
 
@@ -67,6 +70,13 @@ def ask(client: httpx.Client, flag: str, user: object = "user-1", **attributes: 
     """The reply to one evaluation, as JSON."""
     context = {"targetingKey": user, **attributes}
     return client.post(f"{FLAGS}/{flag}", json={"context": context}).json()
+
+
+def sdk(server: httpx.Client, **headers: str) -> OpenFeatureClient:
+    """OpenFeature's own client of the server."""
+    provider = OFREPProvider(str(server.base_url), headers_factory=lambda: headers)
+    api.set_provider(provider, "test")
+    return api.get_client("test")
 
 
 def roll_out(database: Engine, percentage: float = 25, **columns: Any) -> None:

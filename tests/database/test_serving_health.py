@@ -14,6 +14,8 @@ import httpx
 import pytest
 from sqlalchemy import Engine, make_url, text
 
+from tasks.errors import InputError
+from tasks.serving.server import serve
 from tests.database import experiments
 from tests.database.rollouts import hours_pass
 from tests.database.serving import FLAGS, ask, key, roll_out, served
@@ -178,6 +180,13 @@ def test_the_command_serves_at_once_without_prefect_and_stops_when_told(database
     server.send_signal(signal.SIGINT)
     output, _ = server.communicate(timeout=20)
     assert (output, server.returncode) == ("False False\n", 130)
+
+
+def test_an_address_that_is_taken_is_an_error_that_names_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"127.0.0.1 port {port}: Address already in use"):
+            serve("127.0.0.1", port, is_open=True)
 
 
 def _await(client: httpx.Client) -> None:

@@ -9,6 +9,8 @@ from hashlib import sha256
 
 import pytest
 from click.testing import CliRunner
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.exception import ErrorCode
 from sqlalchemy import Engine, text
 
 from flows.cli import cli, main
@@ -18,7 +20,7 @@ from tasks.serving.keys import create_key, list_keys, revoke_key
 from tasks.serving.server import refuse_open_doors
 from tasks.serving.wire import Problem
 from tests.database.rollouts import hours_pass
-from tests.database.serving import FLAGS, key, roll_out, served
+from tests.database.serving import FLAGS, key, roll_out, sdk, served
 from tests.rows import rows_of
 
 BODY = {"context": {"targetingKey": "user-1"}}
@@ -104,6 +106,26 @@ def test_who_asks_too_often_is_told_when_to_ask_again(database: Engine) -> None:
         assert 1 <= int(replies[2].headers["Retry-After"]) <= 30
         other = key(database, name="other")
         assert server.post(f"{FLAGS}/v2", json=BODY, headers=other).status_code == 200
+
+
+def test_the_sdk_uses_its_default_without_a_key_and_waits_where_it_asked_too_often(
+    database: Engine,
+) -> None:
+    roll_out(database, 100)
+    user = EvaluationContext("user-1")
+    with served(database, is_open=False) as server:
+        client = sdk(server, **key(database, requests_per_minute=1))
+        assert client.get_boolean_value("v2", False, user) is True
+        limited = client.get_boolean_details("v2", False, user)
+        assert (limited.value, limited.error_code) == (False, ErrorCode.GENERAL)
+        assert "Rate limited, retry after: 60" in str(limited.error_message)
+        paused = client.get_boolean_details("v2", False, user)
+        assert "paused" in str(paused.error_message)  # it did not ask again
+        refused = sdk(server).get_boolean_details("v2", False, user)
+        assert (refused.value, refused.error_message) == (False, "unauthorized")
+        tracker = sdk(server, **key(database, "track", name="tracker"))
+        refused = tracker.get_boolean_details("v2", False, user)
+        assert (refused.value, refused.error_message) == (False, "forbidden")
 
 
 def test_nothing_that_is_logged_names_a_user_or_a_key(

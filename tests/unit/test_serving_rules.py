@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from fastapi.exceptions import RequestValidationError
 from hypothesis import given
@@ -10,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from tasks.errors import DatabaseUnavailable
+from tasks.serving.app import create_app, serving_engine
 from tasks.serving.failures import answer, problem_of
 from tasks.serving.limits import RateLimiter
 from tasks.serving.ofrep import is_match
@@ -41,6 +44,16 @@ def test_nobody_gets_more_than_a_minute_ahead_of_the_limit(
         seconds[0] += pause
         admitted += limiter.seconds_to_wait(1, per_minute) == 0
         assert admitted <= per_minute * (1 + seconds[0] / 60) + 1e-6
+
+
+def test_every_address_is_in_the_documents_and_says_what_it_does() -> None:
+    app = create_app(serving_engine("postgresql://localhost/none"))
+    page = (Path(__file__).parents[2] / "docs/serving.md").read_text("utf-8")
+    for path, operations in app.openapi()["paths"].items():
+        assert path.partition("{")[0] in page
+        for operation in operations.values():
+            assert operation["summary"]
+            assert operation["description"]
 
 
 def test_an_etag_is_compared_weakly_and_in_lists() -> None:
