@@ -11,6 +11,7 @@ from flows.artifacts import publish_report, publish_table
 from flows.batches import failures_of, in_batches
 from flows.notify import send_unsent
 from flows.pipeline import Text, pipeline
+from flows.winners import roll_out_winners
 from tasks.database import control_engine
 from tasks.errors import ItemsFailed
 from tasks.experiments import steps
@@ -31,7 +32,8 @@ def analyze_experiments() -> list[Analysis]:
     Start and end what the calendar asks for, take in events that waited for their unit, bring the
     statistics up to date and check the data. Then, for each experiment with something new: compare
     the arms by every metric, judge them as its plan says, and record the decision. An experiment is
-    completed with its winner or at its planned end. One that fails stops no other.
+    completed with its winner or at its planned end. A winner that names a model version gets a
+    rollout: one that runs where the plan says so, else a draft. One that fails stops no other.
     """
     scheduled = steps.apply_schedule()
     [released] = steps.release_waiting_events.map([{"slot": "analysis"}])
@@ -43,6 +45,7 @@ def analyze_experiments() -> list[Analysis]:
         failures |= failed
     else:
         publish_report("experiments", "No experiment is due: there was nothing to analyze.")
+    failures |= roll_out_winners()
     send_unsent()
     if failures:
         raise ItemsFailed("experiments", failures)
@@ -94,4 +97,8 @@ def select_winner(
         is_forced: choose it against the last look.
     """
     del actor, reason  # kept with the run, and with the decision
-    return steps.select_winner(experiment=experiment, variant=variant, is_forced=is_forced)
+    selected = steps.select_winner(experiment=experiment, variant=variant, is_forced=is_forced)
+    failures = roll_out_winners()
+    if failures:
+        raise ItemsFailed("rollouts of winners", failures)
+    return selected

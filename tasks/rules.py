@@ -19,6 +19,7 @@ _MODULES = (
     "tasks.experiments.decision.selection",
     "tasks.experiments.decision.rollout",
     "tasks.rollouts.decision",
+    "tasks.rollouts.origin",
 )
 
 

@@ -413,6 +413,23 @@ def _select_winner() -> dict[str, Any]:
     return {"experiment": "button", "variant": "blue", "is_forced": True}
 
 
+@kill_case("list-winners-to-roll-out")
+def _list_winners_to_roll_out() -> dict[str, Any]:
+    blue = VariantPlan(name="blue", weight=0.5, model_version="blue-v2")
+    plan = _button().model_copy(
+        update={"variants": (_button().variants[0], blue), "policy": "roll_out"}
+    )
+    experiments.create_experiment(plan=plan, is_started=True)
+    experiments.select_winner(experiment="button", variant="blue", is_forced=True)
+    return {}
+
+
+@kill_case("roll-out-winner")
+def _roll_out_winner() -> dict[str, Any]:
+    _list_winners_to_roll_out()
+    return {"experiment": "button"}
+
+
 @kill_case("assign-units")
 def _assign_units() -> dict[str, Any]:
     experiments.create_experiment(plan=_button(), is_started=True)

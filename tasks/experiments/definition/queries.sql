@@ -207,3 +207,19 @@ CROSS JOIN LATERAL (
 ) due
 WHERE due.action IS NOT NULL
 ORDER BY e.experiment_name;
+
+-- name: rollouts_of
+-- The rollouts of an experiment's arms, each with the last thing that was done to it.
+SELECT r.name AS rollout, r.variant, r.model_version, r.state::text AS state, r.percentage,
+       history.highest_percentage, last.changed_at, last.actor, last.reason
+FROM ab_experiments e
+JOIN rollout r ON r.experiment_id = e.id
+CROSS JOIN LATERAL (
+    SELECT changed_at, actor, reason FROM rollout_change
+    WHERE rollout_id = r.id AND cause <> 'noop' ORDER BY id DESC LIMIT 1
+) last
+CROSS JOIN LATERAL (
+    SELECT max(new_percentage) AS highest_percentage FROM rollout_change WHERE rollout_id = r.id
+) history
+WHERE e.experiment_name = :name
+ORDER BY r.id DESC;

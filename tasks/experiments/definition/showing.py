@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from tasks import markdown
 from tasks.experiments.definition.plan import ExperimentPlan, MetricPlan, VariantPlan
 from tasks.experiments.definition.reading import QUERIES, StoredExperiment, read_experiment
+from tasks.experiments.definition.rollouts import RolledOut, rollouts_of, rollouts_table
 
 _SHOWN_APART = {"name", "variants", "metric", "secondary_metrics", "guardrails"}
 
@@ -35,13 +36,18 @@ class ShownExperiment(BaseModel):
 
     experiment: StoredExperiment
     changes: tuple[Change, ...]
+    rollouts: tuple[RolledOut, ...] = ()
 
 
 def show_experiment(connection: Connection, name: str) -> ShownExperiment:
     """Read an experiment and what was done to it; NotFound where there is none."""
     found = read_experiment(connection, name)
     rows = connection.execute(QUERIES["changes"], {"subject": f"experiment:{name}"})
-    return ShownExperiment(experiment=found, changes=tuple(Change(**row._asdict()) for row in rows))
+    return ShownExperiment(
+        experiment=found,
+        changes=tuple(Change(**row._asdict()) for row in rows),
+        rollouts=rollouts_of(connection, name),
+    )
 
 
 def as_markdown(shown: ShownExperiment) -> str:
@@ -60,6 +66,8 @@ def as_markdown(shown: ShownExperiment) -> str:
         markdown.table(["variant", "weight", "further"], arms),
         markdown.table(["role", "metric", "kind", "further"], metrics),
     ]
+    if shown.rollouts:
+        parts.append(rollouts_table(shown.rollouts))
     if shown.changes:
         rows = [_change_row(each) for each in shown.changes]
         parts.append(markdown.table(["when", "what", "changed", "who", "why"], rows))

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from tasks.database import load_queries
 from tasks.errors import NotFound
+from tasks.experiments.definition.rollouts import rollouts_of
 from tasks.experiments.reporting.detailed_page import page
 from tasks.experiments.reporting.facts import ArmLook, ReportFacts
 from tasks.experiments.reporting.look import ArmFigures, MetricFigures, StoredLook, stored_look
@@ -51,6 +52,7 @@ def read_report(connection: Connection, name: str) -> DetailedReport:
         last_look=look,
         metrics=tuple(_figures(each, look) for each in planned),
         looks=tuple(ArmLook.model_validate(dict(row)) for row in looks),
+        rollouts=rollouts_of(connection, head.name),
     )
 
 

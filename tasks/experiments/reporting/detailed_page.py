@@ -9,6 +9,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from tasks import markdown
+from tasks.experiments.definition.rollouts import rollouts_table
 from tasks.experiments.reporting import pictures
 from tasks.experiments.reporting.facts import ArmLook, ReportFacts
 from tasks.experiments.reporting.look_page import (
@@ -35,6 +36,7 @@ def page(report: ReportFacts) -> str:
         standing(look),
         *(part for metric in report.metrics for part in metric_parts(metric)),
         NOTE,
+        *(["## Rollouts", rollouts_table(report.rollouts)] if report.rollouts else []),
         "## Quality of the data",
         checks_table(look),
         "## Every look",

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.experiments.definition.rollouts import RolledOut
 from tasks.experiments.reporting.look import MetricFigures, StoredLook
 
 
@@ -51,3 +52,4 @@ class ReportFacts(BaseModel):
     last_look: StoredLook | None
     metrics: tuple[MetricFigures, ...]
     looks: tuple[ArmLook, ...]
+    rollouts: tuple[RolledOut, ...] = ()
