@@ -52,8 +52,11 @@ class Health(Wire):
 
 
 @router.get("/live", response_model=Probe, summary="Is the process alive?")
-def live() -> Response:
-    """200 as long as the process answers; a database that is down is no reason to restart it."""
+async def live() -> Response:
+    """200 as long as the process answers; a database that is down is no reason to restart it.
+
+    It takes none of the threads, all of which may be waiting for the database.
+    """
     return reply(Probe(status="ok"))
 
 

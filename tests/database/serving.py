@@ -41,6 +41,11 @@ def served(database: Engine, *, is_open: bool = True) -> Iterator[httpx.Client]:
         engine.dispose()
 
 
+def current_app() -> FastAPI:
+    """The application that answers now."""
+    return _current["app"]
+
+
 @cache
 def _address() -> str:
     """Where uvicorn answers in a thread: one for all tests, each with an application of its own."""

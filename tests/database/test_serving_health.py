@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -18,7 +19,7 @@ from tasks.errors import InputError
 from tasks.serving.server import serve
 from tests.database import experiments
 from tests.database.rollouts import hours_pass
-from tests.database.serving import FLAGS, ask, key, roll_out, served
+from tests.database.serving import FLAGS, ask, current_app, key, roll_out, served
 
 BODY = {"context": {"targetingKey": "user-1"}}
 
@@ -180,6 +181,30 @@ def test_the_command_serves_at_once_without_prefect_and_stops_when_told(database
     server.send_signal(signal.SIGINT)
     output, _ = server.communicate(timeout=20)
     assert (output, server.returncode) == ("False False\n", 130)
+
+
+def test_the_process_is_alive_while_every_thread_waits_for_the_database(database: Engine) -> None:
+    roll_out(database, 100)
+    with served(database) as server, database.begin() as tx, ThreadPoolExecutor(20) as pool:
+        tx.execute(text("LOCK TABLE rollout"))
+        waiting = [pool.submit(server.post, f"{FLAGS}/v2", json=BODY) for _ in range(20)]
+        time.sleep(0.3)
+        assert server.get("/health/live").status_code == 200
+        tx.commit()
+        assert {each.result().status_code for each in waiting} == {200}
+
+
+def test_an_unexpected_error_is_answered_without_a_traceback(
+    database: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    roll_out(database, 100)
+    with served(database) as server:
+        current_app().state.metrics = None
+        reply = server.post(f"{FLAGS}/v2", json=BODY)
+    assert (reply.status_code, reply.json()["errorCode"]) == (500, "GENERAL")
+    assert "AttributeError" not in reply.text
+    assert "unexpected AttributeError" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def test_an_address_that_is_taken_is_an_error_that_names_it() -> None:
