@@ -203,4 +203,4 @@ def _healthy(
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000))
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000))

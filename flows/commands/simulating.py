@@ -101,13 +101,18 @@ def simulate(remote: bool, as_json: bool, **given: Any) -> None:
 def _planned(file: Path | None, guard: str | None) -> dict[str, Any]:
     """What a plan says of schedule, policy and traffic; another guard, if one is named."""
     from tasks.rollouts.files import read_document
+    from tasks.rollouts.plan import as_plan
 
-    document = read_document(file) if file else {}
-    taken = ("schedule", "policy", "control_version", "requests_per_hour")
-    planned = {name: document[name] for name in taken if name in document}
+    document: dict[str, Any] = {"name": "simulated", "model_version": "simulated"}
+    if file is not None:
+        document |= read_document(file)
     if guard is not None:
-        planned["policy"] = {**planned.get("policy", {}), "guard": guard}
-    return planned
+        document["policy"] = {**document.get("policy", {}), "guard": guard}
+    plan = as_plan(document, str(file or "what is given"))
+    written = plan.model_dump(mode="json", exclude_unset=True)
+    taken = ("policy", "control_version", "requests_per_hour")
+    planned = {name: written[name] for name in taken if name in written}
+    return planned | ({"schedule": str(plan.schedule)} if "schedule" in written else {})
 
 
 def _truth(given: dict[str, Any]) -> list[dict[str, Any]]:

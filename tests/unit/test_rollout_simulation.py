@@ -158,7 +158,7 @@ def test_the_page_tells_what_was_assumed_and_how_often_a_threshold_is_wrong() ->
     assert "Nothing is known of latency" in page.summary
 
 
-# The full form, 1,000 rollouts a row, is `python -m benchmarks.rollouts`.
+# The full form, up to 1,000 rollouts a row, is `python -m benchmarks.rollouts`.
 QUICK = {
     "3.0%, and the control alike": 25,
     "4.5%, and the control alike": 25,
