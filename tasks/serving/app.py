@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tasks.database import psycopg_url
-from tasks.serving import asking, failures, health, metrics, ofrep, tracking
+from tasks.serving import asking, failures, health, metrics, ofrep, page, tracking
 from tasks.serving.admission import Door
 from tasks.serving.metrics import Metrics
 
@@ -29,12 +29,14 @@ def create_app(engine: Engine, *, is_open: bool = False) -> FastAPI:
         title="Headway",
         description="Which version and which variant a user gets; what users and versions did.",
         version="1",
+        docs_url=None,  # theirs load programs from another host; ours is in page.py
+        redoc_url=None,
         lifespan=_lifespan,
     )
     app.state.engine = engine
     app.state.metrics = Metrics()
     app.state.door = Door(engine, is_open=is_open)
-    for part in (ofrep, asking, tracking, health, metrics):
+    for part in (ofrep, asking, tracking, health, metrics, page):
         app.include_router(part.router)
     failures.install(app)
     app.add_middleware(Gate, metrics=app.state.metrics)

@@ -26,7 +26,9 @@ class EvaluationRequest(Wire):
     """Whom to answer for: `targetingKey` is the user, the rest are attributes."""
 
     context: dict[str, Any] | None = Field(
-        default=None, examples=[{"targetingKey": "user-17", "country": "DE"}]
+        default=None,
+        description="targetingKey names the user; the rest are attributes",
+        examples=[{"targetingKey": "user-17", "country": "DE"}],
     )
 
 

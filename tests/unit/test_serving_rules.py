@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tasks.serving.app import create_app, serving_engine
 from tasks.serving.failures import answer, problem_of
 from tasks.serving.limits import RateLimiter
 from tasks.serving.ofrep import is_match
+from tasks.serving.page import render
 from tasks.serving.wire import Problem, as_jsonb, storable
 
 
@@ -54,6 +56,19 @@ def test_every_address_is_in_the_documents_and_says_what_it_does() -> None:
         for operation in operations.values():
             assert operation["summary"]
             assert operation["description"]
+            assert "422" not in operation["responses"]
+
+
+def test_the_page_shows_every_operation_and_loads_nothing_from_elsewhere() -> None:
+    document = create_app(serving_engine("postgresql://localhost/none")).openapi()
+    page = render(document)
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert f"{method.upper()} {path}" in page
+            assert escape(operation["summary"]) in page
+    assert "http" not in page
+    assert "<script" not in page
+    assert "<td><code>eventId</code></td><td>optional" in page
 
 
 def test_an_etag_is_compared_weakly_and_in_lists() -> None:
