@@ -71,6 +71,8 @@ STEPS_ALIKE = {
     "list-unsent-notifications",
     "send-notification",
     "list-reported-experiments",
+    "list-winners-to-roll-out",
+    "measure-health",
 }
 
 
