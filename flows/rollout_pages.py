@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from prefect.context import FlowRunContext
 
 from flows.artifacts import publish_report
-from tasks.database import control_engine
-from tasks.rollouts.detail import read_detail
+from tasks.rollouts.detail import show_rollout
 from tasks.rollouts.detail_page import as_markdown
 
 _MOST_PAGES = 20
@@ -23,8 +22,7 @@ def publish_page(name: str, head: str = "") -> None:
     """
     if FlowRunContext.get() is None:
         return
-    with control_engine().connect() as connection:
-        page = as_markdown(read_detail(connection, name))
+    page = as_markdown(show_rollout(name))
     publish_report(f"rollout-{name}", f"{head}\n{page}" if head else page)
 
 

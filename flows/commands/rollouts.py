@@ -53,12 +53,10 @@ def list_rollouts(as_json: bool) -> None:
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Print where the rollout NAME stands, what comes next, its health, alerts and changes."""
-    from tasks.database import control_engine
-    from tasks.rollouts.detail import read_detail
+    from tasks.rollouts.detail import show_rollout
     from tasks.rollouts.detail_page import as_markdown
 
-    with control_engine().connect() as connection:
-        found = read_detail(connection, name)
+    found = show_rollout(name)
     emit(found, as_json, rendered(as_markdown(found)))
 
 

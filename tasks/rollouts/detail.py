@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from tasks import clock
-from tasks.database import load_queries
+from tasks.database import control_engine, load_queries
 from tasks.decisions import latest_decisions
 from tasks.errors import Reason
 from tasks.rollouts import record
@@ -127,6 +127,13 @@ class RolloutDetail(_Row):
     changes: tuple[Change, ...]
     moves: tuple[Move, ...]
     measurements: tuple[Measurement, ...]
+
+
+def show_rollout(name: str, changes: int = 20) -> RolloutDetail:
+    """Read a rollout as of one moment: a tick that commits meanwhile is in it whole, or not."""
+    with control_engine().connect() as connection:
+        at_once = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        return read_detail(connection.execution_options(**at_once), name, changes)
 
 
 def read_detail(connection: Connection, name: str, changes: int = 20) -> RolloutDetail:

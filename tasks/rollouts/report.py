@@ -65,6 +65,6 @@ def _colour(index: int, stage_index: int, state: State) -> str:
 
 def _headline(outcome: ManualOutcome) -> str:
     return (
-        f"Version `{outcome.model_version}`: {outcome.old_percentage:g} % → "
+        f"Version `{markdown.plain(outcome.model_version)}`: {outcome.old_percentage:g} % → "
         f"**{outcome.percentage:g} %**, now **{outcome.state.words}**."
     )
