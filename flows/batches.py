@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from sqlalchemy.exc import DBAPIError
+
 from tasks import retries
+from tasks.database import explain
 from tasks.ledger import Step
 
 R = TypeVar("R")
@@ -56,7 +59,12 @@ def in_batches(
 def failures_of(results: Mapping[str, object]) -> dict[str, str]:
     """What failed, by name, as a run that ends with ItemsFailed says it."""
     return {
-        name: f"{type(result).__name__}: {result}"
+        name: f"{type(result).__name__}: {_words(result)}"
         for name, result in results.items()
         if isinstance(result, Exception)
     }
+
+
+def _words(error: Exception) -> str:
+    # A database error's own text is the statement, which may be a page long.
+    return explain(error) if isinstance(error, DBAPIError) else str(error)

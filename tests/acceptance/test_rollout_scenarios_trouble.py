@@ -34,6 +34,11 @@ from tests.rows import rows_of
 CHECKS = tuple(check.model_copy(update={"min_samples": 500}) for check in DEFAULT_CHECKS)
 POLICY = RolloutPolicy(checks=CHECKS)
 ROLLBACKS = "SELECT count(*) FROM rollout_change WHERE cause = 'rollback'"
+REFUSE_SOME = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN IF NEW.name IN ('r3', 'r7') THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW; END $$;
+    CREATE TRIGGER refuse BEFORE UPDATE ON rollout FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
 TERMINATE = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = :name"
 BOTH_GUARDS = pytest.mark.parametrize("guard", ["threshold", "sequential"])
 
@@ -132,6 +137,21 @@ def test_nine_late_runs_within_a_minute_make_one_transition(database: Engine) ->
     assert [codes(each) for each in repeated] == [["slot-decided"]]
     [earlier] = run_by_ledger(progress_rollouts, {"slot": slots[0]})
     assert (earlier.verdict, codes(earlier)) == ("skip", ["stale-slot"])
+
+
+def test_rollouts_that_cannot_be_written_stop_no_other_and_are_named(database: Engine) -> None:
+    """Guard: a batch that fails is halved until the failing rollouts stand alone."""
+    for number in range(9):
+        begin(database, policy=POLICY, name=f"r{number}", version=f"v{number}")
+    with database.begin() as tx:
+        tx.execute(text(REFUSE_SOME))
+    hours_pass(database, 1)
+    with pytest.raises(ItemsFailed, match=r"2 rollouts failed: r3: \w+: no; r7: \w+: no$"):
+        run_by_ledger(progress_rollouts, {})
+    looked_at = "SELECT name FROM rollout WHERE ticked_at IS NULL ORDER BY id"
+    assert rows_of(database, looked_at) == [("r3",), ("r7",)]
+    assert rows_of(database, "SELECT count(DISTINCT rollout_id) FROM health_check") == [(7,)]
+    assert rows_of(database, "SELECT count(*) FROM headway.decision") == [(7,)]
 
 
 def test_a_serialization_error_is_tried_again(database: Engine) -> None:

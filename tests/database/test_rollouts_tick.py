@@ -15,8 +15,10 @@ from tasks.ledger import RunInfo, in_run
 from tasks.rollouts import manual, steps_tick
 from tasks.rollouts.freeze import FreezeOnce
 from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
+from tasks.settings import load_settings
 from tests.database.rollouts import (
     FAILING,
+    HEALTHY,
     an_hour,
     begin,
     codes,
@@ -284,6 +286,31 @@ def test_an_alert_is_resolved_by_healthy_ticks_and_not_by_missing_data(database:
     for _ in range(3):
         an_hour(database)
     assert rows_of(database, state) == [("resolved", 3)]
+
+
+def test_every_move_is_told_with_its_version_and_a_rollback_to_people_as_well(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = '{"programs": {"kind": "webhook", "url": "http://127.0.0.1:1/"}}'
+    monkeypatch.setenv("HEADWAY_NOTIFY", channel)
+    load_settings.cache_clear()
+    begin(database, policy=ONLY_ERRORS)
+    verdicts = [an_hour(database, kind).verdict for kind in (HEALTHY, HEALTHY, FAILING)]
+    assert verdicts == ["hold", "advance", "rollback"]
+    told = rows_of(
+        database,
+        "SELECT kind, payload #>> '{details,cause}', payload #> '{details,version}'"
+        " FROM notification ORDER BY id",
+    )
+    assert told == [
+        ("rollout-changed", "start", 1),
+        ("rollout-changed", "advance", 2),
+        ("alert", None, None),
+        ("rollout-changed", "rollback", 3),
+        ("rollout-rolled-back", "rollback", 3),
+    ]
+    changes = "SELECT cause, version FROM rollout_change ORDER BY id"
+    assert rows_of(database, changes) == [("start", 1), ("advance", 2), ("rollback", 3)]
 
 
 def test_a_slot_to_come_is_refused_so_that_the_guard_stays_awake(
