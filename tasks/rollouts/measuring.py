@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from tasks.rollouts.evidence import window_of
 from tasks.rollouts.found import FoundRollout
 from tasks.rollouts.health.measured import Reading
-from tasks.rollouts.health.reading import read_health
+from tasks.rollouts.health.reading import DEADLINE_SECONDS, is_sampled, read_health
 from tasks.rollouts.health.sources.model import Asked, Secrets
 
 
@@ -25,12 +25,22 @@ class MeasuredRollout(BaseModel):
 
 
 def measure(
-    tx: Connection, found: Sequence[FoundRollout], secrets: Secrets
+    tx: Connection,
+    found: Sequence[FoundRollout],
+    secrets: Secrets,
+    *,
+    only_samples: bool = False,
+    deadline_seconds: float = DEADLINE_SECONDS,
 ) -> list[MeasuredRollout]:
-    """What every check of the rollouts reads now; nothing for one that nobody sees."""
-    asked = [each for rollout in found for each in _asked(rollout)]
+    """What every check of the rollouts reads now; nothing for one that nobody sees.
+
+    With ``only_samples`` sources elsewhere are not asked: their checks are left without a reading.
+    """
+    every = (each for rollout in found for each in _asked(rollout))
+    asked = [each for each in every if not only_samples or is_sampled(each.check)]
+    read = read_health(tx, asked, secrets, deadline_seconds=deadline_seconds)
     readings: dict[int, list[Reading]] = {rollout.id: [] for rollout in found}
-    for each, reading in zip(asked, read_health(tx, asked, secrets), strict=True):
+    for each, reading in zip(asked, read, strict=True):
         readings[each.rollout_id].append(reading)
     return [
         MeasuredRollout(rollout_id=each.id, version=each.version, readings=tuple(readings[each.id]))

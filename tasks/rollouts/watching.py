@@ -19,6 +19,7 @@ from tasks.rollouts.measuring import measure
 from tasks.rollouts.steps_secrets import resolve_secrets
 from tasks.rollouts.tick import evidence_of
 
+_DEADLINE_SECONDS = 10.0
 _NO_SLOT = "9999"
 """After every slot that was decided: a look between ticks repeats none of them."""
 
@@ -43,15 +44,27 @@ class Breach(BaseModel):
 
 
 def find_breaches(tx: Connection, versions: Sequence[str] | None = None) -> list[Breach]:
-    """The rollouts (of these versions, or all) that a tick would roll back now. Only reads."""
+    """The rollouts (of these versions, or all) that a tick would roll back now. Only reads.
+
+    Where versions are named their samples alone are read: a source elsewhere that is slow must not
+    keep them waiting. Looking at all, each source has ten seconds.
+    """
     asked = {"versions": None if versions is None else list(versions)}
     found = find_rollouts(tx, tx.scalars(QUERIES["rollouts_to_watch"], asked).all())
     if not found:
         return []
-    secrets = resolve_secrets(check for rollout in found for check in rollout.policy.checks)
+    only_samples = versions is not None
+    checks = [] if only_samples else [c for rollout in found for c in rollout.policy.checks]
+    measured = measure(
+        tx,
+        found,
+        resolve_secrets(checks),
+        only_samples=only_samples,
+        deadline_seconds=_DEADLINE_SECONDS,
+    )
     judged = (
-        (rollout, decide_tick(evidence_of(rollout, _NO_SLOT, measured)))
-        for rollout, measured in zip(found, measure(tx, found, secrets), strict=True)
+        (rollout, decide_tick(evidence_of(rollout, _NO_SLOT, each)))
+        for rollout, each in zip(found, measured, strict=True)
     )
     return [_breach(rollout, verdict) for rollout, verdict in judged if _is_harm(verdict)]
 

@@ -54,6 +54,19 @@ def test_a_version_that_does_harm_is_found_and_nothing_is_changed(database: Engi
     assert rows_of(database, "SELECT count(*) FROM health_check") == [(0,)]
 
 
+def test_samples_are_judged_without_waiting_for_sources_elsewhere(database: Engine) -> None:
+    away = {"kind": "http", "url": "http://127.0.0.1:1/", "value": ""}
+    slow = CheckPolicy.model_validate({"check": "latency", "limit": 200, "source": away})
+    fast = CheckPolicy(check="error_rate", limit=0.05)
+    begin(database, policy=RolloutPolicy(checks=(slow, fast)))
+    hours_pass(database, 0.5)
+    traffic(database, FAILING)
+    started = time.monotonic()
+    [breach] = breaches(database, "v2")
+    assert [check.check for check in breach.checks] == ["error_rate"]
+    assert time.monotonic() - started < 1  # the other one would be tried three times
+
+
 @pytest.mark.parametrize("state", ["paused", "manual_hold"])
 def test_a_rollout_that_stands_is_watched_too(database: Engine, state: str) -> None:
     begin(database)

@@ -41,8 +41,8 @@ def read_health(
     fails, or has not answered within the deadline, gives a reading that says so: never an
     exception, never a number.
     """
-    sampled = [each for each in asked if _is_sampled(each.check)]
-    others = [each for each in asked if not _is_sampled(each.check)]
+    sampled = [each for each in asked if is_sampled(each.check)]
+    others = [each for each in asked if not is_sampled(each.check)]
     parts = {part: each.check for each in others for part in _parts(each)}
     workers = ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="health")
     try:
@@ -53,11 +53,12 @@ def read_health(
         # What still waits for an answer ends by its own limits.
         workers.shutdown(wait=False, cancel_futures=True)
     return [
-        next(by_samples) if _is_sampled(each.check) else _reading(each, measured) for each in asked
+        next(by_samples) if is_sampled(each.check) else _reading(each, measured) for each in asked
     ]
 
 
-def _is_sampled(check: CheckPolicy) -> bool:
+def is_sampled(check: CheckPolicy) -> bool:
+    """Tell whether a check is read in the control database, where nothing is waited for."""
     try:
         return health_sources.get(check.source.kind).read is None
     except HeadwayError:
