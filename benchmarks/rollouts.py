@@ -15,7 +15,7 @@ from math import sqrt
 from typing import Any
 
 from tasks.rollouts.policy import DEFAULT_CHECKS, CheckPolicy, RolloutPolicy
-from tasks.rollouts.simulation.estimate import Assumed, Estimate, estimate
+from tasks.rollouts.simulation.estimate import Assumed, Estimate, courses, summed_up
 from tasks.rollouts.simulation.truth import Level, Truth
 
 ERRORS = CheckPolicy(check="error_rate", limit=0.05)
@@ -77,7 +77,9 @@ def rows() -> Iterator[Row]:
     for rate in (0.01, 0.02, 0.03):
         name = f"{rate:.1%}, and the control alike"
         yield Row("sequential", name, SEQUENTIAL, _errors(rate), 0.01, 0.99)
-    yield Row("sequential", "4.5%, and the control alike", SEQUENTIAL, _errors(0.045), 0.01)
+    for rate in (0.04, 0.045):
+        name = f"{rate:.1%}, and the control alike"
+        yield Row("sequential", name, SEQUENTIAL, _errors(rate), 0.01)
     yield Row("sequential", "4.5%, no control", SEQUENTIAL, _alone(0.045), 0.01)
     yield Row("sequential", "6.0% of both: a shared outage", SEQUENTIAL, _errors(0.06), 0.01)
     yield Row("sequential", "20% of both from hour 10 to 12", SEQUENTIAL, _outage(), 0.01)
@@ -121,7 +123,7 @@ def rows() -> Iterator[Row]:
         ("threshold twice in a row", TWICE),
         ("threshold, the last hour only, any sample size", HOURLY),
     ):
-        for rate in (0.01, 0.03, 0.04, 0.045, 0.06):
+        for rate in (0.01, 0.02, 0.03, 0.04, 0.045, 0.06):
             name = f"{rate:.1%}, and the control alike"
             yield Row(guard, name, policy, _errors(rate), weight=0.5)
         for truth, name in (
@@ -157,9 +159,13 @@ def main(runs: int) -> int:
     """Print every row; 1 if one misses its bar."""
     is_kept = True
     for row in rows():
-        found = estimate(row.assumed(row.runs_of(runs)))
+        assumed = row.assumed(row.runs_of(runs))
+        followed = list(courses(assumed))
+        found = summed_up(followed, row.truth.harmful_from(row.policy, assumed.horizon))
         is_kept &= row.is_kept(found)
-        print(json.dumps(document(row, found)), flush=True)
+        first = sum(course.hours == row.tick_hours for course in followed)
+        at_first = {"ended_at_first_tick": first / len(followed)}
+        print(json.dumps(document(row, found) | at_first), flush=True)
     return 0 if is_kept else 1
 
 
