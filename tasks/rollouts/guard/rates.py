@@ -51,7 +51,7 @@ def find(canary: Counts, reading: Reading, question: Question) -> Findings:
     control = counts(reading.control, question)
     if control is None or not has_a_say(control.count, canary.count):
         return Findings(
-            harm=_in_words(above, enough, "it is over the limit") if above >= enough else None,
+            harm=_in_words(above, enough, "it is beyond the limit") if above >= enough else None,
             shared=None,
             is_healthy=below >= enough,
             evidence=_finite(evidence),
@@ -63,9 +63,9 @@ def find(canary: Counts, reading: Reading, question: Question) -> Findings:
     shared_enough = -log(question.shared_alpha)
     shared = None
     if above >= enough:
-        shared = _in_words(above, enough, "it is over the limit, but not that the control is not")
+        shared = f"{_in_words(above, enough, 'it is beyond the limit')}, none against its control"
     elif together >= shared_enough > below:
-        shared = _in_words(together, shared_enough, "it and its control are over the limit")
+        shared = _in_words(together, shared_enough, "both it and its control are beyond the limit")
     rate = f"{control.bad / control.count:.4g}"
     against = f"more are bad than of its control ({rate} of {control.count})"
     return Findings(
