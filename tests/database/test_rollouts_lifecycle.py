@@ -100,7 +100,7 @@ def test_any_order_of_doings_keeps_audit_and_table_alike(database: Engine, seed:
                 refused += 1
         assert rows_of(database, BROKEN) == rows_of(database, CROWDED) == []
     assert rows_of(database, GAPS) == []
-    assert done > 8
+    assert done > 5
     assert refused > 0
     with database.connect() as connection:
         assert all(
