@@ -32,7 +32,7 @@ CHECKS = [
 Case = schemathesis.Case[Any]
 KNOWN = {"key": ["v2", "buttons"], "model_version": ["v2"], "experiment": ["buttons"]}
 BOUNDED = settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     database=None,
     derandomize=True,
@@ -65,7 +65,7 @@ def test_no_request_ends_in_a_server_error(database: Engine, mode: GenerationMod
         ask()
     engine.dispose()
     # Most were about what they were meant to be about.
-    assert answered[200 if mode is GenerationMode.POSITIVE else 400] > 50
+    assert answered[200 if mode is GenerationMode.POSITIVE else 400] > 40
 
 
 def _name_what_exists(case: Case, choice: int) -> None:
