@@ -11,7 +11,7 @@ from tasks.rollouts.detail import show_rollout
 from tasks.rollouts.detail_page import as_markdown
 
 _MOST_PAGES = 20
-"""A tick may move a thousand rollouts at once; nobody reads as many pages."""
+"""A tick may move a thousand rollouts at once; nobody reads as many pages, and each is queried."""
 
 
 def publish_page(name: str, head: str = "") -> None:
@@ -27,6 +27,7 @@ def publish_page(name: str, head: str = "") -> None:
 
 
 def publish_pages(names: Iterable[str]) -> None:
-    """Leave the pages of the first 20 of these rollouts."""
-    for name in list(names)[:_MOST_PAGES]:
+    """Leave the pages of these rollouts; none of more than 20, which the tick's report lists."""
+    moved = list(names)
+    for name in moved if len(moved) <= _MOST_PAGES else ():
         publish_page(name)
