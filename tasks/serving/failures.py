@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -47,8 +48,10 @@ def problem_of(error: Exception) -> Problem:
             return Problem(503, "GENERAL", "too many requests wait for the database", _RETRY)
         case HeadwayError() if error.retryable:
             return Problem(503, "GENERAL", "the control database cannot be reached", _RETRY)
-    # Only its kind: the message of an unexpected error may hold what a user sent.
-    _logger.error("unexpected %s; the request is answered with 500", type(error).__name__)
+    # Its kind and place only: the message of an unexpected error may hold what a user sent.
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
+    _logger.error("unexpected %s at %s; answered with 500", type(error).__name__, place)
     return Problem(500, "GENERAL", "unexpected error; the server's log names its kind")
 
 
