@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -115,7 +116,9 @@ def test_an_endpoint_that_recovers_is_believed_and_waited_for(engine: Engine, we
     """Scenario 10."""
     web.say("/errors", status=503, Retry_After="0.2")
     web.say("/errors", '{"rate": 0.01}')
+    started = time.monotonic()
     assert measured(engine, http(web)).given_value == 0.01
+    assert time.monotonic() - started >= 0.2
 
 
 def test_a_slow_endpoint_times_out_and_keeps_nobody_waiting(engine: Engine, web: Web) -> None:

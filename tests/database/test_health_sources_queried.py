@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -216,6 +218,20 @@ def test_a_query_that_does_not_fit_is_unknown_and_changes_nothing(
     assert said in (found.source_error or "")
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM request")) == 100
+
+
+def test_another_database_than_postgres_is_asked_too(engine: Engine, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "shop.db") as shop:
+        shop.execute("CREATE TABLE request (version text, at text, failed int)")
+        rows = [("v2", f"2026-11-20 {hour}:30:00", hour % 2) for hour in (10, 11, 12)]
+        shop.executemany("INSERT INTO request VALUES (?, ?, ?)", rows)
+    shop.close()
+    secrets = {SecretName(env="WAREHOUSE"): SecretStr(f"sqlite:///{tmp_path / 'shop.db'}")}
+    counted = f"SELECT sum(failed) AS value_sum, count(*) AS sample_count {ALL}"
+    query = f"{counted} AND at >= :window_start AND at < :window_end"
+    assert queried(engine, secrets, query) == Measured(value_sum=1, sample_count=1)
+    written = "INSERT INTO request VALUES (:model_version, '', 0) RETURNING 1 AS value"
+    assert "could not be asked" in (queried(engine, secrets, written).source_error or "")
 
 
 def test_a_database_url_never_shows(engine: Engine, warehouse: Secrets) -> None:

@@ -19,6 +19,7 @@ DEADLINE_SECONDS = 60.0
 """What has not answered by then is unknown: a tick must not wait for one source for ever."""
 
 _AT_ONCE = 32
+_LONGEST = 500  # characters of what a source said
 
 
 class _Part(NamedTuple):
@@ -96,7 +97,7 @@ def _read(check: CheckPolicy, inquiry: Inquiry, secrets: Secrets) -> Measured:
         read: Read = source.read  # type: ignore[assignment]  # what has none is not asked
         return Measured.model_validate(read(config, inquiry, secrets))
     except HeadwayError as error:
-        return Measured(source_error=_without_secrets(str(error), secrets))
+        return Measured(source_error=_without_secrets(str(error), secrets)[:_LONGEST])
     except Exception as error:  # what somebody else's source says may hold a secret
         return Measured(source_error=f"{check.source.kind} failed: {type(error).__name__}")
 

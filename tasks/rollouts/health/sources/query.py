@@ -23,7 +23,12 @@ from tasks.rollouts.health.sources.model import (
     secret_value,
 )
 
-_BOUND = {"model_version", "metric", "window_start", "window_end"}
+_BOUND: dict[str, sa.types.TypeEngine[Any]] = {
+    "model_version": sa.Text(),
+    "metric": sa.Text(),
+    "window_start": sa.DateTime(timezone=True),
+    "window_end": sa.DateTime(timezone=True),
+}
 _SUMS = ("value_sum", "sample_count", "square_sum")
 _CONNECT_SECONDS = 5
 
@@ -46,7 +51,7 @@ class QueryConfig(BaseModel):
     @classmethod
     def _is_about_the_version(cls, query: str) -> str:
         asked = set(sa.text(query).compile().params)
-        if unknown := sorted(asked - _BOUND):
+        if unknown := sorted(asked - set(_BOUND)):
             raise ValueError(f":{unknown[0]} is not bound; known: {', '.join(sorted(_BOUND))}")
         if "model_version" not in asked:
             raise ValueError("a query must ask for its :model_version")
@@ -69,10 +74,13 @@ def read_query(config: QueryConfig, inquiry: Inquiry, secrets: Secrets) -> Measu
 
 
 def _asked(connection: sa.Connection, query: str, inquiry: Inquiry) -> Measured:
-    bound = {name: getattr(inquiry, name) for name in sa.text(query).compile().params}
+    statement = sa.text(query)
+    named = statement.compile().params
+    statement = statement.bindparams(*(sa.bindparam(name, type_=_BOUND[name]) for name in named))
+    bound = {name: getattr(inquiry, name) for name in named}
     # Streamed: of a query that gives millions of rows only two are fetched.
     streamed = connection.execution_options(stream_results=True)
-    with closing(streamed.execute(sa.text(query), bound)) as result:
+    with closing(streamed.execute(statement, bound)) as result:
         if not result.returns_rows:
             raise SourceTrouble("the query gives no rows; it must be a SELECT")
         rows = result.mappings().fetchmany(2)
