@@ -84,7 +84,7 @@ def rows() -> Iterator[Row]:
     yield Row("sequential", "6.0% of both: a shared outage", SEQUENTIAL, _errors(0.06), 0.01)
     yield Row("sequential", "20% of both from hour 10 to 12", SEQUENTIAL, _outage(), 0.01)
     often = Row("sequential", "4.5%, a tick every 15 minutes", SEQUENTIAL, _errors(0.045), 0.01)
-    yield replace(often, tick_hours=0.25, weight=0.25)
+    yield replace(often, tick_hours=0.25)
     yield Row("sequential", "all three checks healthy", ALL_CHECKS, _healthy(), 0.01, 0.99)
     slow = _healthy(latency=195, control_latency=195)
     yield Row("sequential", "latency 195 ms of both", ALL_CHECKS, slow, 0.01)
