@@ -71,9 +71,10 @@ class RolloutPolicy(BaseModel):
 
     ``guard`` decides, the other one is computed and shown beside it. ``alpha`` is the sequential
     guard's chance of a false rollback over the whole rollout; ``is_strict`` asks for evidence of
-    health before each step up, not only for none of harm. While a freeze lasts no step up is taken.
-    When health stays unknown for ``max_hold_hours``, ``max_hold_action`` applies: roll back, or go
-    on holding and warn once.
+    health before each step up, not only for none of harm. With ``is_watched`` harm is looked for
+    between ticks too, whenever samples come. While a freeze lasts no step up is taken. When health
+    stays unknown for ``max_hold_hours``, ``max_hold_action`` applies: roll back, or go on holding
+    and warn once.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -82,6 +83,7 @@ class RolloutPolicy(BaseModel):
     guard: GuardName = "threshold"
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     is_strict: bool = False
+    is_watched: bool = True
     freezes: Annotated[tuple[Freeze, ...], Field(max_length=100)] = ()
     max_hold_hours: Hours = 24.0
     max_hold_action: Literal["hold", "rollback"] = "hold"

@@ -50,7 +50,8 @@ def find_breaches(tx: Connection, versions: Sequence[str] | None = None) -> list
     keep them waiting. Looking at all, each source has ten seconds.
     """
     asked = {"versions": None if versions is None else list(versions)}
-    found = find_rollouts(tx, tx.scalars(QUERIES["rollouts_to_watch"], asked).all())
+    active = find_rollouts(tx, tx.scalars(QUERIES["rollouts_to_watch"], asked).all())
+    found = [rollout for rollout in active if rollout.policy.is_watched]
     if not found:
         return []
     only_samples = versions is not None

@@ -83,16 +83,18 @@ def test_a_rollout_that_stands_is_watched_too(database: Engine, state: str) -> N
     assert len(breaches(database)) == 1
 
 
-def test_what_is_healthy_unknown_or_only_held_at_is_no_breach(database: Engine) -> None:
+def test_what_is_healthy_unknown_only_held_at_or_not_watched_is_no_breach(database: Engine) -> None:
     check = CheckPolicy(check="error_rate", limit=0.05, action="hold")
     begin(database, policy=RolloutPolicy(checks=(check,)))
     begin(database, name="healthy", version="v3")
+    begin(database, name="by the hour", version="v5", policy=RolloutPolicy(is_watched=False))
     begin(database, name="silent", version="v4", policy=RolloutPolicy(max_hold_action="rollback"))
     hours_pass(database, 30)
     tick_now(database, 3)
     hours_pass(database, 30)
     traffic(database, FAILING)
     traffic(database, HEALTHY, "v3")
+    traffic(database, FAILING, "v5")
     assert breaches(database) == []
 
 
