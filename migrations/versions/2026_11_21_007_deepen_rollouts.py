@@ -15,6 +15,10 @@ revision = "007"
 down_revision: str | None = "006"
 branch_labels: str | None = None
 depends_on: str | None = None
+lossy = (
+    "guards, sources and freezes of a policy have no place in the earlier schema; the archive "
+    "keeps every policy as it was"
+)
 
 OWNER, WRITER, READER = "headway_owner", "headway_writer", "headway_reader"
 

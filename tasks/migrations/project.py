@@ -52,7 +52,8 @@ class Project:
 def own() -> Project:
     """Headway's own revisions: those of the control database.
 
-    Its grants, and the indexes that a downgrade drops, were reviewed with the release.
+    Its grants, the indexes that a downgrade drops, and the audit of drafts that it lets go, were
+    reviewed with the release.
     """
     approved = (
         "index-not-concurrent@002",
@@ -62,6 +63,7 @@ def own() -> Project:
         "index-not-concurrent@006",
         "privileges-changed@007",
         "index-not-concurrent@007",
+        "triggers-disabled@007",
     )
     return Project(ROOT / "migrations", approved=approved)
 
