@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import to_json, to_jsonable_python
+
+_ODD = re.compile(r"\\u0000|-0\.0(?!\d)")
+"""What Postgres would not give back as it was: NUL, and the sign of nought."""
 
 
 def text(value: str) -> str:
@@ -21,7 +25,27 @@ def dump(value: Any) -> str:
     what jsonb makes of it; NUL characters as U+FFFD. Raises PydanticSerializationError for what
     has no JSON form.
     """
-    return to_json(_plain(value), inf_nan_mode="strings").decode()
+    written = to_json(_without_models(value), inf_nan_mode="strings").decode()
+    if _ODD.search(written):  # seldom; the way through every value is slow
+        written = to_json(_plain(value), inf_nan_mode="strings").decode()
+    return written
+
+
+def _without_models(value: Any) -> Any:
+    # Taken apart here, because in JSON mode a model itself decides to write NaN as null.
+    match value:
+        case BaseModel():
+            return value.model_dump(by_alias=True)
+        case dict():
+            return {key: _without_models(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_without_models(item) for item in value]
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return {
+                field.name: _without_models(getattr(value, field.name)) for field in fields(value)
+            }
+        case _:
+            return value
 
 
 def _plain(value: Any) -> Any:
@@ -37,7 +61,6 @@ def _plain(value: Any) -> Any:
         case list() | tuple() | set() | frozenset():
             return [_plain(item) for item in value]
         case BaseModel():
-            # Taken apart here, because in JSON mode a model itself decides to write NaN as null.
             return _plain(value.model_dump(by_alias=True))
         case _ if is_dataclass(value) and not isinstance(value, type):
             return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
