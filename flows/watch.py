@@ -24,9 +24,9 @@ EVENT = "headway.rollout.unhealthy"
 ACTOR = "headway watch"
 SWEEP_SECONDS = 30.0
 PATIENCE_SECONDS = 60.0
-"""A rollout that is still there so long after its event gets another one."""
+"""A rollout that is still there so long after its event is rolled back here."""
 
-React = Callable[[Breach], None]
+React = Callable[[Breach, bool], None]
 _logger = logging.getLogger("headway.watch")
 
 
@@ -48,14 +48,14 @@ def watch(
 ) -> None:
     """Look at rollouts whenever samples of their version come, and at all of them now and then.
 
-    With a Prefect server an unhealthy one becomes an event, which starts the roll-back; without one
-    it is rolled back here. What fails is logged, and looked at again; it goes on until ``is_over``.
+    With a Prefect server an unhealthy one becomes an event, which starts the roll-back; without
+    one, or where nobody acted on the event, it is rolled back here. What fails is logged, and
+    looked at again; it goes on until ``is_over``.
     """
-    react = emit if PREFECT_API_URL.value() else roll_back
     emitted: dict[tuple[int, int], float] = {}
     for versions in heard(sweep_seconds, is_over):
         try:
-            look(versions, react, emitted)
+            look(versions, act, emitted)
         except Exception as error:  # the next look may work, and there must be one
             _logger.warning("a look failed: %s: %s", type(error).__name__, error)
 
@@ -66,9 +66,9 @@ def look(
     """Judge the rollouts of these versions, or all; react to what is new, then alert of it."""
     with control_engine().begin() as tx:
         found = find_breaches(tx, versions)
-    for breach in new_breaches(found, emitted):
+    for breach, is_first in new_breaches(found, emitted):
         _logger.warning("%s is unhealthy: %s", breach.name, breach.reason)
-        react(breach)
+        react(breach, is_first)
     with control_engine().begin() as tx:
         alert_of(tx, found)
         if versions is None:
@@ -77,13 +77,25 @@ def look(
 
 def new_breaches(
     found: Sequence[Breach], emitted: dict[tuple[int, int], float]
-) -> Iterator[Breach]:
-    """Those that were not told of, or so long ago that nobody seems to have acted on it."""
+) -> Iterator[tuple[Breach, bool]]:
+    """Those that were not told of, or so long ago that nobody acted on it; and whether it is first.
+
+    What is told of is kept in ``emitted``, with its moment.
+    """
     now = time.monotonic()
     for breach in found:
-        if now - emitted.get(breach.key, -PATIENCE_SECONDS) >= PATIENCE_SECONDS:
+        told = emitted.get(breach.key)
+        if told is None or now - told >= PATIENCE_SECONDS:
             emitted[breach.key] = now
-            yield breach
+            yield breach, told is None
+
+
+def act(breach: Breach, is_first: bool) -> None:
+    """Leave the roll-back to Prefect, where there is one and it has not been asked in vain."""
+    if is_first and PREFECT_API_URL.value():
+        emit(breach)
+    else:
+        roll_back(breach)
 
 
 def emit(breach: Breach) -> None:
@@ -106,7 +118,7 @@ def emit(breach: Breach) -> None:
 
 
 def roll_back(breach: Breach) -> None:
-    """Without Prefect: roll it back at once, by the ledger alone."""
+    """Roll it back at once, by the ledger alone."""
     run_by_ledger(
         roll_back_rollout, {"rollout": breach.name, "actor": ACTOR, "reason": breach.reason}
     )

@@ -36,9 +36,9 @@ def breaches(database: Engine, *versions: str) -> list[Breach]:
         return find_breaches(tx, list(versions) or None)
 
 
-def look(database: Engine, emitted: dict[tuple[int, int], float] | None = None) -> list[Breach]:
-    found: list[Breach] = []
-    watch.look(None, found.append, {} if emitted is None else emitted)
+def look(emitted: dict[tuple[int, int], float]) -> list[tuple[Breach, bool]]:
+    found: list[tuple[Breach, bool]] = []
+    watch.look(None, lambda *each: found.append(each), emitted)
     return found
 
 
@@ -105,10 +105,14 @@ def test_a_breach_is_told_once_and_again_when_nobody_acted(
     hours_pass(database, 0.5)
     traffic(database, FAILING)
     emitted: dict[tuple[int, int], float] = {}
-    assert [len(look(database, emitted)) for _ in range(3)] == [1, 0, 0]
+    assert [[is_first for _, is_first in look(emitted)] for _ in range(3)] == [[True], [], []]
     assert rows_of(database, ALERTS) == [("rollout:1", "error_rate", "critical", "open")]
     monkeypatch.setattr(watch, "PATIENCE_SECONDS", 0.0)
-    assert len(look(database, emitted)) == 1
+    [(breach, is_first)] = look(emitted)
+    assert not is_first
+    watch.act(breach, is_first)  # nobody acted on the event: it is rolled back here
+    assert standing(database) == (0.0, "rolled_back")
+    assert look(emitted) == []
 
 
 @pytest.fixture
