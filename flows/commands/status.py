@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 @click.command()
 @json_option
 def status(as_json: bool) -> None:
-    """Show migrations, experiments, rollouts and the newest runs."""
+    """Show migrations, experiments, rollouts, open alerts and the newest runs."""
     found = _overview()
     emit(found, as_json, "" if as_json else _in_tables(**found))
 
 
 def _overview() -> dict[str, list[Any]]:
+    from tasks.alerts.reading import alerts
     from tasks.database import control_engine
     from tasks.experiments.reporting.status import experiment_status
     from tasks.migrations.status import migration_status
@@ -35,6 +36,7 @@ def _overview() -> dict[str, list[Any]]:
         "migrations": migrations,
         "experiments": _unless_pending(experiment_status),
         "rollouts": _unless_pending(rollout_status),
+        "alerts": _unless_pending(alerts),
         "runs": runs,
     }
 
@@ -55,7 +57,11 @@ def _unless_pending(read: Callable[[Connection], list[Any]]) -> list[Any]:
 
 
 def _in_tables(
-    migrations: list[Any], experiments: list[Any], rollouts: list[Any], runs: list[Any]
+    migrations: list[Any],
+    experiments: list[Any],
+    rollouts: list[Any],
+    alerts: list[Any],
+    runs: list[Any],
 ) -> str:
     tables = (
         table(
@@ -75,6 +81,11 @@ def _in_tables(
             ["rollout", "version", "traffic", "state"],
             [[r.name, r.model_version, f"{r.percentage:g} %", r.state] for r in rollouts],
             "Rollouts",
+        ),
+        table(
+            ["alert", "severity", "state", "what"],
+            [[a.id, a.severity, a.state, a.title] for a in alerts],
+            "Alerts",
         ),
         table(["run", "flow", "state"], [[r["id"], r["flow"], r["state"]] for r in runs], "Runs"),
     )

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from flows.alerts import acknowledge_alert, resolve_alert
 from flows.commands.alerts import alert
+from flows.commands.status import status
 from flows.pipeline import run_by_ledger
 from tasks.alerts.handling import Handled
 from tasks.alerts.model import Observation
@@ -56,6 +57,12 @@ def test_an_alert_is_acknowledged_and_then_resolved_by_health(database: Engine) 
         ("open", "acknowledged", "ada"),
         ("acknowledged", "resolved", "headway"),
     ]
+
+
+def test_an_open_alert_shows_in_the_status(database: Engine) -> None:
+    see(database)
+    shown = CliRunner().invoke(status, [], catch_exceptions=False).output
+    assert [line for line in shown.splitlines() if "warning" in line and "errors" in line]
 
 
 def test_what_a_person_resolved_opens_anew_when_it_comes_back(database: Engine) -> None:
