@@ -8,7 +8,8 @@ from sqlalchemy import Engine, text
 
 from tasks.experiments.assignment.assigning import get_variant
 from tasks.experiments.assignment.overrides import remove_override, set_override
-from tests.database.experiments import start
+from tasks.experiments.definition import creating
+from tests.database.experiments import plan, start
 
 ROW = text("SELECT * FROM ab_assignments WHERE user_id = :unit")
 
@@ -43,9 +44,8 @@ def test_a_unit_with_an_arm_keeps_its_row_under_an_override(database: Engine) ->
 
 
 def test_an_override_shows_an_arm_before_the_start_and_writes_nothing(database: Engine) -> None:
-    start()
     with database.begin() as tx:
-        tx.execute(text("UPDATE ab_experiments SET status = 'draft'"))
+        creating.insert(tx, plan(), "ada")
         set_override(tx, "buttons", "bob", "red", None, None)
         assert get_variant(tx, "buttons", "bob") == "red"
         assert tx.execute(ROW, {"unit": "bob"}).first() is None

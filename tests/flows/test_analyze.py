@@ -134,7 +134,7 @@ def test_one_failing_experiment_stops_no_other_and_the_run_names_it(
     ingest.ingest_events(source=FileSource(path=_rows(tmp_path / "rows.jsonl", rows)))
     with database.begin() as connection:
         connection.execute(
-            text("UPDATE ab_experiments SET status = 'draft' WHERE experiment_name = 'worse'")
+            text("UPDATE ab_experiments SET status = 'archived' WHERE experiment_name = 'worse'")
         )
         # A kind whose package was uninstalled: only the experiments that use it must fail.
         connection.execute(

@@ -181,7 +181,7 @@ timestamptz_cmp(m.event_timestamp, a.assigned_at) <> -1
 m.event_timestamp >= a.assigned_at + d.opens_after
 AND (d.closes_after IS NULL OR m.event_timestamp < a.assigned_at + d.closes_after)
 
--- name: once
+-- name: looked_up_once
 -- What looks events up is worked out once, not wherever it is named.
 OFFSET 0
 

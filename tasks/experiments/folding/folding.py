@@ -181,7 +181,7 @@ def _values(due: Sequence[Row[Any]], **fragments: str) -> str:
         "make_values",
         **fragments,
         **columns,
-        fence=QUERIES["once"].text if used & _LOOKED_UP else "",
+        fence=QUERIES["looked_up_once"].text if used & _LOOKED_UP else "",
         metadata="a.metadata" if used & _FROM_METADATA else "CAST(NULL AS jsonb)",
         value=_value_by("d.aggregation", aggregations),
         denominator=_value_by("d.denominator_aggregation", denominators),
