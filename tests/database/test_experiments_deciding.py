@@ -13,6 +13,7 @@ from tasks.decisions import replay
 from tasks.errors import NotFound, Refused
 from tasks.experiments import steps
 from tasks.experiments.analysis.reading import latest_result
+from tasks.experiments.definition import creating
 from tasks.experiments.quality.model import SuiteFindings
 from tasks.rules import load_rules
 from tests.database.experiments import (
@@ -24,6 +25,7 @@ from tests.database.experiments import (
     look,
     metric,
     new_run,
+    plan,
     start,
 )
 from tests.rows import rows_of
@@ -131,8 +133,8 @@ def test_a_forced_winner_is_kept_with_what_spoke_against_it(
 def test_what_cannot_be_chosen_is_refused_even_if_it_is_forced(
     database: Engine, status: str, variant: str, code: str
 ) -> None:
-    start()
     with database.begin() as connection:
+        creating.insert(connection, plan(), "ada")
         connection.execute(
             text("UPDATE ab_experiments SET status = CAST(:s AS experiment_status)"), {"s": status}
         )
