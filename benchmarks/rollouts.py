@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any
 
-from tasks.rollouts.policy import DEFAULT_CHECKS, CheckPolicy, RolloutPolicy
+from tasks.rollouts.definition.policy import DEFAULT_CHECKS, CheckPolicy, RolloutPolicy
 from tasks.rollouts.simulation.estimate import Assumed, Estimate, courses, summed_up
 from tasks.rollouts.simulation.truth import Level, Truth
 

@@ -18,7 +18,7 @@ from benchmarks.surroundings import control_database
 from flows.rollout import progress_rollouts
 from tasks.database import control_engine
 from tasks.migrations.validation import alembic_config
-from tasks.rollouts.policy import RolloutPolicy
+from tasks.rollouts.definition.policy import RolloutPolicy
 
 ROLLOUTS = 1000
 LIMIT_SECONDS = 5.0

@@ -18,10 +18,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.rollouts.definition.policy import CheckPolicy, GuardName, RolloutPolicy
+from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, parse_schedule
 from tasks.rollouts.guard.judging import judge_check
 from tasks.rollouts.health.measured import Health, Measured, Reading
-from tasks.rollouts.policy import CheckPolicy, GuardName, RolloutPolicy
-from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule
 
 SEED = 20261121
 REQUESTS_PER_HOUR = 2000

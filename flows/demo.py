@@ -31,8 +31,8 @@ from tasks.experiments.analysis.results import Analysis
 from tasks.experiments.ingestion.results import Ingested
 from tasks.experiments.ingestion.sources.model import FileSource
 from tasks.experiments.reporting.status import latest_analysis
-from tasks.rollouts.outcome import ManualOutcome
-from tasks.rollouts.status import RolloutStatus, rollout_status
+from tasks.rollouts.changes.outcome import ManualOutcome
+from tasks.rollouts.reporting.status import RolloutStatus, rollout_status
 from tasks.rules import load_rules
 from tasks.settings import load_settings
 

@@ -13,15 +13,16 @@ from flows.notify import send_unsent
 from flows.pipeline import Text, pipeline
 from flows.rollout_pages import publish_page, publish_pages
 from tasks.errors import InputError, ItemsFailed
-from tasks.rollouts import steps, steps_tick
-from tasks.rollouts.outcome import ManualOutcome
-from tasks.rollouts.plan import Moment, Requests, RolloutEdit, TickSeconds, as_plan
-from tasks.rollouts.policy import RolloutPolicy
-from tasks.rollouts.report import manual_report
-from tasks.rollouts.schedule import DEFAULT_SCHEDULE, slot_of
-from tasks.rollouts.tick import TickOutcome
-from tasks.rollouts.tick_report import check_rows, progress_report
-from tasks.rollouts.updating import Percentage, UpdateAction, as_update
+from tasks.rollouts.changes.outcome import ManualOutcome
+from tasks.rollouts.changes.updating import Percentage, UpdateAction, as_update
+from tasks.rollouts.definition.plan import Moment, Requests, RolloutEdit, TickSeconds, as_plan
+from tasks.rollouts.definition.policy import RolloutPolicy
+from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, slot_of
+from tasks.rollouts.reporting.report import manual_report
+from tasks.rollouts.reporting.tick_report import check_rows, progress_report
+from tasks.rollouts.steps import changing as steps
+from tasks.rollouts.steps import ticking
+from tasks.rollouts.ticks.tick import TickOutcome
 from tasks.settings import load_settings
 
 _BATCH = 1000  # rollouts that one transaction decides on
@@ -127,15 +128,15 @@ def progress_rollouts(slot: str | None = None) -> list[TickOutcome]:
         slot: The hour that this run stands for, for example 2026-11-20T14:00Z; by default the
             present one. A rollout is decided once for each slot, however often it runs.
     """
-    plan = steps_tick.plan_tick(slot=slot)
+    plan = ticking.plan_tick(slot=slot)
     names = {each.rollout_id: each.name for each in plan.rollouts}
     measured, unmeasured = in_batches(
-        steps_tick.measure_health, list(names), _BATCH, parameter="rollout_ids"
+        ticking.measure_health, list(names), _BATCH, parameter="rollout_ids"
     )
     outcomes, undecided = in_batches(
-        steps_tick.progress_rollouts, measured, _BATCH, parameter="measured", slot=plan.slot
+        ticking.progress_rollouts, measured, _BATCH, parameter="measured", slot=plan.slot
     )
-    steps_tick.log_moves(outcomes)
+    ticking.log_moves(outcomes)
     failed = unmeasured | {each.rollout_id: error for each, error in undecided.items()}
     failures = failures_of({names[each]: error for each, error in failed.items()})
     publish_report("rollouts", progress_report(plan.slot, outcomes, failures))

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from prefect.context import FlowRunContext
 
 from flows.artifacts import publish_report
-from tasks.rollouts.detail import show_rollout
-from tasks.rollouts.detail_page import as_markdown
+from tasks.rollouts.reporting.detail import show_rollout
+from tasks.rollouts.reporting.detail_page import as_markdown
 
 _MOST_PAGES = 20
 """A tick may move a thousand rollouts at once; nobody reads as many pages, and each is queried."""

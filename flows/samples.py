@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flows.artifacts import publish_report, publish_table
 from flows.pipeline import Text, pipeline
-from tasks.rollouts import steps_samples as steps
 from tasks.rollouts.health.loading import LoadedSamples
+from tasks.rollouts.steps import sampling as steps
 
 
 @pipeline(name="load-health-samples", run_name="load-health-samples/{path}")

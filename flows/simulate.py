@@ -10,9 +10,9 @@ from flows.artifacts import publish_report
 from flows.pipeline import Text, pipeline
 from tasks.database import control_engine
 from tasks.errors import InputError
-from tasks.rollouts.plan import Requests, problems
-from tasks.rollouts.policy import RolloutPolicy
-from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule
+from tasks.rollouts.definition.plan import Requests, problems
+from tasks.rollouts.definition.policy import RolloutPolicy
+from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, parse_schedule
 from tasks.rollouts.simulation.course import follow
 from tasks.rollouts.simulation.estimate import Assumed, estimate
 from tasks.rollouts.simulation.simulated import Simulated, StoredCourse

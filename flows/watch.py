@@ -15,10 +15,11 @@ from flows.pipeline import pipeline, run_by_ledger
 from flows.rollout import roll_back_rollout
 from tasks.alerts.model import AlertNews
 from tasks.database import control_engine
-from tasks.rollouts import steps_watch
-from tasks.rollouts.heartbeat import check_heartbeats
-from tasks.rollouts.listening import heard
-from tasks.rollouts.watching import Breach, alert_of, find_breaches
+from tasks.rollouts.steps import watching as steps
+from tasks.rollouts.steps.secrets import resolve_secrets
+from tasks.rollouts.watch.heartbeat import check_heartbeats
+from tasks.rollouts.watch.listening import heard
+from tasks.rollouts.watch.watching import Breach, alert_of, find_breaches
 
 EVENT = "headway.rollout.unhealthy"
 ACTOR = "headway watch"
@@ -36,7 +37,7 @@ def check_ticks() -> list[AlertNews]:
 
     The next tick of such a rollout resolves its alert.
     """
-    news = steps_watch.check_ticks()
+    news = steps.check_ticks()
     if news:
         publish_table("missed-ticks", [{"alert": each.summary} for each in news])
     send_unsent()
@@ -65,7 +66,7 @@ def look(
 ) -> None:
     """Judge the rollouts of these versions, or all; react to what is new, then alert of it."""
     with control_engine().begin() as tx:
-        found = find_breaches(tx, versions)
+        found = find_breaches(tx, resolve_secrets, versions)
     for breach, is_first in new_breaches(found, emitted):
         _logger.warning("%s is unhealthy: %s", breach.name, breach.reason)
         react(breach, is_first)

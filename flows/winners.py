@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flows.artifacts import publish_table
 from flows.batches import failures_of
-from tasks.rollouts import steps_lineage as steps
-from tasks.rollouts.lineage import WinnerOutcome
+from tasks.rollouts.changes.lineage import WinnerOutcome
+from tasks.rollouts.steps import winners as steps
 
 
 def roll_out_winners() -> dict[str, str]:

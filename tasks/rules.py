@@ -18,8 +18,8 @@ _MODULES = (
     "tasks.experiments.decision.winner",
     "tasks.experiments.decision.selection",
     "tasks.experiments.decision.rollout",
-    "tasks.rollouts.decision",
-    "tasks.rollouts.origin",
+    "tasks.rollouts.ticks.decision",
+    "tasks.rollouts.changes.origin",
 )
 
 

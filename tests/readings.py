@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
 from tasks.rollouts.guard.judging import judge_check
 from tasks.rollouts.health.measured import CheckResult, Measured, Reading
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

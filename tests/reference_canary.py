@@ -7,10 +7,10 @@ from math import log, sqrt
 from scipy import special
 
 from tasks.experiments.statistics.sequential import group_sequential_bounds
+from tasks.rollouts.definition.policy import CheckPolicy, GuardName
 from tasks.rollouts.guard.binomial import exact_interval, least_count, p_value_above
 from tasks.rollouts.guard.mixtures import Split, log_e_worse, mean_margin
 from tasks.rollouts.health.measured import CheckResult, Health
-from tasks.rollouts.policy import CheckPolicy, GuardName
 from tests.readings import judged, reading
 from tests.reference_inputs import Fields, answers
 

@@ -118,7 +118,7 @@ commands = (create, start, edit)
 
 def _planned(given: dict[str, Any]) -> dict[str, Any]:
     """The flow's parameters: the plan of the file and the options, or a draft's name alone."""
-    from tasks.rollouts.plan import as_plan
+    from tasks.rollouts.definition.plan import as_plan
 
     document = _document(given)
     if "name" not in document:
@@ -132,7 +132,7 @@ def _planned(given: dict[str, Any]) -> dict[str, Any]:
 
 def _document(given: dict[str, Any]) -> dict[str, Any]:
     """What the file says, and what the options say instead."""
-    from tasks.rollouts.files import read_document
+    from tasks.rollouts.definition.files import read_document
 
     document = read_document(given["file"]) if given["file"] else {}
     said = {name: value for name, value in given.items() if value is not None}

@@ -40,7 +40,7 @@ for _command in (*rollout_plans.commands, sampling.sample, simulating.simulate):
 def list_rollouts(as_json: bool) -> None:
     """List rollouts with their percentage, state and stage."""
     from tasks.database import control_engine
-    from tasks.rollouts.status import rollout_status
+    from tasks.rollouts.reporting.status import rollout_status
 
     with control_engine().connect() as connection:
         found = rollout_status(connection)
@@ -53,8 +53,8 @@ def list_rollouts(as_json: bool) -> None:
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Print where the rollout NAME stands, what comes next, its health, alerts and changes."""
-    from tasks.rollouts.detail import show_rollout
-    from tasks.rollouts.detail_page import as_markdown
+    from tasks.rollouts.reporting.detail import show_rollout
+    from tasks.rollouts.reporting.detail_page import as_markdown
 
     found = show_rollout(name)
     emit(found, as_json, rendered(as_markdown(found)))

@@ -100,8 +100,8 @@ def simulate(remote: bool, as_json: bool, **given: Any) -> None:
 
 def _planned(file: Path | None, guard: str | None) -> dict[str, Any]:
     """What a plan says of schedule, policy and traffic; another guard, if one is named."""
-    from tasks.rollouts.files import read_document
-    from tasks.rollouts.plan import as_plan
+    from tasks.rollouts.definition.files import read_document
+    from tasks.rollouts.definition.plan import as_plan
 
     document: dict[str, Any] = {"name": "simulated", "model_version": "simulated"}
     if file is not None:

@@ -26,7 +26,7 @@ def _overview() -> dict[str, list[Any]]:
     from tasks.database import control_engine
     from tasks.experiments.reporting.status import experiment_status
     from tasks.migrations.status import migration_status
-    from tasks.rollouts.status import rollout_status
+    from tasks.rollouts.reporting.status import rollout_status
     from tasks.runs import latest_runs
 
     migrations = migration_status()

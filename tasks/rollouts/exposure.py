@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sqlalchemy import Connection
 
 from tasks.bucketing import is_exposed
-from tasks.rollouts.record import QUERIES
+from tasks.rollouts.changes.record import QUERIES
 
 
 def should_use_new_model(connection: Connection, user_id: str, model_version: str) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from flows.pipeline import run_by_ledger
 from flows.rollout import progress_rollouts
 from tasks.decisions import replay
-from tasks.rollouts.policy import DEFAULT_CHECKS, CheckPolicy, GuardName, RolloutPolicy
+from tasks.rollouts.definition.policy import DEFAULT_CHECKS, CheckPolicy, GuardName, RolloutPolicy
 from tests.database.rollouts import (
     an_hour,
     begin,

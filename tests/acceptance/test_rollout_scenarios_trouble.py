@@ -17,7 +17,7 @@ from tasks import retries
 from tasks.database import create_engine
 from tasks.errors import ItemsFailed
 from tasks.ledger import Point, observers
-from tasks.rollouts.policy import DEFAULT_CHECKS, GuardName, RolloutPolicy
+from tasks.rollouts.definition.policy import DEFAULT_CHECKS, GuardName, RolloutPolicy
 from tests.database.rollouts import (
     FAILING,
     an_hour,

@@ -10,8 +10,8 @@ from sqlalchemy import Engine, text
 
 from tasks import embedded
 from tasks.database import create_engine
-from tasks.rollouts import manual
-from tasks.rollouts.plan import RolloutPlan
+from tasks.rollouts.changes import manual
+from tasks.rollouts.definition.plan import RolloutPlan
 
 BAR_SECONDS = 30.0
 _PATIENCE_SECONDS = 120.0

@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
 from tasks.rollouts.guard.judging import judge_check
 from tasks.rollouts.health.measured import Measured, Reading
 from tasks.rollouts.health.reading import read_health
 from tasks.rollouts.health.sources.model import Asked, SecretName, Secrets
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 TOKEN = SecretName(env="TOKEN")

@@ -9,14 +9,14 @@ from sqlalchemy import Engine, text
 
 from flows.demo_traffic import Traffic, simulate_traffic
 from tasks import clock
-from tasks.rollouts import manual
-from tasks.rollouts.found import find_rollouts
-from tasks.rollouts.measuring import MeasuredRollout, measure
-from tasks.rollouts.outcome import ManualOutcome
-from tasks.rollouts.plan import RolloutPlan
-from tasks.rollouts.policy import RolloutPolicy
-from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule, parse_slot
-from tasks.rollouts.tick import TickOutcome, tick
+from tasks.rollouts.changes import manual
+from tasks.rollouts.changes.outcome import ManualOutcome
+from tasks.rollouts.definition.plan import RolloutPlan
+from tasks.rollouts.definition.policy import RolloutPolicy
+from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, parse_schedule, parse_slot
+from tasks.rollouts.ticks.found import find_rollouts
+from tasks.rollouts.ticks.measuring import MeasuredRollout, measure
+from tasks.rollouts.ticks.tick import TickOutcome, tick
 from tests.rows import rows_of
 
 VERSION = "v2"

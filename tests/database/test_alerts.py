@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from tasks.alerts.model import AlertNews, Observation
 from tasks.alerts.recording import observe
 from tasks.errors import InputError
-from tasks.rollouts.announcing import RolloutChange, announce_changes
-from tasks.rollouts.state import State
+from tasks.rollouts.changes.announcing import RolloutChange, announce_changes
+from tasks.rollouts.definition.state import State
 from tasks.settings import load_settings
 from tests.rows import rows_of
 

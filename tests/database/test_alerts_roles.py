@@ -11,9 +11,9 @@ from sqlalchemy.exc import ProgrammingError
 from tasks.alerts.handling import acknowledge, resolve
 from tasks.alerts.reading import alerts, history
 from tasks.experiments import steps
+from tasks.rollouts.changes.lineage import roll_out_winner
 from tasks.rollouts.health.loading import load_samples
-from tasks.rollouts.heartbeat import check_heartbeats
-from tasks.rollouts.lineage import roll_out_winner
+from tasks.rollouts.watch.heartbeat import check_heartbeats
 from tests.database.experiments import new_run, plan
 from tests.database.rollouts import begin, hours_pass
 

@@ -19,7 +19,7 @@ from tasks.experiments.definition import reading
 from tasks.experiments.statistics.comparison import Comparison
 from tasks.experiments.statistics.moments import SampleMean
 from tasks.experiments.steps import defining as experiments
-from tasks.rollouts import policy
+from tasks.rollouts.definition import policy
 from tasks.rollouts.health import checks, measured
 from tests import readings
 from tests.faults import cases

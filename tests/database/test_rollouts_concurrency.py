@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 
-from tasks.rollouts import manual
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
+from tasks.rollouts.changes import manual
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
 from tests.database.rollouts import begin, hours_pass, sample, standing, tick_now, traffic
 from tests.rows import rows_of
 

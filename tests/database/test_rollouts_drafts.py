@@ -13,11 +13,11 @@ from sqlalchemy import Engine, text
 
 from tasks import clock
 from tasks.errors import InputError, NotFound, Refused, UnknownName
-from tasks.rollouts import drafts, manual
-from tasks.rollouts.freeze import FreezeOnce
-from tasks.rollouts.outcome import ManualOutcome
-from tasks.rollouts.plan import RolloutEdit, RolloutPlan
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy, SourceChoice
+from tasks.rollouts.changes import drafts, manual
+from tasks.rollouts.changes.outcome import ManualOutcome
+from tasks.rollouts.definition.freeze import FreezeOnce
+from tasks.rollouts.definition.plan import RolloutEdit, RolloutPlan
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy, SourceChoice
 from tasks.settings import load_settings
 from tests.database.rollouts import hours_pass, standing, tick_now
 from tests.rows import rows_of

@@ -14,10 +14,10 @@ from sqlalchemy import Connection, Engine, text
 from tasks import clock
 from tasks.bucketing import bucket, is_exposed
 from tasks.errors import InputError
-from tasks.rollouts import drafts, manual
+from tasks.rollouts.changes import drafts, manual
+from tasks.rollouts.definition.plan import RolloutPlan
+from tasks.rollouts.definition.schedule import parse_schedule
 from tasks.rollouts.exposure import should_use_new_model, users_of_new_model
-from tasks.rollouts.plan import RolloutPlan
-from tasks.rollouts.schedule import parse_schedule
 from tests.database.rollouts import an_hour, hours_pass, tick_now, traffic
 
 ODD_UNITS = [

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Engine
 
 from tasks import clock
 from tasks.errors import NotFound, Refused
-from tasks.rollouts import drafts, manual, record
-from tasks.rollouts.plan import RolloutEdit, RolloutPlan
+from tasks.rollouts.changes import drafts, manual, record
+from tasks.rollouts.definition.plan import RolloutEdit, RolloutPlan
 from tests.database.rollouts import FAILING, HEALTHY, hours_pass, tick_now, traffic
 from tests.rows import rows_of
 

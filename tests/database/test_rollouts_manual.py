@@ -7,11 +7,11 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from tasks.errors import InputError, NotFound, Refused, UnknownName
-from tasks.rollouts import manual, record
-from tasks.rollouts.outcome import ManualOutcome
-from tasks.rollouts.plan import RolloutPlan
-from tasks.rollouts.policy import DEFAULT_CHECKS, CheckPolicy, GuardName, RolloutPolicy
-from tasks.rollouts.schedule import parse_schedule
+from tasks.rollouts.changes import manual, record
+from tasks.rollouts.changes.outcome import ManualOutcome
+from tasks.rollouts.definition.plan import RolloutPlan
+from tasks.rollouts.definition.policy import DEFAULT_CHECKS, CheckPolicy, GuardName, RolloutPolicy
+from tasks.rollouts.definition.schedule import parse_schedule
 from tests.database.rollouts import FAILING, an_hour, begin, hours_pass, standing, tick_now
 from tests.rows import rows_of
 

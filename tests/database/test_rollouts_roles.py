@@ -4,13 +4,13 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from tasks.rollouts import manual
+from tasks.rollouts.changes import manual
+from tasks.rollouts.definition.plan import RolloutPlan
+from tasks.rollouts.definition.schedule import parse_schedule
 from tasks.rollouts.exposure import should_use_new_model
-from tasks.rollouts.found import find_rollouts
-from tasks.rollouts.measuring import measure
-from tasks.rollouts.plan import RolloutPlan
-from tasks.rollouts.schedule import parse_schedule
-from tasks.rollouts.tick import tick
+from tasks.rollouts.ticks.found import find_rollouts
+from tasks.rollouts.ticks.measuring import measure
+from tasks.rollouts.ticks.tick import tick
 from tests.database.rollouts import RECORD, begin, hours_pass, standing, tick_now, traffic
 
 SAMPLE = {"version": "v2", "metric": "error_rate", "value_sum": 80, "sample_count": 1000}

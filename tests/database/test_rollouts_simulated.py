@@ -15,8 +15,8 @@ from sqlalchemy import Engine, text
 from flows.cli import main
 from tasks import clock
 from tasks.errors import NotFound
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
-from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
+from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, parse_schedule
 from tasks.rollouts.simulation.course import follow
 from tasks.rollouts.simulation.stored import read_stored
 from tests.database.rollouts import FAILING, HEALTHY, an_hour, begin, standing, traffic

@@ -12,9 +12,10 @@ from sqlalchemy import Engine, event, text
 
 from tasks.errors import InputError, NotFound
 from tasks.ledger import RunInfo, in_run
-from tasks.rollouts import manual, steps_tick
-from tasks.rollouts.freeze import FreezeOnce
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
+from tasks.rollouts.changes import manual
+from tasks.rollouts.definition.freeze import FreezeOnce
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
+from tasks.rollouts.steps import ticking
 from tasks.settings import load_settings
 from tests.database.rollouts import (
     FAILING,
@@ -173,13 +174,13 @@ def test_a_start_that_somebody_else_makes_meanwhile_is_waited_for(
         tx.execute(text(SCHEDULE_ALL))
         tx.execute(text("UPDATE rollout SET model_version = 'v2'"))
     hours_pass(database, 1)
-    measured = steps_tick.measure_health(rollout_ids=[2])
+    measured = ticking.measure_health(rollout_ids=[2])
     with database.connect() as other, ThreadPoolExecutor(1) as worker:
         other.execute(text("UPDATE rollout SET state = 'running', percentage = 5 WHERE id = 1"))
-        ticking = worker.submit(_tick_in_run, run, measured)
+        tried = worker.submit(_tick_in_run, run, measured)
         _await_lock(database)
         other.commit()
-        [outcome] = ticking.result()
+        [outcome] = tried.result()
     assert (outcome.verdict, codes(outcome)) == ("hold", ["version-taken"])
     failed = rows_of(database, "SELECT error_message, is_retryable FROM headway.step_attempt")
     assert failed == [
@@ -189,7 +190,7 @@ def test_a_start_that_somebody_else_makes_meanwhile_is_waited_for(
 
 def _tick_in_run(run: RunInfo, measured: Any) -> Any:
     with in_run(run):
-        return steps_tick.progress_rollouts(measured=measured, slot="2026-11-20T14:00Z")
+        return ticking.progress_rollouts(measured=measured, slot="2026-11-20T14:00Z")
 
 
 def _await_lock(database: Engine) -> None:
@@ -318,7 +319,7 @@ def test_a_slot_to_come_is_refused_so_that_the_guard_stays_awake(
 ) -> None:
     begin(database)
     with pytest.raises(InputError, match="slot 2999-01-01T00:00Z is still to come"):
-        steps_tick.plan_tick(slot="2999-01-01")
+        ticking.plan_tick(slot="2999-01-01")
     assert an_hour(database, FAILING).verdict == "rollback"
 
 

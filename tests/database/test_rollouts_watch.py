@@ -13,9 +13,10 @@ from flows import watch
 from flows.pipeline import run_by_ledger
 from flows.watch import check_ticks
 from tasks.alerts.model import AlertNews
-from tasks.rollouts import listening
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
-from tasks.rollouts.watching import Breach, find_breaches
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
+from tasks.rollouts.steps.secrets import resolve_secrets
+from tasks.rollouts.watch import listening
+from tasks.rollouts.watch.watching import Breach, find_breaches
 from tests.database.rollouts import (
     FAILING,
     HEALTHY,
@@ -33,7 +34,7 @@ ALERTS = "SELECT subject, metric, severity, state FROM alert ORDER BY id"
 
 def breaches(database: Engine, *versions: str) -> list[Breach]:
     with database.begin() as tx:
-        return find_breaches(tx, list(versions) or None)
+        return find_breaches(tx, resolve_secrets, list(versions) or None)
 
 
 def look(emitted: dict[tuple[int, int], float]) -> list[tuple[Breach, bool]]:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
 from tests.database.rollouts import an_hour, begin, hours_pass, sample, tick_now
 from tests.rows import rows_of
 

@@ -13,9 +13,9 @@ from tasks.decisions import replay
 from tasks.experiments import steps
 from tasks.experiments.definition.showing import as_markdown, show_experiment
 from tasks.experiments.reporting.detailed import read_report
-from tasks.rollouts import drafts, manual
-from tasks.rollouts.lineage import WinnerOutcome, roll_out_winner
-from tasks.rollouts.plan import RolloutPlan
+from tasks.rollouts.changes import drafts, manual
+from tasks.rollouts.changes.lineage import WinnerOutcome, roll_out_winner
+from tasks.rollouts.definition.plan import RolloutPlan
 from tasks.rules import load_rules
 from tests.database.experiments import new_run, plan
 from tests.rows import rows_of

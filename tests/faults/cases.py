@@ -29,12 +29,12 @@ from tasks.experiments.quality.model import SuiteFindings
 from tasks.migrations import steps as migrations
 from tasks.migrations.plans.gate import Part, PlanFacts
 from tasks.migrations.rehearsal.model import RevisionEffect
-from tasks.rollouts import steps as rollouts
-from tasks.rollouts import steps_tick
-from tasks.rollouts.outcome import ManualOutcome
-from tasks.rollouts.plan import RolloutPlan
-from tasks.rollouts.schedule import parse_schedule
-from tasks.rollouts.updating import RolloutUpdate
+from tasks.rollouts.changes.outcome import ManualOutcome
+from tasks.rollouts.changes.updating import RolloutUpdate
+from tasks.rollouts.definition.plan import RolloutPlan
+from tasks.rollouts.definition.schedule import parse_schedule
+from tasks.rollouts.steps import changing as rollouts
+from tasks.rollouts.steps import ticking
 from tests.database.migrations import HEAD, roll_back
 
 for _module in pkgutil.walk_packages(tasks.__path__, "tasks."):
@@ -107,7 +107,7 @@ def _purge_experiment_rows() -> dict[str, Any]:
 
 @kill_case("purge-rollout-rows")
 def _purge_rollout_rows() -> dict[str, Any]:
-    steps_tick.progress_rollouts(**_progress_rollouts())
+    ticking.progress_rollouts(**_progress_rollouts())
     _shift(hours=24 * 40)
     return {"check_days": 90, "sample_days": 30}
 
@@ -271,7 +271,7 @@ def _progress_rollouts() -> dict[str, Any]:
     _sample("v2", "error_rate", errors=80, requests=1000)
     for metric, total in (("error_rate", 10), ("latency", 90_000), ("accuracy", 900)):
         _sample("v3", metric, errors=total, requests=1000)
-    measured = steps_tick.measure_health(rollout_ids=[bad.rollout_id, good.rollout_id])
+    measured = ticking.measure_health(rollout_ids=[bad.rollout_id, good.rollout_id])
     return {"measured": measured, "slot": "2030-01-01T00:00Z"}
 
 

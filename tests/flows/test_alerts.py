@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 from flows.alerts import acknowledge_alert, resolve_alert
 from flows.samples import load_health_samples
 from flows.watch import check_ticks
-from tasks.rollouts.policy import CheckPolicy
-from tasks.rollouts.steps_secrets import resolve_secrets
+from tasks.rollouts.definition.policy import CheckPolicy
+from tasks.rollouts.steps.secrets import resolve_secrets
 from tests.database.rollouts import begin, hours_pass
 from tests.faults import cases
 from tests.flows.test_rollout import artifact

@@ -14,8 +14,8 @@ from sqlalchemy import Engine, text
 from flows.pipeline import run_by_ledger
 from flows.rollout import progress_rollouts, roll_back_rollout, start_rollout, update_rollout
 from tasks.errors import InputError, ItemsFailed, Refused
-from tasks.rollouts.outcome import ManualOutcome
-from tasks.rollouts.plan import RolloutEdit
+from tasks.rollouts.changes.outcome import ManualOutcome
+from tasks.rollouts.definition.plan import RolloutEdit
 from tests.database.rollouts import FAILING, hours_pass, standing, traffic
 from tests.rows import rows_of
 

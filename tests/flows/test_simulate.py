@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from flows.simulate import simulate_rollout
 from tasks.errors import InputError
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
 from tasks.rollouts.simulation.truth import Level
 from tests.flows.test_rollout import artifact
 from tests.rows import rows_of

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tasks.errors import HeadwayError
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
 from tasks.rollouts.health.sources.configuring import check_sources
 from tasks.rollouts.health.sources.model import SecretName, health_sources
 from tasks.rollouts.health.sources.secrets import from_environment, named_secrets
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
 from tasks.settings import load_settings
 
 URL = "https://metrics.example/x"

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.decisions import Verdict
-from tasks.rollouts.decision import decide_tick
-from tasks.rollouts.evidence import TickEvidence, window_of
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
+from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, parse_schedule
+from tasks.rollouts.definition.state import State
 from tasks.rollouts.health.measured import Reading
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
-from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule
-from tasks.rollouts.state import State
+from tasks.rollouts.ticks.decision import decide_tick
+from tasks.rollouts.ticks.evidence import TickEvidence, window_of
 from tests.readings import reading
 
 T0 = datetime(2026, 11, 20, tzinfo=UTC)

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from tasks.errors import UnknownName
+from tasks.rollouts.definition.policy import DEFAULT_CHECKS, CheckPolicy
 from tasks.rollouts.guard.threshold import merge
 from tasks.rollouts.health.checks import health_checks
 from tasks.rollouts.health.measured import Health
-from tasks.rollouts.policy import DEFAULT_CHECKS, CheckPolicy
 from tests.readings import judged as judged_reading
 from tests.readings import reading
 

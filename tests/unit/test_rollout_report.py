@@ -9,12 +9,12 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tasks.errors import Reason
-from tasks.rollouts.policy import DEFAULT_CHECKS
-from tasks.rollouts.report import picture
-from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule
-from tasks.rollouts.state import State
-from tasks.rollouts.tick import TickOutcome
-from tasks.rollouts.tick_report import check_rows, progress_report, warnings_of
+from tasks.rollouts.definition.policy import DEFAULT_CHECKS
+from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, parse_schedule
+from tasks.rollouts.definition.state import State
+from tasks.rollouts.reporting.report import picture
+from tasks.rollouts.reporting.tick_report import check_rows, progress_report, warnings_of
+from tasks.rollouts.ticks.tick import TickOutcome
 from tests.readings import judged, reading
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.errors import InputError
-from tasks.rollouts.schedule import (
+from tasks.rollouts.definition.schedule import (
     DEFAULT_SCHEDULE,
     Schedule,
     parse_schedule,

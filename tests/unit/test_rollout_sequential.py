@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tasks.rollouts.decision import decide_tick
-from tasks.rollouts.evidence import TickEvidence
+from tasks.rollouts.definition.policy import DEFAULT_CHECKS, CheckPolicy, RolloutPolicy
+from tasks.rollouts.definition.schedule import parse_schedule
+from tasks.rollouts.definition.state import State
 from tasks.rollouts.guard.judging import judge_check
 from tasks.rollouts.health.measured import CheckResult, Health, Reading
-from tasks.rollouts.policy import DEFAULT_CHECKS, CheckPolicy, RolloutPolicy
-from tasks.rollouts.schedule import parse_schedule
-from tasks.rollouts.state import State
+from tasks.rollouts.ticks.decision import decide_tick
+from tasks.rollouts.ticks.evidence import TickEvidence
 from tests.readings import NOON, judged, reading
 
 ERRORS = CheckPolicy(check="error_rate", limit=0.05)

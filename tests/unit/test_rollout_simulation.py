@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from benchmarks.rollouts import SEED, Row, document, rows
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
-from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
+from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, parse_schedule
+from tasks.rollouts.definition.state import State
 from tasks.rollouts.simulation.course import Course, follow
 from tasks.rollouts.simulation.estimate import Assumed, courses, estimate, summed_up
 from tasks.rollouts.simulation.figures import median_of, share
@@ -18,7 +19,6 @@ from tasks.rollouts.simulation.simulated import Simulated
 from tasks.rollouts.simulation.sums import Seen, Sums
 from tasks.rollouts.simulation.traffic import drawn
 from tasks.rollouts.simulation.truth import Level, Truth
-from tasks.rollouts.state import State
 
 ERRORS = CheckPolicy(check="error_rate", limit=0.05, min_samples=500)
 THRESHOLD = RolloutPolicy(checks=(ERRORS,))

@@ -3,12 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.errors import Reason
+from tasks.rollouts.definition.policy import DEFAULT_CHECKS
+from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, parse_schedule
+from tasks.rollouts.definition.state import State
 from tasks.rollouts.health.measured import Health
-from tasks.rollouts.policy import DEFAULT_CHECKS
-from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule
-from tasks.rollouts.state import State
-from tasks.rollouts.tick import TickOutcome
-from tasks.rollouts.tick_report import check_rows, progress_report, warnings_of
+from tasks.rollouts.reporting.tick_report import check_rows, progress_report, warnings_of
+from tasks.rollouts.ticks.tick import TickOutcome
 from tests.readings import judged, reading
 
 SLOT = "2026-11-20T12:00Z"

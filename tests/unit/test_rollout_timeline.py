@@ -10,13 +10,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tasks.rollouts.detail import next_step
+from tasks.rollouts.changes.record import Rollout
+from tasks.rollouts.definition.policy import RolloutPolicy
+from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, parse_schedule
+from tasks.rollouts.definition.state import State
 from tasks.rollouts.health.measured import Health
-from tasks.rollouts.policy import RolloutPolicy
-from tasks.rollouts.record import Rollout
-from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule
-from tasks.rollouts.state import State
-from tasks.rollouts.timeline import Measurement, Move, timeline
+from tasks.rollouts.reporting.detail import next_step
+from tasks.rollouts.reporting.timeline import Measurement, Move, timeline
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SVG = "{http://www.w3.org/2000/svg}"

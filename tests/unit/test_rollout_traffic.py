@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tasks.errors import UnknownName
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
+from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, parse_schedule
 from tasks.rollouts.guard.traffic import can_decide
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
-from tasks.rollouts.schedule import DEFAULT_SCHEDULE, parse_schedule
 
 
 def why(

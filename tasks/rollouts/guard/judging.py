@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tasks.errors import Reason
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
 from tasks.rollouts.guard import sequential, threshold
 from tasks.rollouts.guard.model import Guard, Question, inconclusive
 from tasks.rollouts.health.checks import Quantity, health_checks
 from tasks.rollouts.health.measured import CheckResult, Measured, Reading
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
 
 GUARDS: dict[str, Guard] = {threshold.NAME: threshold.judge, sequential.NAME: sequential.judge}
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tasks.errors import Reason
+from tasks.rollouts.definition.policy import CheckPolicy, Operator
 from tasks.rollouts.health.checks import Quantity
 from tasks.rollouts.health.measured import Health, Judgement, Measured, Reading
-from tasks.rollouts.policy import CheckPolicy, Operator
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import log
 
 from tasks.errors import Reason
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
+from tasks.rollouts.definition.schedule import Schedule
 from tasks.rollouts.guard.judging import question_of
 from tasks.rollouts.guard.mixtures import log_e_below
 from tasks.rollouts.guard.model import Question
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
-from tasks.rollouts.schedule import Schedule
 
 
 def can_decide(

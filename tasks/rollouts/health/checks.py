@@ -18,7 +18,7 @@ from math import inf
 from typing import Literal, TypeAlias
 
 from tasks.registry import Registry
-from tasks.rollouts.policy import Operator
+from tasks.rollouts.definition.policy import Operator
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from tasks.errors import Reason
-from tasks.rollouts.policy import Action, Finite, Operator
+from tasks.rollouts.definition.policy import Action, Finite, Operator
 
 Count = Annotated[int, Field(ge=0)]
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from tasks.errors import HeadwayError
+from tasks.rollouts.definition.policy import CheckPolicy
 from tasks.rollouts.health.measured import Measured, Reading
 from tasks.rollouts.health.samples import read_samples
 from tasks.rollouts.health.sources.configuring import configured
 from tasks.rollouts.health.sources.model import Asked, Inquiry, Read, Secrets, health_sources
-from tasks.rollouts.policy import CheckPolicy
 
 DEADLINE_SECONDS = 60.0
 """What has not answered by then is unknown: a tick must not wait for one source for ever."""

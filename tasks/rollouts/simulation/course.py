@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.rollouts.decision import decide_tick
-from tasks.rollouts.evidence import Move, Streak, TickEvidence, window_of
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
+from tasks.rollouts.definition.schedule import Schedule, slot_of
+from tasks.rollouts.definition.state import State, Streak
 from tasks.rollouts.health.measured import Health, Reading
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
-from tasks.rollouts.schedule import Schedule, slot_of
 from tasks.rollouts.simulation.sums import Feed, Seen, Sums, Window
-from tasks.rollouts.state import State
+from tasks.rollouts.ticks.decision import decide_tick
+from tasks.rollouts.ticks.evidence import Move, TickEvidence, window_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 """When every simulated rollout begins."""

@@ -8,13 +8,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.rollouts.policy import RolloutPolicy
-from tasks.rollouts.schedule import DEFAULT_SCHEDULE, Schedule, parse_schedule
+from tasks.rollouts.definition.policy import RolloutPolicy
+from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, Schedule, parse_schedule
+from tasks.rollouts.definition.state import State
 from tasks.rollouts.simulation.course import Course, follow
 from tasks.rollouts.simulation.figures import Median, Share, median_of, share
 from tasks.rollouts.simulation.traffic import drawn
 from tasks.rollouts.simulation.truth import Truth
-from tasks.rollouts.state import State
 
 _ROOM_HOURS = 24.0
 

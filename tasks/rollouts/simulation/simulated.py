@@ -7,9 +7,9 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from tasks import markdown
+from tasks.rollouts.definition.policy import CheckPolicy
 from tasks.rollouts.guard.binomial import least_count
 from tasks.rollouts.guard.judging import question_of
-from tasks.rollouts.policy import CheckPolicy
 from tasks.rollouts.simulation.course import Course
 from tasks.rollouts.simulation.estimate import Assumed, Estimate
 from tasks.rollouts.simulation.truth import Level, Truth

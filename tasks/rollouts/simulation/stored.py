@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 
 from tasks.database import load_queries
 from tasks.errors import NotFound
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
 from tasks.rollouts.health.checks import health_checks
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
 from tasks.rollouts.simulation.sums import Seen, Sums
 from tasks.rollouts.simulation.truth import Level, Truth
 

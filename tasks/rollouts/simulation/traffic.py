@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from math import log, log1p, sqrt
 from typing import TYPE_CHECKING
 
+from tasks.rollouts.definition.policy import RolloutPolicy
 from tasks.rollouts.health.checks import Quantity, health_checks
-from tasks.rollouts.policy import RolloutPolicy
 from tasks.rollouts.simulation.sums import Feed, Seen, Sums
 from tasks.rollouts.simulation.truth import Level, Truth
 

@@ -10,10 +10,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tasks.rollouts.definition.naming import Name
+from tasks.rollouts.definition.policy import CheckPolicy, Finite, RolloutPolicy
 from tasks.rollouts.guard.judging import question_of
 from tasks.rollouts.guard.model import Question
-from tasks.rollouts.naming import Name
-from tasks.rollouts.policy import CheckPolicy, Finite, RolloutPolicy
 
 
 class Level(BaseModel):

@@ -9,9 +9,9 @@ import tasks.rollouts.health.sources.http
 import tasks.rollouts.health.sources.prometheus
 import tasks.rollouts.health.sources.query  # noqa: F401
 from tasks.errors import InputError
+from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
 from tasks.rollouts.health.checks import health_checks
 from tasks.rollouts.health.sources.model import HealthSource, health_sources
-from tasks.rollouts.policy import CheckPolicy, RolloutPolicy
 
 
 def check_sources(policy: RolloutPolicy) -> None:

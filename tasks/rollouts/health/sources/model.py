@@ -17,8 +17,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, mod
 
 from tasks.errors import HeadwayError
 from tasks.registry import Registry
+from tasks.rollouts.definition.policy import CheckPolicy
 from tasks.rollouts.health.measured import Measured
-from tasks.rollouts.policy import CheckPolicy
 
 
 class Asked(BaseModel):

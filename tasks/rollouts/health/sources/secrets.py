@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pydantic import SecretStr
 
 from tasks.errors import HeadwayError
+from tasks.rollouts.definition.policy import CheckPolicy
 from tasks.rollouts.health.sources.configuring import configured
 from tasks.rollouts.health.sources.model import SecretName, secret_names
-from tasks.rollouts.policy import CheckPolicy
 from tasks.settings import load_settings
 
 

@@ -1,0 +1,1 @@
+"""What a person or a winner does to a rollout, and the audit of it."""

@@ -1,0 +1,154 @@
+"""A rollout as the database holds it: read, locked, changed, audited."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Connection, Row
+
+from tasks import jsonb
+from tasks.database import load_queries
+from tasks.errors import NotFound
+from tasks.rollouts.changes.announcing import RolloutChange, announce_change
+from tasks.rollouts.definition.policy import RolloutPolicy
+from tasks.rollouts.definition.schedule import Schedule
+from tasks.rollouts.definition.state import State, Streak
+
+QUERIES = load_queries(__package__)
+
+
+class Rollout(BaseModel):
+    """One rollout's standing. ``version`` counts its changes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: int
+    name: str
+    model_version: str
+    salt: str
+    percentage: float
+    state: State
+    stage_index: int
+    stage_entered_at: datetime
+    paused_at: datetime | None
+    paused_seconds: float
+    inconclusive_since: datetime | None
+    is_hold_escalated: bool
+    source_error_count: int
+    streaks: dict[str, Streak]
+    control_version: str | None
+    organization: str | None
+    exclusion_group: str | None
+    starts_at: datetime | None
+    requests_per_hour: float | None
+    is_fail_closed: bool
+    tick_seconds: float
+    ticked_at: datetime | None
+    policy: RolloutPolicy
+    schedule: Schedule
+    version: int
+    created_at: datetime
+    finished_at: datetime | None
+
+    def changed(self, **values: Any) -> Self:
+        """A copy with some values replaced."""
+        return self.model_copy(update=values)
+
+    def at(self, percentage: float, stage_index: int, now: datetime) -> Self:
+        """A copy that enters a percentage now: the stage's clock starts anew."""
+        return self.changed(
+            percentage=percentage,
+            stage_index=stage_index,
+            stage_entered_at=now,
+            paused_at=None,
+            paused_seconds=0.0,
+            inconclusive_since=None,
+            is_hold_escalated=False,
+            streaks={},
+        )
+
+    def seconds_paused(self, now: datetime) -> float:
+        """Seconds of this stage that do not count, a pause that still lasts included."""
+        lasting = (now - self.paused_at).total_seconds() if self.paused_at else 0.0
+        return self.paused_seconds + max(lasting, 0.0)
+
+
+def lock(tx: Connection, rollout_id: int) -> Rollout:
+    """Lock one rollout until the transaction ends; NotFound if there is none."""
+    row = tx.execute(QUERIES["lock_rollout"], {"rollout_id": rollout_id}).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no rollout with the number {rollout_id}")
+    return _rollout(row)
+
+
+def lock_by_name(tx: Connection, name: str) -> Rollout:
+    """Lock the rollout of that name until the transaction ends; NotFound if there is none."""
+    rollout_id = tx.scalar(QUERIES["rollout_id"], {"name": name})
+    if rollout_id is None:
+        raise NotFound(f"there is no rollout named {name!r}")
+    return lock(tx, int(rollout_id))
+
+
+def all_rollouts(connection: Connection) -> list[Rollout]:
+    """Every rollout, the newest first."""
+    return [_rollout(row) for row in connection.execute(QUERIES["rollouts"], {"name": None})]
+
+
+def find(connection: Connection, name: str) -> Rollout:
+    """Read the rollout of that name without a lock; NotFound if there is none."""
+    row = connection.execute(QUERIES["rollouts"], {"name": name}).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no rollout named {name!r}")
+    return _rollout(row)
+
+
+def save(tx: Connection, rollout: Rollout) -> Rollout:
+    """Write the new standing of a rollout that this transaction has locked; its next version."""
+    changed = {"state": rollout.state.value, "streaks": jsonb.dump(rollout.streaks)}
+    tx.execute(QUERIES["save_rollout"], rollout.model_dump() | changed)
+    return rollout.changed(version=rollout.version + 1)
+
+
+def record_change(
+    tx: Connection,
+    before: Rollout | None,
+    after: Rollout,
+    now: datetime,
+    *,
+    cause: str,
+    actor: str,
+    reason: str,
+    slot: str | None = None,
+    decision_id: int | None = None,
+    health_check_id: int | None = None,
+) -> None:
+    """Add one row to the audit, and tell of the change; without ``before`` the rollout is new."""
+    change = RolloutChange(
+        rollout_id=after.id,
+        version=after.version,
+        name=after.name,
+        model_version=after.model_version,
+        old_percentage=before.percentage if before else 0.0,
+        new_percentage=after.percentage,
+        old_state=before.state if before else None,
+        new_state=after.state,
+        cause=cause,
+        actor=actor,
+        reason=reason,
+    )
+    where = {
+        "slot": slot,
+        "decision_id": decision_id,
+        "health_check_id": health_check_id,
+        "changed_at": now,
+    }
+    tx.execute(QUERIES["record_change"], change.model_dump(mode="json") | where)
+    announce_change(tx, change)
+
+
+def _rollout(row: Row[Any]) -> Rollout:
+    values = dict(row._mapping)  # noqa: SLF001 - the documented way to a row's mapping
+    values["schedule"] = {"stages": values.pop("stages")}
+    return Rollout.model_validate(values)

@@ -1,0 +1,1 @@
+"""What a rollout is: its plan, its schedule, how it is guarded."""

@@ -1,0 +1,1 @@
+"""The steps of rollouts: change one, tick all, watch, load samples, follow a winner."""

@@ -1,0 +1,1 @@
+"""One tick of many rollouts: measured, decided and written down together."""

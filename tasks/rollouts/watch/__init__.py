@@ -1,0 +1,1 @@
+"""Between two ticks: whoever listens for samples, and for ticks that do not come."""
