@@ -18,7 +18,7 @@ from tasks.decisions import Verdict
 from tasks.errors import Reason
 from tasks.experiments.quality.model import QualityCheck
 from tasks.experiments.reporting import pictures, words
-from tasks.experiments.reporting.dashboard import next_steps
+from tasks.experiments.reporting.advice import next_steps
 from tasks.experiments.reporting.formats import as_csv, as_json
 from tasks.experiments.reporting.look import look_of
 from tasks.experiments.reporting.look_page import metric_parts, standing
@@ -205,7 +205,7 @@ def _row(**changes: Any) -> Any:
         (_row(status="completed"), {}, "without a winner"),
         (_row(status="completed", winner="red"), {"winner": "red"}, "roll it out"),
         (
-            _row(winner="red", policy="recommend"),
+            _row(policy="recommend"),
             {"winner": "red"},
             "agree with `headway experiment select-winner b`",
         ),

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from tasks import markdown
 from tasks.database import load_queries
 from tasks.errors import InputError
+from tasks.experiments.reporting.advice import next_steps
 from tasks.experiments.reporting.look import StoredLook, stored_look
 from tasks.experiments.reporting.words import NONE, day, share
 
@@ -155,47 +156,6 @@ def _days(row: Any) -> tuple[int | None, int | None, bool]:
     return number, max(ceil(min(needed, _LONGEST_DAYS)), number), True
 
 
-def next_steps(row: Any, look: StoredLook | None) -> list[str]:
-    """What a person, or the next run, has to do; from the stored verdict and the status alone."""
-    steps = [f"{check.name}: {check.message}" for check in look.closed_checks] if look else []
-    steps += (
-        [f"Metric {m.name} failed: {m.failure}" for m in look.metrics if m.failure] if look else []
-    )
-    codes = {reason.code for reason in look.reasons} if look else set()
-    if row.status == "draft":
-        when = f" It starts by itself at {day(row.starts_at)} UTC." if row.starts_at else ""
-        return [f"Start it: `headway experiment start {row.name}`.{when}"]
-    if row.status == "archived":
-        return []
-    if row.winner:
-        return [*steps, _with_winner(row)]
-    if "tie" in codes:
-        steps.append(f"Several arms are better: choose with {_choose(row)}.")
-    if row.status == "completed":
-        return [*steps, "It ended without a winner: keep the control, then archive it."]
-    if row.status == "paused":
-        steps.append(f"Resume or complete it: `headway experiment resume {row.name}`.")
-    elif look is None:
-        steps.append("Load its events; the next hourly run looks at it.")
-    elif look.futility:
-        steps.append(f"Consider to complete it: {look.futility}")
-    elif not steps:
-        steps.append(f"Let it run. {look.nearest or look.sentence}")
-    return steps
-
-
-def _with_winner(row: Any) -> str:
-    if row.policy == "recommend":
-        return f"{row.winner} is recommended: agree with {_choose(row)}."
-    if row.policy == "roll_out":
-        return f"{row.winner} won and is rolled out: `headway rollout list`."
-    return f"{row.winner} won: roll it out, then archive the experiment."
-
-
-def _choose(row: Any) -> str:
-    return f"`headway experiment select-winner {row.name}`"
-
-
 def _table(rows: tuple[DashboardRow, ...]) -> str:
     head = (
         "Experiment",
@@ -222,11 +182,17 @@ def _cells(row: DashboardRow) -> tuple[str, ...]:
         row.organization or NONE,
         f"{row.day}{days}" if row.day else NONE,
         sample,
-        f"{row.winner} wins. {row.sentence}" if row.winner else row.sentence,
+        _verdict(row),
         row.nearest or NONE,
         ", ".join(failed) or "none",
         _split(row.split),
     )
+
+
+def _verdict(row: DashboardRow) -> str:
+    if not row.winner:
+        return row.sentence
+    return f"{row.winner} {'wins' if row.verdict == 'winner' else 'was chosen'}. {row.sentence}"
 
 
 def _split(split: dict[str, float]) -> str:
