@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from flows.ingest import ingest_events
 from flows.pipeline import run_by_ledger
 from tasks.errors import ConfigurationError, InputError
 from tasks.experiments.ingestion.results import Ingested
 from tasks.experiments.ingestion.sources.registry import Piece, sources
+from tasks.foreign.reading import read_only_connection
 from tests.database.experiments import assignment, event, load, start
 from tests.database.web import Web, web_server
 from tests.rows import rows_of
@@ -95,7 +98,10 @@ def test_a_query_without_a_day_gets_yesterday(units: Engine, shop: sqlite3.Conne
     [
         ({"query": "SELECT 1 AS n"}, InputError, "no column user_id"),
         ({"query": "SELECT 1 AS user_id, 2 AS user_id"}, InputError, "same name"),
-        ({"query": "DELETE FROM sale"}, InputError, "returns no rows"),
+        ({"query": "DELETE FROM sale"}, InputError, "begins with delete"),
+        ({"query": "DROP TABLE sale"}, InputError, "begins with drop"),
+        ({"query": "WITH a AS (SELECT 1) DELETE FROM sale"}, InputError, "says DELETE"),
+        ({"query": "SELECT 1 AS user_id; DROP TABLE sale"}, InputError, "several statements"),
         ({"query": "SELECT * FROM nowhere"}, InputError, "query on SHOP_URL failed: no such table"),
         ({"parameters": {"dya": 1}}, InputError, "missing none, unused dya"),
         ({"query": BY_DAY + " LIMIT :most"}, InputError, "missing most"),
@@ -117,6 +123,17 @@ def test_a_query_that_cannot_give_rows_is_refused_and_shows_no_secret(
         query(**changes)
     assert "hunter2" not in str(caught.value)
     assert shop.execute("SELECT count(*) FROM sale").fetchone() == (1,)
+
+
+def test_a_connection_to_another_database_writes_nothing(shop: sqlite3.Connection) -> None:
+    engine = create_engine(os.environ["SHOP_URL"])
+    with (
+        read_only_connection(engine) as connection,
+        pytest.raises(OperationalError, match="readonly database"),
+    ):
+        connection.exec_driver_sql("DROP TABLE sale")
+    engine.dispose()
+    assert shop.execute("SELECT count(*) FROM sale").fetchone() == (0,)
 
 
 def test_a_query_of_postgres_reads_only(units: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

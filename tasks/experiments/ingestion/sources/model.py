@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints,
 from pydantic_core import to_json
 from sqlalchemy import text
 
+from tasks.foreign.judging import reading_query
 from tasks.web.addresses import checked_url, without_query
 
 BATCH_SIZE = 50_000
@@ -91,11 +92,18 @@ class QuerySource(_Source):
             description="name of the environment variable that holds the URL, or of an environment"
         ),
     ]
-    query: Annotated[Words, Field(description="a SELECT; :day is the day, bound as a date")]
+    query: Annotated[
+        Words, Field(description="one SELECT that only reads; :day is the day, bound as a date")
+    ]
     parameters: Annotated[
         dict[str, str | int | float | bool | None], Field(description="bound to :name")
     ] = {}
     batch_size: BatchSize = BATCH_SIZE
+
+    @field_validator("query")
+    @classmethod
+    def _only_reads(cls, query: str) -> str:
+        return reading_query(query)
 
     @property
     def label(self) -> str:

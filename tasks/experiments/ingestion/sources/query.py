@@ -15,10 +15,11 @@ from tasks.database import explain, psycopg_url
 from tasks.errors import ConfigurationError, InputError
 from tasks.experiments.ingestion.sources.model import QuerySource, parameters_of
 from tasks.experiments.ingestion.sources.registry import Piece, sources
+from tasks.foreign.reading import read_only_connection
 from tasks.retries import is_transient
 from tasks.settings import load_settings
 
-_ROWS_AT_ONCE = 2_000
+_STREAMED = {"stream_results": True, "max_row_buffer": 2_000}
 
 
 @sources.register("query")
@@ -37,9 +38,8 @@ def read_query(source: QuerySource, place: str | None, day: date | None) -> Piec
 def _rows(connection_name: str, query: str, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
     engine = sa.create_engine(_url(connection_name), poolclass=sa.NullPool, hide_parameters=True)
     try:
-        # It is never committed, so that what it might write is not kept elsewhere either.
-        with engine.connect().execution_options(**_options(engine)) as connection:
-            result = connection.execute(sa.text(query), parameters)
+        with read_only_connection(engine) as connection:
+            result = connection.execute(sa.text(query), parameters, execution_options=_STREAMED)
             _require_columns(result)
             for row in result.mappings():
                 yield {name: _plain(value) for name, value in row.items()}
@@ -49,11 +49,6 @@ def _rows(connection_name: str, query: str, parameters: dict[str, Any]) -> Itera
         raise InputError(f"the query on {connection_name} failed: {explain(error)}") from None
     finally:
         engine.dispose()
-
-
-def _options(engine: sa.Engine) -> dict[str, Any]:
-    streamed = {"stream_results": True, "max_row_buffer": _ROWS_AT_ONCE}
-    return streamed | ({"postgresql_readonly": True} if _is_postgres(engine) else {})
 
 
 def _is_postgres(engine: sa.Engine) -> bool:

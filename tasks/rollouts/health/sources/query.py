@@ -12,6 +12,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from tasks import retries
+from tasks.foreign.judging import reading_query
+from tasks.foreign.reading import read_only_connection
 from tasks.rollouts.health.measured import Measured
 from tasks.rollouts.health.sources import figures
 from tasks.rollouts.health.sources.model import (
@@ -55,7 +57,7 @@ class QueryConfig(BaseModel):
             raise ValueError(f":{unknown[0]} is not bound; known: {', '.join(sorted(_BOUND))}")
         if "model_version" not in asked:
             raise ValueError("a query must ask for its :model_version")
-        return query
+        return reading_query(query)
 
 
 @health_source("query", QueryConfig)
@@ -104,15 +106,11 @@ def _figures(row: dict[str, Any]) -> Measured:
 def _read_only(url: str, timeout_seconds: float) -> Iterator[sa.Connection]:
     engine = _engine(url)
     try:
-        with engine.connect() as connection:
-            milliseconds = round(timeout_seconds * 1000)
-            match engine.dialect.name:
-                case "postgresql":
-                    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
-                case "sqlite":
-                    connection.exec_driver_sql("PRAGMA query_only = ON")
+        with read_only_connection(engine) as connection:
+            if engine.dialect.name == "postgresql":
+                milliseconds = round(timeout_seconds * 1000)
+                connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
             yield connection
-            connection.rollback()
     finally:
         engine.dispose()
 
@@ -128,7 +126,6 @@ def _engine(url: str) -> sa.Engine:
             poolclass=NullPool,
             hide_parameters=True,
             connect_args={"connect_timeout": _CONNECT_SECONDS} if is_postgres else {},
-            execution_options={"postgresql_readonly": True} if is_postgres else {},
         )
     except (ArgumentError, ValueError, ImportError, sa.exc.NoSuchModuleError):
         # What they say may quote the URL, and with it the password.

@@ -1,0 +1,1 @@
+"""Databases of somebody else's: they are only ever read."""
