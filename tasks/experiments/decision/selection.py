@@ -24,7 +24,7 @@ class SelectionEvidence(BaseModel):
     is_forced: bool = False
 
 
-@rule("winner-selection", version=1)
+@rule("winner-selection", version=2)
 def judge_selection(evidence: SelectionEvidence) -> Verdict:
     """Say "selected" (details.winner), "nothing" where it is chosen already, or "refused"."""
     impossible = _impossible(evidence)
@@ -33,7 +33,7 @@ def judge_selection(evidence: SelectionEvidence) -> Verdict:
     winner = evidence.requested or evidence.decided
     objections = _objections(evidence)
     if objections and not evidence.is_forced:
-        return Verdict(verdict="refused", reasons=objections)
+        return Verdict(verdict="refused", reasons=(*objections, _insisting(evidence)))
     is_done = evidence.chosen == winner and evidence.status == "completed"
     return Verdict(
         verdict="nothing" if is_done else "selected",
@@ -64,3 +64,13 @@ def _objections(evidence: SelectionEvidence) -> tuple[Reason, ...]:
         message = f"its last look names {evidence.decided}, not {evidence.requested}"
         return (Reason("not-the-winner", message),)
     return ()
+
+
+def _insisting(evidence: SelectionEvidence) -> Reason:
+    """How a person chooses on their own responsibility."""
+    name = evidence.requested or "VARIANT"
+    known = "" if evidence.requested else f" ({', '.join(evidence.variants)})"
+    message = (
+        f"to choose one all the same, and keep what spoke against it: --variant {name} --force"
+    )
+    return Reason("needs-force", f"{message}{known}")
