@@ -31,6 +31,18 @@ def test_an_arm_that_crossed_and_turned_since_does_not_win() -> None:
     assert "no longer holds" in verdict.reasons[0].message
 
 
+def test_an_arm_that_is_worse_at_its_first_look_does_harm_and_has_not_turned() -> None:
+    verdict = decide_winner(evidence(arm("red", 46.0), arm("blue", 45.0), look_number=1))
+    assert [reason.code for reason in verdict.reasons] == ["harm", "harm"]
+    assert verdict.reasons[0].message == "red is significantly worse than control on spend (-4)."
+    assert verdict.details["nearest"]["condition"] == "harm"
+
+
+def test_harm_of_an_arm_that_is_not_the_nearest_stands_beside_the_reason() -> None:
+    verdict = decide_winner(evidence(arm("red", 46.0), arm("blue", 50.1), look_number=1))
+    assert [reason.code for reason in verdict.reasons] == ["not-significant", "harm"]
+
+
 def test_earlier_looks_move_the_bound_out() -> None:
     first = evidence(arm("red", 50.4), arm("blue", 50.1))
     looks = tuple(look(number, number / 20, 0.5) for number in range(1, 10))

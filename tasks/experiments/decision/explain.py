@@ -12,10 +12,11 @@ _GUARDRAIL_ORDER = ("failed", "unknown", "indeterminate")
 
 
 def reasons_of(found: Standing, futility: Futility) -> tuple[Reason, ...]:
-    """The deciding reason first, then harm that was found and futility."""
+    """The deciding reason first, then other harm that was found and futility."""
+    first = _deciding(found)
     harms = [_harm(found, name) for name, outcome in found.outcomes.items() if outcome == "harm"]
     beside = [Reason("futile", futility.message)] if futility.is_futile else []
-    return (_deciding(found), *harms, *beside)
+    return (first, *(harm for harm in harms if harm != first), *beside)
 
 
 def nearest_of(found: Standing, reason: Reason) -> dict[str, Any] | None:
@@ -44,6 +45,8 @@ def _deciding(found: Standing) -> Reason:
     if name is None:
         message = "No arm can be compared: values are missing or do not vary."
         return Reason("undefined", message)
+    if found.outcomes[name] == "harm":
+        return _harm(found, name)  # the nearest of them: no other is better, or open
     return _not_found(found, name)
 
 

@@ -17,7 +17,7 @@ from tasks.experiments.decision.futility import futility_of
 from tasks.experiments.decision.standing import stand
 
 
-@rule("experiment-winner", version=3)
+@rule("experiment-winner", version=4)
 def decide_winner(evidence: WinnerEvidence) -> Verdict:
     """Judge one look at one experiment: "winner" (details.winner names it) or "none"."""
     found = stand(evidence)
