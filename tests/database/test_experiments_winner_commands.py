@@ -62,5 +62,7 @@ def test_a_person_selects_the_winner_that_was_decided_and_no_other_without_force
     look(experiment)
     code, printed = headway("select-winner", "buttons", "--variant", "control", *WHO)
     assert (code, "[not-the-winner]" in printed.err) == (3, True)
+    assert "to choose one all the same" in printed.err
+    assert "--variant control --force" in printed.err.replace("\n", " ")
     code, chosen = headway("select-winner", "buttons", *WHO, "--json")
     assert (code, chosen["result"]["winner"]) == (0, "red")
