@@ -13,6 +13,11 @@ from click import Group
 
 import expectations
 from flows.cli import cli
+from tasks.errors import Refused
+from tasks.experiments.definition.files import as_plan
+from tasks.experiments.definition.history import History
+from tasks.experiments.definition.planning import plan_sample
+from tasks.experiments.definition.sample import Baseline
 from tasks.experiments.metrics import metrics
 from tasks.rollouts.health.checks import health_checks
 from tasks.settings import Settings
@@ -68,6 +73,25 @@ def test_every_registered_metric_check_and_suite_is_described() -> None:
     assert [kind for kind in metrics.names() if f"`{kind}`" not in experiments] == []
     assert [check for check in health_checks.names() if f"| `{check}` |" not in rollouts] == []
     assert [name for name in expectations.suites.names() if f"`{name}`" not in experiments] == []
+
+
+def test_the_plan_of_an_experiment_says_what_its_page_says() -> None:
+    page = (ROOT / "docs/experiments.md").read_text("utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (words, units, days) = re.findall(
+        r"^headway experiment plan (.+?) +# ([\d,]+) units, (\d+) days$", page, re.MULTILINE
+    )[0]
+    options = re.findall(r"(--[a-z-]+) ([\d.]+)", words)
+    assert words == " ".join(["-f greeting.toml", *map(" ".join, options)])
+    stated = {name: float(value) for name, value in options}
+    plan = as_plan(tomllib.loads(block), "greeting.toml")
+    nothing = History(days=28, units=0, n=0, baseline=None, units_a_day=None)
+    baseline, weekly = Baseline(mean=stated["--mean"]), stated["--units-a-week"]
+    found = plan_sample(plan, nothing, baseline=baseline, units_a_week=weekly)
+    assert found.planned_sample_size == plan.planned_sample_size == int(units.replace(",", ""))
+    assert found.days == int(days)
+    with pytest.raises(Refused, match="no-history"):
+        plan_sample(plan, nothing)
 
 
 def test_every_decision_is_in_the_index() -> None:
