@@ -17,6 +17,7 @@ from flows.pipeline import run_by_ledger
 from tasks import clock
 from tasks.errors import InputError, ItemsFailed, Refused
 from tasks.experiments import steps
+from tasks.experiments.definition.editing import ExperimentEdit
 from tasks.experiments.definition.history import read_history
 from tasks.experiments.definition.planning import plan_file, plan_sample
 from tasks.experiments.definition.sample import Baseline
@@ -77,6 +78,26 @@ def test_a_draft_whose_time_is_over_is_not_started(database: Engine) -> None:
     create("missed", starts_at=now + timedelta(hours=1), ends_at=now + timedelta(hours=2))
     shift(database, hours=3)
     assert tick() == ScheduledChanges()
+
+
+def test_what_would_be_over_at_once_is_not_started(database: Engine) -> None:
+    now = shift(database, hours=1)
+    over = now - timedelta(minutes=1)
+    said = r"\[invalid-plan\] its ends_at, \d{4}-.* UTC, has passed.*--ends-at"
+    with pytest.raises(Refused, match=said):
+        start(name="created", ends_at=over)
+    assert rows_of(database, STATES) == []
+    create("drafted", ends_at=over)
+    with new_run(), pytest.raises(Refused, match=said):
+        steps.change_experiment(experiment="drafted", action="start")
+    with new_run(), pytest.raises(Refused, match=said):
+        steps.create_experiment(plan=plan(name="drafted", ends_at=over), is_started=True)
+    assert rows_of(database, STATES) == [("drafted", "draft")]
+    with new_run():
+        later = ExperimentEdit(ends_at=now + timedelta(days=1))
+        steps.change_experiment(experiment="drafted", action="edit", edit=later)
+        steps.change_experiment(experiment="drafted", action="start")
+    assert rows_of(database, STATES) == [("drafted", "active")]
 
 
 def test_one_that_cannot_be_started_stops_no_other(database: Engine) -> None:

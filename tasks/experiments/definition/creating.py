@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -132,9 +133,21 @@ def find_same(tx: Connection, plan: ExperimentPlan) -> CreatedExperiment:
 
 
 def start(tx: Connection, experiment_id: UUID, actor: str | None, reason: str | None) -> None:
-    """Make a draft active, with the first split of its traffic."""
+    """Make a draft active, with the first split of its traffic; Refused where its end is past."""
+    over = tx.scalar(QUERIES["end_that_passed"], {"experiment_id": experiment_id})
+    if over is not None:
+        raise Refused("the start", [_is_over(over)])
     tx.execute(QUERIES["start_experiment"], {"experiment_id": experiment_id})
     open_first_epoch(tx, experiment_id, actor, reason)
+
+
+def _is_over(ends_at: datetime) -> Reason:
+    message = (
+        f"its ends_at, {ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC, has passed: it would be "
+        "completed before anybody took part; plan a later one in the file, or for a draft with "
+        "`headway experiment edit NAME --ends-at TIME`"
+    )
+    return Reason("invalid-plan", message)
 
 
 def _described(metric: MetricPlan) -> dict[str, Any]:

@@ -112,6 +112,11 @@ FROM headway.decision
 WHERE subject = :subject AND rule = 'experiment-change'
 ORDER BY id DESC;
 
+-- name: end_that_passed
+-- The planned end of an experiment, where it is not to come any more.
+SELECT ends_at FROM experiment_plan
+WHERE experiment_id = :experiment_id AND ends_at <= headway.clock_now();
+
 -- name: start_experiment
 -- A draft becomes active.
 UPDATE ab_experiments
