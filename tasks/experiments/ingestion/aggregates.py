@@ -32,6 +32,11 @@ from tasks.experiments.ingestion.values import (
 from tasks.runs import current_run
 
 QUERIES = load_queries(__package__, "statistics.sql")
+_SIEVE = (
+    "resolve_statistics",
+    "judge_statistics",
+    "reject_statistics",
+)
 
 
 class Statistic(NamedTuple):
@@ -71,8 +76,8 @@ def load_statistics(tx: Connection, content: Content, records: Records) -> Inges
     staging.begin(tx)
     tx.execute(QUERIES["create_incoming_statistic"])
     _copy(tx, content, records)
-    tx.execute(QUERIES["resolve_statistics"])
-    tx.execute(QUERIES["reject_statistics"])
+    for name in _SIEVE:
+        tx.execute(QUERIES[name])
     written = tx.execute(QUERIES["upsert_statistics"], {"source": content.source}).one()
     reasons = staging.reasons_of(tx)
     rows, refused = len(records.raws), sum(reasons.values())
@@ -101,12 +106,16 @@ def _m2(raw: Mapping[str, Any], n: int) -> float:
     m2 = number_of(raw.get("m2"), "m2")
     if (variance is None) == (m2 is None):
         if n <= 1 and m2 is None:
-            return 0.0  # one value does not vary
+            return 0.0
         raise BrokenRow("missing-variance", "a row gives either variance or m2")
-    found = m2 if variance is None else variance * max(n - 1, 0)
-    if found is None or found < 0:
+    given = m2 if variance is None else variance
+    if given is None or given < 0:
         raise BrokenRow("bad-number", "variance and m2 are not below 0")
-    return found
+    if n <= 1:
+        if m2:
+            raise BrokenRow("bad-number", f"m2 is {m2:g}, but {n} values do not vary")
+        return 0.0
+    return given if variance is None else given * (n - 1)
 
 
 def _copy(tx: Connection, content: Content, records: Records) -> None:

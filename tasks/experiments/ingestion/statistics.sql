@@ -37,6 +37,27 @@ LEFT JOIN (
 ) m ON m.experiment_id = e.id AND m.name = i.metric
 WHERE i.row_number = s.row_number;
 
+-- name: judge_statistics
+-- Figures that no units have, beyond rounding: a mean of zeros and ones says how much they vary,
+-- m2 = n p (1 - p); whole numbers vary at least by the part f of their mean that is not whole,
+-- n f (1 - f). Taken are 2 % and a sum over n as a variance over n - 1.
+UPDATE incoming_statistic s SET reason_code = CASE
+    WHEN t.kind IN ('ratio', 'quantile') THEN 'not-aggregable'
+    WHEN s.n = 0 THEN NULL
+    WHEN t.is_rate AND s.mean NOT BETWEEN 0 AND 1 OR t.is_count AND s.mean < 0
+        THEN 'impossible-mean'
+    WHEN t.is_rate AND abs(s.m2 - t.least) > 0.02 * t.least + 0.25 + 1e-5 * s.n
+      OR t.is_count AND NOT t.is_capped AND s.m2 < 0.98 * t.least - 0.25 - 1e-4 * s.n
+        THEN 'impossible-variance' END
+FROM (
+    SELECT i.row_number, m.kind, m.cap_quantile IS NOT NULL AS is_capped,
+           m.kind IN ('proportion', 'retention') OR m.aggregation = 'any' AS is_rate,
+           m.kind = 'count' OR m.aggregation = 'count' AS is_count,
+           i.n * (i.mean - floor(i.mean)) * (1 - (i.mean - floor(i.mean))) AS least
+    FROM incoming_statistic i JOIN metric m ON m.id = i.metric_id
+) t
+WHERE t.row_number = s.row_number AND s.reason_code IS NULL;
+
 -- name: reject_statistics
 -- Rows that do not fit, beside those that could not be read.
 INSERT INTO incoming_row (line_number, row_number, raw, reason_code, message)
@@ -45,7 +66,15 @@ SELECT line_number, row_number, raw, reason_code,
            WHEN 'unknown-experiment' THEN format('no experiment is called %L', experiment)
            WHEN 'unknown-variant' THEN format('experiment %L has no variant %L', experiment, variant)
            WHEN 'unknown-metric' THEN format('experiment %L has no metric %L', experiment, metric)
-           ELSE format('%s lies in the future', observed_at) END
+           WHEN 'future-timestamp' THEN format('%s lies in the future', observed_at)
+           WHEN 'not-aggregable' THEN format(
+               'metric %L is of a kind that n, mean and variance do not tell enough of', metric)
+           WHEN 'impossible-mean' THEN format(
+               'metric %L: its values are %s, their mean cannot be %s', metric,
+               CASE WHEN mean > 1 THEN '0 or 1' ELSE 'not below 0' END, mean)
+           ELSE format(
+               'metric %L: %s units whose mean is %s cannot have m2 %s (variance %s)', metric, n,
+               mean, m2, m2 / greatest(n - 1, 1)) END
 FROM incoming_statistic WHERE reason_code IS NOT NULL;
 
 -- name: upsert_statistics
