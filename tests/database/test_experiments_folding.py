@@ -174,23 +174,30 @@ def test_order_statistics_are_the_values_at_the_ranks(world: World) -> None:
     assert (found.lower, found.upper) == (lower - 1, upper - 1)
 
 
-def test_statistics_of_somebody_else_are_copied_as_last_seen(world: World) -> None:
+def test_statistics_of_somebody_else_are_copied_as_last_seen_of_all_arms(world: World) -> None:
     metric = world.metric(kind="proportion", aggregation="any", missing="zero")
-    for hours, n, mean in ((1, 100, 0.1), (40, 200, 0.2), (60, 300, 0.3)):
+    told = [("control", 1, 100, 0.1), ("control", 40, 200, 0.2), ("control", 60, 300, 0.3)]
+    told += [("red", 1, 110, 0.1), ("red", 40, 210, 0.1), ("control", 45, 250, 0.2)]
+    for arm, hours, n, mean in told:
         world.say(
             "INSERT INTO aggregate_statistic (experiment_id, metric_id, variant_id, observed_at, "
             "assigned, n, mean, m2, source) VALUES (:id, :metric, :arm, "
             "CAST(:at AS timestamptz) + make_interval(hours => :hours), :n, :n, :mean, 5, 's')",
             metric=metric,
-            arm=world.arms["control"],
+            arm=world.arms[arm],
             hours=hours,
             n=n,
             mean=mean,
         )
-    world.unit("ann")
     fold(world.tx, [world.id])
     found = world.moments()[ARM]
     assert (found["assigned"], found["n"], found["mean"], found["converted"]) == (200, 200, 0.2, 40)
+    assert world.moments()[("red", "", "")]["n"] == 210
+    assert is_right(world)
+    world.unit("ann")
+    fold(world.tx, [world.id])
+    found = world.moments()[ARM]
+    assert (found["assigned"], found["n"], found["mean"]) == (1, 1, 0.0)
     assert world.moments()[("red", "", "")]["n"] == 0
     assert is_right(world)
 

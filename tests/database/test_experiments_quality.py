@@ -279,6 +279,7 @@ def test_aggregated_statistics_are_judged_by_what_they_have(tx: Connection) -> N
             200, 200, 1, 1, 'warehouse'
         FROM experiment_metric em JOIN ab_variants v USING (experiment_id);
         DELETE FROM ab_metrics;
+        DELETE FROM ab_assignments;
         DELETE FROM moment_statistic WHERE dimension <> '';
         UPDATE moment_statistic SET n = 200, events = 0, converted = 0""")
     checks = judged(tx)

@@ -36,6 +36,9 @@ SELECT em.experiment_id, em.metric_id, em.role::text AS role, m.name AS metric, 
        m.kind NOT IN ('proportion', 'retention') AND EXISTS (
            SELECT FROM aggregate_statistic a
            WHERE a.experiment_id = em.experiment_id AND a.metric_id = em.metric_id
+       ) AND NOT EXISTS (
+           SELECT FROM ab_assignments u
+           WHERE u.experiment_id = em.experiment_id AND NOT u.is_override
        ) AS is_uncounted
 FROM experiment_metric em
 JOIN metric m ON m.id = em.metric_id

@@ -42,6 +42,10 @@ WITH defined AS (
            EXISTS (
                SELECT FROM aggregate_statistic s
                WHERE s.experiment_id = em.experiment_id AND s.metric_id = em.metric_id
+           ) AND NOT EXISTS (
+               -- Units of the experiment's own count, and nothing that is said beside them.
+               SELECT FROM ab_assignments a
+               WHERE a.experiment_id = em.experiment_id AND NOT a.is_override
            ) AS is_aggregated
     FROM experiment_metric em
     JOIN metric m ON m.id = em.metric_id
@@ -587,31 +591,48 @@ SET (assigned, events, converted, n, mean, m2, denominator_mean, denominator_m2,
     );
 
 -- name: keep_aggregates
--- Statistics that somebody else aggregated, as they were last seen. Who came in which epoch is
--- known only where there was one.
+-- Statistics that somebody else aggregated, as of the newest moment that all arms have: those that
+-- traffic was ever meant for, or that have figures. Who came in which epoch is known only where
+-- there was one.
 INSERT INTO moment_statistic (
     experiment_id, metric_id, variant_id, dimension, level, assigned, events, converted, n, mean, m2
 )
-SELECT d.experiment_id, d.metric_id, v.id, c.dimension, c.level, s.assigned, s.converted,
-       s.converted, s.n, s.mean, s.m2
-FROM fold_due d
-JOIN ab_variants v ON v.experiment_id = d.experiment_id
+WITH told AS (
+    SELECT d.number, a.variant_id, a.observed_at
+    FROM fold_due d JOIN aggregate_statistic a USING (experiment_id, metric_id)
+    WHERE d.is_aggregated AND a.observed_at <= d.now
+), arm AS (
+    SELECT number, variant_id FROM told
+    UNION
+    SELECT d.number, v.id
+    FROM fold_due d JOIN ab_variants v USING (experiment_id)
+    LEFT JOIN allocation_weight w ON w.variant_id = v.id
+    GROUP BY d.number, v.id
+    HAVING COALESCE(max(w.weight), 1) > 0
+), moment AS (
+    SELECT number, max(observed_at) AS observed_at
+    FROM (
+        SELECT t.number, t.observed_at FROM told t
+        GROUP BY t.number, t.observed_at
+        HAVING count(*) = (SELECT count(*) FROM arm a WHERE a.number = t.number)
+    ) whole
+    GROUP BY number
+)
+SELECT d.experiment_id, d.metric_id, a.variant_id, c.dimension, c.level, a.assigned, s.converted,
+       s.converted, a.n, a.mean, a.m2
+FROM moment m
+JOIN fold_due d USING (number)
+JOIN aggregate_statistic a USING (experiment_id, metric_id, observed_at)
 CROSS JOIN LATERAL (
-    SELECT a.assigned, a.n, a.mean, a.m2,
-           CASE WHEN d.kind IN ('proportion', 'retention') THEN round(a.n * a.mean)::bigint
+    SELECT CASE WHEN d.kind IN ('proportion', 'retention') THEN round(a.n * a.mean)::bigint
                 ELSE 0 END AS converted
-    FROM aggregate_statistic a
-    WHERE a.experiment_id = d.experiment_id AND a.metric_id = d.metric_id AND a.variant_id = v.id
-      AND a.observed_at <= d.now
-    ORDER BY a.observed_at DESC LIMIT 1
 ) s
 CROSS JOIN LATERAL (
     SELECT '' AS dimension, '' AS level
     UNION ALL
     SELECT 'epoch', min(l.epoch)::text FROM allocation l
     WHERE l.experiment_id = d.experiment_id HAVING count(*) = 1
-) c
-WHERE d.is_aggregated;
+) c;
 
 -- name: keep_empty_arms
 -- Every arm has its row, also one that nobody came to.

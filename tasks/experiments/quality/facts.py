@@ -56,6 +56,17 @@ class Metric(_Frozen):
     is_aggregated: bool
 
 
+class Aggregate(_Frozen):
+    """A metric that somebody else aggregated, and up to when each arm is known."""
+
+    metric: str
+    role: Literal["primary", "secondary", "guardrail"]
+    arms: tuple[str, ...]
+    known_to: tuple[datetime | None, ...]  # of each arm
+    compared_at: datetime | None  # the newest moment that all arms have
+    own_units: int  # units of the experiment's own, which alone count
+
+
 class Count(_Frozen):
     """Sufficient statistics of one arm (dimension and level ''), or of one level of it."""
 
@@ -121,6 +132,7 @@ class ExperimentFacts(_Frozen):
     variants: tuple[Arm, ...] | NotGathered = ()
     shares: tuple[Share, ...] | NotGathered = ()
     metrics: tuple[Metric, ...] | NotGathered = ()
+    aggregates: tuple[Aggregate, ...] | NotGathered = ()
     counts: tuple[Count, ...] | NotGathered = ()
     level_counts: tuple[LevelCount, ...] | NotGathered = ()
     arrivals: tuple[Arrival, ...] | NotGathered = ()

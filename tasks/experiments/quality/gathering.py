@@ -25,6 +25,7 @@ _PARTS: Mapping[str, type[BaseModel]] = {
     "variants": facts.Arm,
     "shares": facts.Share,
     "metrics": facts.Metric,
+    "aggregates": facts.Aggregate,
     "counts": facts.Count,
     "level_counts": facts.LevelCount,
     "arrivals": facts.Arrival,

@@ -20,7 +20,7 @@ WHERE w.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
 ORDER BY w.experiment_id, w.epoch;
 
 -- name: metrics
--- Their metrics; whether somebody else aggregated them.
+-- Their metrics; whether somebody else aggregated them, and no unit is their own.
 SELECT em.experiment_id, m.name, em.role::text AS role, m.event_type,
        CASE WHEN m.kind IN ('proportion', 'retention') THEN 'zero'
             ELSE m.missing::text END AS missing,
@@ -28,10 +28,52 @@ SELECT em.experiment_id, m.name, em.role::text AS role, m.event_type,
        EXISTS (
            SELECT FROM aggregate_statistic g
            WHERE g.experiment_id = em.experiment_id AND g.metric_id = em.metric_id
+       ) AND NOT EXISTS (
+           SELECT FROM ab_assignments a
+           WHERE a.experiment_id = em.experiment_id AND NOT a.is_override
        ) AS is_aggregated
 FROM experiment_metric em JOIN metric m ON m.id = em.metric_id
 WHERE em.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
 ORDER BY em.experiment_id, em.role, m.name;
+
+-- name: aggregates
+-- Metrics that somebody else aggregated: up to when each arm is known that has figures, or that
+-- traffic was ever meant for; the newest moment that all of them have; how many units there are.
+WITH told AS (
+    SELECT g.experiment_id, g.metric_id, g.variant_id, g.observed_at
+    FROM experiment_metric em JOIN aggregate_statistic g USING (experiment_id, metric_id)
+    WHERE em.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
+      AND g.observed_at <= headway.clock_now()
+), arm AS (
+    SELECT experiment_id, metric_id, variant_id, max(observed_at) AS known_to
+    FROM (
+        SELECT * FROM told
+        UNION ALL
+        SELECT t.experiment_id, t.metric_id, v.id, NULL
+        FROM (SELECT DISTINCT experiment_id, metric_id FROM told) t
+        JOIN ab_variants v USING (experiment_id)
+        LEFT JOIN allocation_weight w ON w.variant_id = v.id
+        GROUP BY t.experiment_id, t.metric_id, v.id
+        HAVING COALESCE(max(w.weight), 1) > 0
+    ) known
+    GROUP BY experiment_id, metric_id, variant_id
+)
+SELECT a.experiment_id, m.name AS metric, em.role::text AS role,
+       array_agg(v.variant_name ORDER BY v.variant_name) AS arms,
+       array_agg(a.known_to ORDER BY v.variant_name) AS known_to,
+       (SELECT max(w.observed_at) FROM (
+            SELECT t.observed_at FROM told t
+            WHERE (t.experiment_id, t.metric_id) = (a.experiment_id, a.metric_id)
+            GROUP BY t.observed_at HAVING count(*) = count(DISTINCT a.variant_id)
+        ) w) AS compared_at,
+       (SELECT count(*) FROM ab_assignments u
+        WHERE u.experiment_id = a.experiment_id AND NOT u.is_override) AS own_units
+FROM arm a
+JOIN ab_variants v ON v.id = a.variant_id
+JOIN metric m ON m.id = a.metric_id
+JOIN experiment_metric em
+  ON em.experiment_id = a.experiment_id AND em.metric_id = a.metric_id
+GROUP BY a.experiment_id, a.metric_id, m.name, em.role;
 
 -- name: counts
 -- Sufficient statistics of the arms; of their epochs and levels by the primary metric alone.
@@ -110,6 +152,10 @@ WITH moment AS (
     JOIN aggregate_statistic g
       ON g.experiment_id = c.experiment_id AND g.metric_id = c.metric_id
     CROSS JOIN moment
+    WHERE NOT EXISTS (
+        SELECT FROM ab_assignments a
+        WHERE a.experiment_id = c.experiment_id AND NOT a.is_override
+    )
     GROUP BY c.experiment_id, c.event_type
 )
 SELECT t.experiment_id, t.event_type, greatest(own.at, aggregated.at) AS last_at,
