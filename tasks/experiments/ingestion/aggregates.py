@@ -6,6 +6,8 @@ observed_at      everything up to then is counted
 n  mean          units with a value, and its mean over them
 variance | m2    sample variance (over n - 1), or the sum of squared deviations from the mean
 assigned         units that were assigned; n where it is left out
+
+An experiment that has units of its own is judged by those alone: rows for it are rejected.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ from tasks.runs import current_run
 QUERIES = load_queries(__package__, "statistics.sql")
 _SIEVE = (
     "resolve_statistics",
+    "lock_experiments",
+    "refuse_own_units",
     "judge_statistics",
     "reject_statistics",
 )

@@ -37,6 +37,21 @@ LEFT JOIN (
 ) m ON m.experiment_id = e.id AND m.name = i.metric
 WHERE i.row_number = s.row_number;
 
+-- name: lock_experiments
+-- Wait for units that are being assigned, and let none in until the figures are written. The share
+-- lock of a reference does not bear this one.
+SELECT FROM ab_experiments e
+WHERE e.id IN (SELECT experiment_id FROM incoming_statistic WHERE reason_code IS NULL)
+ORDER BY e.id
+FOR UPDATE OF e;
+
+-- name: refuse_own_units
+-- Rows for experiments that have units: those alone are judged.
+UPDATE incoming_statistic s SET reason_code = 'has-own-units'
+WHERE s.reason_code IS NULL AND EXISTS (
+    SELECT FROM ab_assignments a WHERE a.experiment_id = s.experiment_id AND NOT a.is_override
+);
+
 -- name: judge_statistics
 -- Figures that no units have, beyond rounding: a mean of zeros and ones says how much they vary,
 -- m2 = n p (1 - p); whole numbers vary at least by the part f of their mean that is not whole,
@@ -67,6 +82,9 @@ SELECT line_number, row_number, raw, reason_code,
            WHEN 'unknown-variant' THEN format('experiment %L has no variant %L', experiment, variant)
            WHEN 'unknown-metric' THEN format('experiment %L has no metric %L', experiment, metric)
            WHEN 'future-timestamp' THEN format('%s lies in the future', observed_at)
+           WHEN 'has-own-units' THEN format(
+               'experiment %L has units of its own, which alone are judged: '
+               'figures of others belong in an experiment without any', experiment)
            WHEN 'not-aggregable' THEN format(
                'metric %L is of a kind that n, mean and variance do not tell enough of', metric)
            WHEN 'impossible-mean' THEN format(
