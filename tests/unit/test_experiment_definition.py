@@ -192,7 +192,10 @@ def _outcome(document: dict[str, Any]) -> str:
         ({"covariate_days": 7, "covariate_attribute": "x"}, "one covariate"),
         ({"window_hours": 1e308}, "window_hours: Input should be less than or equal to 1000000"),
         ({"cap_quantile": 0.3}, r"cap_quantile: Input should be greater than 0\.5"),
-        ({"event_typ": "e"}, "event_typ: Extra inputs are not permitted"),
+        (
+            {"event_typ": "e"},
+            r"metric\.event_typ: there is no such field; did you mean event_type\? Known: name, ",
+        ),
     ],
 )
 def test_a_metric_that_does_not_fit_its_kind_is_refused(
@@ -280,12 +283,37 @@ def test_toml_and_json_say_the_same() -> None:
         ('{"name": 1, "name": 2}', ".json", "'name' is there twice in one object"),
         ("{", ".json", "Expecting"),
         ("name", ".toml", "Expected"),
-        ("a: 1", ".yaml", r"\.json or \.toml"),
+        ("a: 1", ".yaml", r"\.toml or \.json"),
     ],
 )
 def test_a_text_that_is_no_plan_is_refused(text: str, suffix: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse(text, suffix)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"hypotesis": "h"},
+            r"hypotesis: .*did you mean hypothesis\? Known: name, variants, metric",
+        ),
+        ({"zzz": 1}, "zzz: there is no such field; Known: name, variants, metric"),
+        (
+            {"guardrails": [METRIC | {"name": "g", "margn": 0.1}]},
+            r"guardrails\[0\]\.margn: .*did you mean margin\?",
+        ),
+        (
+            {"target_rules": [{"attribute": "country", "op": "exists", "values": 1}]},
+            r"target_rules\[0\]\.values: .*mean value\? Known: attribute, op, value",
+        ),
+    ],
+)
+def test_a_misspelt_field_is_told_with_those_that_there_are(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        as_plan(PLAN | changes, "the file")
 
 
 def test_the_plan_in_the_documents_is_one() -> None:

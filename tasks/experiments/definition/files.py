@@ -14,7 +14,7 @@ from tasks.errors import InputError
 from tasks.experiments.definition.plan import ExperimentPlan
 from tasks.experiments.definition.words import problems
 
-SUFFIXES = (".json", ".toml")
+SUFFIXES = (".toml", ".json")
 
 
 class PlanFolder(BaseModel):
@@ -36,13 +36,16 @@ def as_plan(document: dict[str, Any], source: str) -> ExperimentPlan:
     try:
         return ExperimentPlan.model_validate(document)
     except ValidationError as error:
-        raise InputError(f"{source} is no plan of an experiment: {problems(error)}") from None
+        told = problems(error, ExperimentPlan)
+        raise InputError(f"{source} is no plan of an experiment: {told}") from None
     except RecursionError:
         raise InputError(f"{source} nests too deeply") from None
 
 
 def read_document(path: Path) -> dict[str, Any]:
     """What a TOML or JSON file says, as plain values; InputError where it cannot be read."""
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path} is no plan: a file {' or '.join(SUFFIXES)} is expected")
     try:
         return parse(path.read_text("utf-8"), path.suffix)
     except OSError as error:

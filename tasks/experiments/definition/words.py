@@ -9,6 +9,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from tasks.experiments.definition.misspelt import unknown_field
+
 _BREAKS = re.compile(r"[\n\r\v\f\x85\u2028\u2029]")
 # Those of Unicode that turn the direction of text, too: a name would not look like what it is.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -63,8 +65,11 @@ def _on_one_line(text: str) -> str:
     return text
 
 
-def problems(error: ValidationError) -> str:
-    """What does not fit a model and where, on one line; without the values, which may be long."""
+def problems(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """What does not fit a model and where, on one line; without the values, which may be long.
+
+    With the ``model`` a field that it does not know is told with those that it does.
+    """
     found = []
     told = error.errors(include_url=False, include_input=False, include_context=False)
     places = [each["loc"] for each in told]
@@ -76,6 +81,8 @@ def problems(error: ValidationError) -> str:
             f"[{part}]" if isinstance(part, int) else f".{part}" for part in each["loc"]
         )
         message = each["msg"].removeprefix("Value error, ")
+        if model is not None and each["type"] == "extra_forbidden":
+            message = unknown_field(model, each["loc"])
         found.append(f"{place.removeprefix('.')}: {message}" if place else message)
     return "; ".join(found)
 
