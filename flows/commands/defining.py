@@ -18,6 +18,10 @@ _MOVES = {
     "archive": "Put the completed experiment NAME away.",
     "delete": "Delete the draft NAME.",
 }
+_EDITS = (
+    "--description, --hypothesis, --starts-at, --ends-at, --minimum-sample-size, "
+    "--weight VARIANT=SHARE, --label VARIANT=TEXT, --file PLAN"
+)
 _version = click.option("--version", type=int, help="Refuse if it is at another one by now.")
 
 
@@ -127,6 +131,8 @@ def edit(
     document: dict[str, Any] = edit | {"weights": _shares(weights), "labels": _pairs(labels)}
     if file is not None:
         document["plan"] = _plan(file)
+    if not (edit or weights or labels or file):
+        raise click.UsageError(f"say what to change: one or more of {_EDITS}")
     given = {"edit": document, "version": version, "actor": actor, "reason": reason}
     _change(name, "edit", given, remote=remote, as_json=as_json)
 

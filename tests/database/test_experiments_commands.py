@@ -93,6 +93,29 @@ def test_a_whole_plan_replaces_a_draft(headway: Call, database: Engine, file: st
     assert [each["field"] for each in changed["result"]["changes"]] == ["planned_sample_size"]
 
 
+def test_an_edit_of_nothing_names_what_can_be_edited(
+    headway: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["experiment", "edit", "greeting", *WHO])
+    told = " ".join(capsys.readouterr().err.split())
+    assert ended.value.code == 2
+    for option in ("--ends-at", "--minimum-sample-size", "--weight", "--label", "--file"):
+        assert option in told
+
+
+@pytest.mark.parametrize("action", ["plan", "create"])
+def test_a_file_of_another_kind_is_told_from_a_broken_one(
+    action: str, headway: Call, tmp_path: Path
+) -> None:
+    page = tmp_path / "README.md"
+    page.write_text("# Hello", "utf-8")
+    who = WHO if action == "create" else ()
+    code, refused = headway(action, "-f", str(page), *who, "--json")
+    assert code == 1
+    assert "README.md is no plan: a file .toml or .json is expected" in json.dumps(refused)
+
+
 def test_a_plan_says_units_and_days_or_why_not(headway: Call, tmp_path: Path) -> None:
     file = tmp_path / "plan.toml"
     file.write_text(TOML, "utf-8")

@@ -72,7 +72,8 @@ def change(
     the change is not allowed.
     """
     if (edit is None or edit.is_empty) is (action == "edit"):
-        raise InputError("say what to edit with the action edit, and only with it")
+        known = ", ".join(ExperimentEdit.model_fields)
+        raise InputError(f"say what to edit ({known}) with the action edit, and only with it")
     tx.execute(QUERIES["lock_definition"], {"name": name})
     stored = read_experiment(tx, name)
     plan = edited(stored.plan, edit) if edit is not None else stored.plan
