@@ -4,7 +4,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('ingest:' || CAST(:sha256 AS text)
 
 -- name: find_batch
 -- The counts of a batch that was loaded before, by whatever run; whether it is worth another try.
-SELECT run_id::text AS run_id, assignment_count, event_count, corrected_count, duplicate_count,
+SELECT id, run_id::text AS run_id, assignment_count, event_count, corrected_count, duplicate_count,
        waiting_count, rejected_count,
        rejected_count > 0 AND EXISTS (
            SELECT FROM rejected_row r
@@ -399,6 +399,34 @@ ON CONFLICT (content_sha256, experiment_name, line_number) DO NOTHING;
 SELECT reason_code, count(*) AS rows FROM incoming_row
 WHERE reason_code IS NOT NULL AND is_released = :is_released
 GROUP BY reason_code ORDER BY reason_code;
+
+-- name: example_rejections
+-- For each reason what it said of the first row, however many there are.
+SELECT DISTINCT ON (reason_code) reason_code, left(message, 200) AS message FROM incoming_row
+WHERE reason_code IS NOT NULL AND NOT is_released
+ORDER BY reason_code, line_number;
+
+-- name: kept_rejections
+-- Why rows of a batch were rejected that was loaded before, with what was said of the first.
+SELECT reason_code, count(*) AS rows,
+       left((array_agg(message ORDER BY line_number))[1], 200) AS message
+FROM rejected_row WHERE ingest_batch_id = :batch_id
+GROUP BY reason_code ORDER BY reason_code;
+
+-- name: list_rejected
+-- Rejected rows, the newest batch first and each in the order of its lines.
+SELECT r.ingest_batch_id AS batch, b.source, r.line_number AS line, r.reason_code AS reason,
+       r.message, r.raw, r.rejected_at
+FROM rejected_row r JOIN ingest_batch b ON b.id = r.ingest_batch_id
+WHERE (CAST(:batch AS bigint) IS NULL OR r.ingest_batch_id = :batch)
+  AND (CAST(:experiment AS text) IS NULL OR r.experiment_name = :experiment
+       OR (jsonb_typeof(r.raw) = 'object' AND r.raw->>'experiment' = :experiment))
+ORDER BY r.ingest_batch_id DESC, r.line_number
+LIMIT :limit;
+
+-- name: has_batch
+-- One row if there is such a batch.
+SELECT true FROM ingest_batch WHERE id = :batch;
 
 -- name: released_numbers
 -- Events that had waited, and the first of their numbers.
