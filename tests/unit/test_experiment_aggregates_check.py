@@ -58,3 +58,22 @@ def test_figures_of_others_stand_alone_and_are_of_one_moment(
     check = run_check("aggregates", known)
     assert check.outcome == outcome
     assert said in check.message
+
+
+@pytest.mark.parametrize(
+    ("role", "behind", "outcome"),
+    [("guardrail", 25, "failed"), ("guardrail", 24, "passed"), ("secondary", 25, "passed")],
+)
+def test_metrics_that_decide_together_are_of_one_moment(
+    role: str, behind: int, outcome: str
+) -> None:
+    """A guardrail of three weeks ago guards nothing, though it was loaded today."""
+    then = NOW - timedelta(hours=behind)
+    crashes = told(metric="crashes", role=role, known_to=(then, then), compared_at=then)
+    check = run_check("aggregates", facts(told(), crashes))
+    assert check.outcome == outcome
+    if outcome == "failed":
+        assert check.message == (
+            "crashes is known up to 2026-02-28 11:00 UTC, spend up to 2026-03-01 12:00 UTC. "
+            "Load the figures of all metrics up to the same moment"
+        )

@@ -12,12 +12,12 @@ from tasks.experiments.quality.registry import failed, passed, quality_checks
 
 @quality_checks.register("aggregates")
 def aggregates(facts: ExperimentFacts) -> QualityCheck:
-    """Whether they stand alone, and all arms are known up to the same moment."""
+    """Whether they stand alone, and all arms and metrics are known up to the same moment."""
     told = need(facts.aggregates)
     mixed = [each for each in told if each.own_units]
     if mixed:
         return _mixed(mixed)
-    checks = [_judge_moments(each) for each in told]
+    checks = [*map(_judge_moments, told), *_judge_metrics(told)]
     broken = [check.message for check in checks if check.outcome == "failed"]
     if broken:
         return failed("; ".join(broken), metrics=len(broken))
@@ -51,6 +51,20 @@ def _judge_moments(told: Aggregate) -> QualityCheck:
         return passed()
     is_late = told.compared_at is None or hours(newest - told.compared_at) > SILENT_HOURS
     return failed(message) if is_late and told.role != "secondary" else passed(message)
+
+
+def _judge_metrics(told: tuple[Aggregate, ...]) -> list[QualityCheck]:
+    """The metrics that decide, and are older than another of them by more than may be silent."""
+    known = [(each.compared_at, each.metric) for each in told if each.role != "secondary"]
+    moments = sorted((at, metric) for at, metric in known if at)
+    return [
+        failed(
+            f"{metric} is known up to {_shown(at)}, {moments[-1][1]} up to "
+            f"{_shown(moments[-1][0])}. Load the figures of all metrics up to the same moment"
+        )
+        for at, metric in moments
+        if hours(moments[-1][0] - at) > SILENT_HOURS
+    ]
 
 
 def _oldest(told: Aggregate) -> datetime:
