@@ -28,7 +28,7 @@ def ingest_events(source: Source) -> Ingested:
     The same content a second time changes nothing. An event that is known by its id and says
     something else now is corrected; one whose unit is not assigned yet waits for it. Rows that
     cannot be loaded are kept in `rejected_row` with their line and the reason; they do not stop
-    the others.
+    the others. The run is refused if every row of the source was rejected.
 
     Args:
         source: a file, a query, pages over HTTP, a file of statistics, or a source that another
@@ -41,6 +41,7 @@ def ingest_events(source: Source) -> Ingested:
         batches = [batch for piece in _load_pieces(source, day) for batch in piece]
     ingested = Ingested.of(source.label, batches, current_run().id)
     publish_report("ingest-events", ingested.as_markdown())
+    ingested.require_some_use()
     return ingested
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from flows.commands import assigning, defining, reports, winners
-from flows.commands.ingesting import ingest
+from flows.commands.ingesting import ingest, rejected
 from flows.commands.output import act, emit, json_option, remote_option, table
 
 
@@ -15,7 +15,7 @@ def experiment() -> None:
 
 
 _groups = (*defining.commands, *assigning.commands, *reports.commands, *winners.commands)
-for _command in (*_groups, ingest):
+for _command in (*_groups, ingest, rejected):
     experiment.add_command(_command)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flows.commands.output import act, json_option, remote_option
+from flows.commands.output import act, emit, json_option, remote_option, table
 
 
 @click.command()
@@ -45,6 +45,23 @@ def ingest(
     """
     source = described(path, options, given)
     act("flows.ingest:ingest_events", {"source": source}, remote=remote, as_json=as_json)
+
+
+@click.command()
+@click.option("--batch", type=int, help="Only those of this batch.")
+@click.option("--experiment", help="Only those that name this experiment, or were loaded for it.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@json_option
+def rejected(batch: int | None, experiment: str | None, limit: int, as_json: bool) -> None:
+    """List rows that could not be loaded, with the reason and what they said; the newest first."""
+    from tasks.database import control_engine
+    from tasks.experiments.ingestion.rejections import list_rejected
+
+    with control_engine().connect() as connection:
+        found = list_rejected(connection, batch=batch, experiment=experiment, limit=limit)
+    rows = [[r.batch, r.line, r.reason, r.message, r.shortened(), r.source] for r in found]
+    headers = ["batch", "line", "reason", "what is wrong", "row", "source"]
+    emit(found, as_json, table(headers, rows) if rows else "no rejected rows")
 
 
 def described(path: str | None, options: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:

@@ -302,7 +302,6 @@ def test_parquet_rows_come_in_order_whatever_the_row_groups(
     [
         ("events.xlsx", b"", "unknown format; known: .csv, .jsonl, .ndjson, .parquet"),
         ("events.csv", b"who,what\n", "no column user_id"),
-        ("events.csv", b"", "no column user_id"),
         ("events.csv", "user_id\n".encode("utf-16"), r"no column user_id in the header \(.*udcff"),
         ("events.csv", b"user_id,a,a\n", "two columns have the same name"),
         ("events.parquet", b"not parquet", "cannot be read as Parquet"),

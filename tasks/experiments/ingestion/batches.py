@@ -57,8 +57,11 @@ def once(tx: Connection, content: Content, load: Callable[[], IngestedBatch]) ->
     tx.execute(QUERIES["lock_content"], content.key)
     known = tx.execute(QUERIES["find_batch"], content.key).first()
     if known is not None and not known.may_fit_now:
-        return _known_batch(content.number, known)
+        return _known_batch(tx, content.number, known)
     loaded = load()
+    if loaded.rejected:
+        said = {row.reason_code: row.message for row in tx.execute(QUERIES["example_rejections"])}
+        loaded = loaded.model_copy(update={"examples": said})
     if known is None:
         keep_batch(tx, content, loaded)
     return loaded
@@ -76,8 +79,9 @@ def keep_batch(tx: Connection, content: Content, loaded: IngestedBatch) -> None:
     tx.execute(QUERIES["keep_rejected"], content.key | {"batch_id": batch_id})
 
 
-def _known_batch(number: int, known: Any) -> IngestedBatch:
+def _known_batch(tx: Connection, number: int, known: Any) -> IngestedBatch:
     """What the batch came to when it was loaded before."""
+    kept = tx.execute(QUERIES["kept_rejections"], {"batch_id": known.id}).all()
     counts: Mapping[str, int] = {
         name: getattr(known, f"{column}_count")
         for name, column in {
@@ -89,4 +93,11 @@ def _known_batch(number: int, known: Any) -> IngestedBatch:
             "rejected": "rejected",
         }.items()
     }
-    return IngestedBatch(number=number, rows=sum(counts.values()), run_id=known.run_id, **counts)
+    return IngestedBatch(
+        number=number,
+        rows=sum(counts.values()),
+        reasons={row.reason_code: row.rows for row in kept},
+        examples={row.reason_code: row.message for row in kept},
+        run_id=known.run_id,
+        **counts,
+    )

@@ -12,6 +12,7 @@ from typing import IO, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from tasks.errors import InputError
+from tasks.experiments.ingestion.hints import similar_columns
 from tasks.experiments.ingestion.values import BrokenRow, parse_json
 
 Record = tuple[int, Any]  # line number (or row number), raw row or BrokenRow
@@ -61,7 +62,8 @@ def _header(file: Path) -> tuple[list[str], int, int]:
     names = [name.strip() for name in names]
     shown = ", ".join(names).encode("utf-8", "backslashreplace").decode()[:200]
     if not {"user_id", "metric"} & set(names):  # rows of units, or statistics of a metric
-        raise InputError(f"{file.name}: no column user_id in the header ({shown})")
+        hints = "".join(f"; {hint}" for hint in similar_columns(names))
+        raise InputError(f"{file.name}: no column user_id in the header ({shown}){hints}")
     named = [name for name in names if name]
     if len(set(named)) != len(named):
         raise InputError(f"{file.name}: two columns have the same name ({shown})")
@@ -80,7 +82,14 @@ def _csv_fields(lines: _Lines) -> Iterator[list[str] | csv.Error]:
             yield error
 
 
+def _is_blank(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return not any(line.removeprefix(b"\xef\xbb\xbf").strip() for line in stream)
+
+
 def _locate_csv(file: Path) -> Iterator[tuple[int, int]]:
+    if _is_blank(file):  # a day without events need not even have a header
+        return
     _, offset, line_number = _header(file)
     if not _has_quotes(file):  # then a line is a row
         yield from ((at, line) for at, line in _locate_json(file) if line >= line_number)

@@ -10,6 +10,7 @@ from tasks.database import load_queries
 from tasks.experiments.ingestion import staging
 from tasks.experiments.ingestion.batches import Content, keep_batch, once
 from tasks.experiments.ingestion.columns import Records, encode
+from tasks.experiments.ingestion.hints import unread_columns
 from tasks.experiments.ingestion.moving import Moved, move, release
 from tasks.experiments.ingestion.results import IngestedBatch
 from tasks.experiments.ingestion.screening import screen
@@ -78,10 +79,15 @@ def _load(
         move(tx, content, moved)
     tx.execute(QUERIES["explain_rejections"])
     staging.fill_raw(tx, records)
-    return _result(tx, content, len(records.raws), moved)
+    return _result(tx, content, records, moved)
 
 
-def _result(tx: Connection, content: Content, rows: int, moved: Moved) -> IngestedBatch:
+def _lacks_a_column(reasons: dict[str, int]) -> bool:
+    return any(code.startswith("missing-") for code in reasons)
+
+
+def _result(tx: Connection, content: Content, records: Records, moved: Moved) -> IngestedBatch:
+    rows = len(records.raws)
     reasons = staging.reasons_of(tx, is_released=False)
     gone = moved.assignments + moved.events + moved.corrected + moved.waiting
     return IngestedBatch(
@@ -95,6 +101,7 @@ def _result(tx: Connection, content: Content, rows: int, moved: Moved) -> Ingest
         released=moved.released,
         rejected=sum(reasons.values()),
         reasons=reasons,
+        hints=unread_columns(records.raws) if _lacks_a_column(reasons) else (),
         warnings=moved.warnings,
         run_id=current_run().id,
     )

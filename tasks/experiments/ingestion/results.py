@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.errors import Reason, Refused
+
 _COUNTS = (
     "rows",
     "assignments",
@@ -24,6 +26,7 @@ _WORDS = {
     "waiting": "waiting for their assignment",
     "released": "that had waited",
 }
+_LIST_THEM = "`headway experiment rejected`"
 
 
 class IngestedBatch(BaseModel):
@@ -42,6 +45,8 @@ class IngestedBatch(BaseModel):
     statistics: int = 0  # aggregates of others, new or replaced
     rejected: int = 0
     reasons: dict[str, int] = {}
+    examples: dict[str, str] = {}  # for each reason what was said of the first row
+    hints: tuple[str, ...] = ()  # columns that are not read, where one that is needed is missing
     warnings: tuple[str, ...] = ()
     run_id: str  # the run that loaded it, this one or an earlier one
 
@@ -64,6 +69,8 @@ class Ingested(BaseModel):
     statistics: int = 0
     rejected: int
     reasons: dict[str, int]
+    examples: dict[str, str] = {}
+    hints: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -83,9 +90,25 @@ class Ingested(BaseModel):
             batches=len(batches),
             known_batches=sum(batch.run_id != run_id for batch in batches),
             reasons=dict(reasons),
+            examples={
+                code: said for batch in reversed(batches) for code, said in batch.examples.items()
+            },
+            hints=tuple(dict.fromkeys(each for batch in batches for each in batch.hints)),
             warnings=tuple(dict.fromkeys(each for batch in batches for each in batch.warnings)),
             **counts,
         )
+
+    def require_some_use(self) -> None:
+        """Refuse a source of which every row was rejected: nobody should take it for loaded."""
+        if self.rejected == 0 or self.rejected < self.rows:
+            return
+        reasons = [
+            Reason(code, f"{rows} rows; the first: {self.examples.get(code, 'see below')}")
+            for code, rows in sorted(self.reasons.items())
+        ] or [Reason("all-rejected", f"{self.rejected} rows")]
+        hints = [Reason("unread-column", hint) for hint in self.hints]
+        kept = Reason("rows-kept", f"all {self.rejected} rows are kept; {_LIST_THEM} lists them")
+        raise Refused(f"loading {self.path}", [*reasons, *hints, kept])
 
     @property
     def summary(self) -> str:
@@ -100,7 +123,9 @@ class Ingested(BaseModel):
         rare += f"{self.released} had waited, " * (self.released > 0)
         return (
             f"{self.path}: {self._new} new, {rare}"
-            f"{self.duplicates} were known, {self.rejected} rejected" + f" ({why})" * bool(why)
+            f"{self.duplicates} were known, {self.rejected} rejected"
+            + f" ({why}); {_LIST_THEM} lists them" * bool(why)
+            + "".join(f"; {hint}" for hint in self.hints)
         )
 
     @property
@@ -113,8 +138,11 @@ class Ingested(BaseModel):
         """Write what was loaded, and what was not and why."""
         known = self.known_batches
         found = f" {known} of the batches had been loaded before and were left alone." * (known > 0)
-        kept = " Rejected rows are in table `rejected_row`:" * (self.rejected > 0)
+        kept = f" Rejected rows are in table `rejected_row` ({_LIST_THEM} lists them):" * (
+            self.rejected > 0
+        )
         reasons = "".join(f"\n- {rows} × `{code}`" for code, rows in sorted(self.reasons.items()))
+        reasons += "".join(f"\n- {hint}" for hint in self.hints)
         warnings = "".join(f"\n- warning: not every batch keeps “{w}”" for w in self.warnings)
         shown = (name for name in _COUNTS[1:] if getattr(self, name) or name in _ALWAYS)
         counts = ", ".join(f"{getattr(self, name)} {_WORDS.get(name, name)}" for name in shown)
