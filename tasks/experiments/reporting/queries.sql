@@ -127,6 +127,8 @@ CROSS JOIN LATERAL (
           ON (a.experiment_id, a.metric_id) = (em.experiment_id, em.metric_id)
         WHERE em.experiment_id = e.id AND em.role = 'primary'
           AND m.kind NOT IN ('proportion', 'retention')
+    ) OR EXISTS (
+        SELECT FROM ab_assignments a WHERE a.experiment_id = e.id AND NOT a.is_override
     ) AS is_known
 ) c
 WHERE e.experiment_name = :name;
