@@ -180,6 +180,8 @@ def _epoch_counts(facts: ExperimentFacts) -> list[Count]:
     if not whole:
         raise MissingFacts(f"metric {primary!r} has no sufficient statistics yet")
     if not is_alike(_matrix(facts, weights)):
+        if not any(row.assigned for row in whole):
+            raise MissingFacts("no unit is assigned yet")
         raise MissingFacts(
             "the split has changed, and which units came before and after is not known"
         )
