@@ -289,6 +289,17 @@ def test_aggregated_statistics_are_judged_by_what_they_have(tx: Connection) -> N
     assert judged(tx)["missing-metric"].outcome == "failed"
 
 
+@pytest.mark.parametrize("missing", ["exclude", "zero"])
+def test_units_whose_windows_are_open_lack_no_event_yet(tx: Connection, missing: str) -> None:
+    change = "UPDATE metric SET window_hours = 240, missing = '{}' WHERE id = '{}'"
+    tx.exec_driver_sql(change.format(missing, SPEND))
+    fold(tx, [str(EXPERIMENT)])
+    check = judged(tx)["missing-metric"]
+    assert check.outcome == "unknown"
+    said = "spend: the windows of 400 units are still open, the first until 20"
+    assert check.message.startswith(said), check.message
+
+
 def test_every_named_query_can_be_planned(tx: Connection) -> None:
     for query in load_queries("tasks.experiments.quality").values():
         tx.execute(text(f"EXPLAIN {query.text}"), {"experiment_ids": [str(EXPERIMENT)]})

@@ -80,6 +80,8 @@ class Count(_Frozen):
     n: int  # units with a value
     covariate_mean: float
     covariate_m2: float
+    windows_open: int = 0  # of an arm without any event: units whose window is not over yet
+    closes_at: datetime | None = None  # the first of these windows
 
 
 class LevelCount(_Frozen):

@@ -76,13 +76,21 @@ JOIN experiment_metric em
 GROUP BY a.experiment_id, a.metric_id, m.name, em.role;
 
 -- name: counts
--- Sufficient statistics of the arms; of their epochs and levels by the primary metric alone.
+-- Sufficient statistics of the arms; of their epochs and levels by the primary metric alone. Of an
+-- arm without any event: how many of its units may still have one, which nobody counts before.
 SELECT s.experiment_id, m.name AS metric, v.variant_name AS arm, s.dimension, s.level,
-       s.assigned, s.events, s.converted, s.n, s.covariate_mean, s.covariate_m2
+       s.assigned, s.events, s.converted, s.n, s.covariate_mean, s.covariate_m2,
+       COALESCE(o.windows_open, 0) AS windows_open, o.closes_at
 FROM moment_statistic s
 JOIN experiment_metric em ON em.experiment_id = s.experiment_id AND em.metric_id = s.metric_id
 JOIN metric m ON m.id = s.metric_id
 JOIN ab_variants v ON v.id = s.variant_id
+LEFT JOIN LATERAL (
+    SELECT count(*) AS windows_open, min(u.matures_at) AS closes_at
+    FROM unit_value u
+    WHERE u.experiment_id = s.experiment_id AND u.metric_id = s.metric_id
+      AND u.matures_at IS NOT NULL AND u.variant_id = s.variant_id
+) o ON s.dimension = '' AND s.converted = 0 AND s.assigned > 0
 WHERE s.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
   AND (s.dimension = '' OR em.role = 'primary');
 

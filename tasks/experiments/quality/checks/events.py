@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 from tasks.experiments.quality.facts import Count, ExperimentFacts, Metric, Sampled, need
 from tasks.experiments.quality.model import Figure, QualityCheck
 from tasks.experiments.quality.registry import failed, passed, quality_checks, unknown
@@ -75,7 +77,7 @@ def _judge_metric(facts: ExperimentFacts, metric: Metric) -> QualityCheck:
         empty = [arm for arm in arms if counts[arm].assigned and not counts[arm].n]
         return _empty_arms(metric, empty)
     if not any(counts[arm].converted for arm in arms):
-        return _no_event(metric, sum(_measured(metric, counts[arm]) for arm in arms))
+        return _no_event(metric, [counts[arm] for arm in arms])
     rates = {arm: _chance_of_none(metric, counts, arm) for arm in arms if not counts[arm].converted}
     return _empty_arms(
         metric,
@@ -93,13 +95,32 @@ def _nobody(facts: ExperimentFacts, metric: Metric) -> QualityCheck:
     )
 
 
-def _no_event(metric: Metric, units: int) -> QualityCheck:
-    message = f"{metric.name}: none of {units} units has an event {metric.event_type!r}"
+def _no_event(metric: Metric, arms: list[Count]) -> QualityCheck:
+    units = sum(_measured(metric, arm) for arm in arms)
+    waits = _open_windows(arms)
+    if waits and not units:
+        message = f"{metric.name}: {waits}"
+    else:
+        message = f"{metric.name}: none of {units} units has an event {metric.event_type!r}"
     if metric.role == "secondary":
         return passed(message)
+    if waits and not units:
+        return unknown(message)
     if units < _MANY_UNITS:
-        return unknown(f"{message} yet")
+        return unknown(f"{message} yet{f'; {waits}' if waits else ''}")
     return failed(f"{message}. See whether the application sends that type, spelt like this")
+
+
+def _open_windows(arms: list[Count]) -> str:
+    """How many units may still have an event; nothing where all windows are over."""
+    ends = [arm.closes_at for arm in arms if arm.closes_at is not None]
+    if not ends:
+        return ""
+    first = min(ends).astimezone(UTC)
+    units = sum(arm.windows_open for arm in arms)
+    return (
+        f"the windows of {units} units are still open, the first until {first:%Y-%m-%d %H:%M} UTC"
+    )
 
 
 def _empty_arms(metric: Metric, missing: list[str], lucky: list[str] | None = None) -> QualityCheck:
@@ -124,4 +145,4 @@ def _chance_of_none(metric: Metric, counts: dict[str, Count], arm: str) -> float
 
 def _measured(metric: Metric, count: Count) -> int:
     """Units that could have an event: where none counts as zero, those that have a value by now."""
-    return count.n if metric.missing == "zero" else count.assigned
+    return count.n if metric.missing == "zero" else count.assigned - count.windows_open
