@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from tasks.errors import ConfigurationError, InputError
+from tasks.errors import ConfigurationError, InputError, TransientError
 from tasks.experiments.ingestion.sources.model import DAY, PagesSource
 from tasks.experiments.ingestion.sources.registry import Piece, sources
 from tasks.experiments.ingestion.values import BrokenRow, parse_json
@@ -27,17 +27,27 @@ _LINES = ("ndjson", "jsonl", "json-lines", "x-json-stream")
 def read_page(source: PagesSource, place: str | None, day: date | None) -> Piece:
     """The rows of one page, and the address of the next."""
     url = place or _first(source, day)
-    page = fetch(
-        url,
-        Limits(source.timeout_seconds, source.max_bytes),
-        headers=_headers(source.authorization_env),
-    )
+    page = _fetched(source, url)
     document = None if _is_lines(page, source) else _document(page)
     rows = _lines(page) if document is None else _rows(document, source.rows, url)
     found = next_page(source, page, document, is_empty=not rows)
     if found == url:
         raise InputError(f"{without_query(url)} names itself as its next page")
     return Piece(iter(rows), found)
+
+
+def _fetched(source: PagesSource, url: str) -> Fetched:
+    import httpx
+
+    try:
+        return fetch(
+            url,
+            Limits(source.timeout_seconds, source.max_bytes),
+            headers=_headers(source.authorization_env),
+        )
+    except httpx.TransportError as error:
+        kind = type(error).__name__
+        raise TransientError(f"{without_query(url)} cannot be read: {error or kind}") from None
 
 
 def next_page(source: PagesSource, page: Fetched, document: Any, *, is_empty: bool) -> str | None:
@@ -79,7 +89,18 @@ def _headers(authorization_env: str | None) -> dict[str, str]:
 def _is_lines(page: Fetched, source: PagesSource) -> bool:
     if source.rows or source.next == "pointer":
         return False
-    return any(kind in page.content_type for kind in _LINES) or page.body.lstrip()[:1] == b"{"
+    if any(kind in page.content_type for kind in _LINES):
+        return True
+    return page.body.lstrip()[:1] == b"{" and not _is_envelope(page)
+
+
+def _is_envelope(page: Fetched) -> bool:
+    """True for one object that is no row: the rows are somewhere within."""
+    try:
+        found = parse_json(page.body.decode("utf-8-sig"))
+    except ValueError:
+        return False
+    return "user_id" not in found
 
 
 def _document(page: Fetched) -> Any:
@@ -95,11 +116,23 @@ def _rows(document: Any, pointer: str, url: str) -> list[Any]:
     found = pointed(document, pointer)
     if not isinstance(found, list):
         at = f"at {pointer}" if pointer else "as a whole"
-        raise InputError(f"{without_query(url)}: the answer {at} is not an array of rows")
+        raise InputError(
+            f"{without_query(url)}: the answer {at} is not an array of rows{_hint(found, pointer)}"
+        )
     return [
         row if isinstance(row, dict) else BrokenRow("broken-row", "it is not a JSON object", row)
         for row in found
     ]
+
+
+def _hint(found: Any, pointer: str) -> str:
+    """Where the rows may be instead."""
+    if not isinstance(found, dict):
+        return ""
+    arrays = [name for name, value in found.items() if isinstance(value, list)]
+    name = arrays[0].replace("~", "~0").replace("/", "~1") if arrays else "NAME"
+    example = f"--option rows={pointer}/{name}"
+    return f" but an object ({', '.join(found)[:200]}); say where they are, for example `{example}`"
 
 
 def _lines(page: Fetched) -> list[Any]:
