@@ -91,10 +91,10 @@ def _in_words(result: Any, run_id: str) -> str:
 
 
 def _summary(result: Any) -> str:
-    """What a result says of itself in one line, or its fields."""
+    """What a result says of itself in words or in one line, or its fields."""
     from pydantic import BaseModel
 
     if isinstance(result, BaseModel):
         fields = ", ".join(f"{name}: {value}" for name, value in result)
-        return str(getattr(result, "summary", fields))
+        return str(getattr(result, "in_words", getattr(result, "summary", fields)))
     return "done" if result is None else str(result)

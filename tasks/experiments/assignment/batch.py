@@ -58,6 +58,13 @@ class AssignedUnits(BaseModel):
             f"outside the traffic, {self.not_targeted} not targeted, {self.rejected} rejected"
         )
 
+    @property
+    def in_words(self) -> str:
+        """The summary, and the first 20 rejected rows."""
+        shown = [f"  line {row.line}: {row.problem}" for row in self.broken[:20]]
+        more = [f"  and {self.rejected - len(shown)} more"] * (self.rejected > len(shown))
+        return "\n".join([self.summary, *shown, *more])
+
     def as_markdown(self) -> str:
         """The counts, and the rows that were rejected."""
         lines = [f"# Units of {plain(self.source)}", "", plain(self.summary)]
