@@ -1,6 +1,7 @@
 """`headway …`: the same flows from a terminal.
 
-Exit codes: 0 done, 1 failed, 2 usage or settings, 3 refused. With `--json` there is one JSON
+Exit codes: 0 done, 1 failed, 2 the command, its input or the settings cannot be used, 3
+refused (`tasks.errors`). With `--json` there is one JSON
 document on stdout; logs go to stderr. Heavy libraries are imported by the command that needs
 them, so `headway --help` answers at once.
 """

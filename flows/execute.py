@@ -6,6 +6,7 @@ configured, by the ledger alone.
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any, Literal, cast
 
@@ -18,7 +19,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
 from pydantic import BaseModel
 
 from flows.pipeline import run_by_ledger, validate
-from tasks.errors import ConfigurationError, HeadwayError, NotFound, Refused
+from tasks.errors import ConfigurationError, HeadwayError, InputError, NotFound, Refused
 
 
 class Execution(BaseModel):
@@ -27,6 +28,11 @@ class Execution(BaseModel):
     run_id: str
     mode: Literal["prefect", "worker", "ledger"]
     result: Any
+
+
+_INPUT_ERROR = re.compile(
+    r"encountered an exception:? (?:[\w.]+\.)?(?:InputError|NotFound|UnknownName): "
+)
 
 
 class RunFailed(HeadwayError):
@@ -82,6 +88,8 @@ def _failure(name: str, state: State[Any] | None) -> HeadwayError:
     message = (state.message if state else None) or "no message"
     if state is not None and state.name == "Refused":
         return Refused.from_text(message)
+    if found := _INPUT_ERROR.search(message):  # only the text of it comes back from a worker
+        return InputError(message[found.end() :])
     return RunFailed(f"{name} ended {state.name if state else 'without a state'}: {message}")
 
 

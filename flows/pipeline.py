@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, ParamSpec, TypeVar, cast
 
 import prefect
@@ -127,9 +129,36 @@ def validate(flow: prefect.Flow[..., Any], parameters: dict[str, Any]) -> dict[s
             f"{flow.name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}"
         )
     try:
-        return flow.validate_parameters(parameters)
+        with _unlogged():
+            return flow.validate_parameters(parameters)
     except (ValidationError, prefect.exceptions.ParameterTypeError, TypeError) as error:
-        raise InputError(f"parameters of {flow.name} do not fit: {error}") from None
+        raise InputError(f"parameters of {flow.name} do not fit: {_in_a_line(error)}") from None
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Prefect logs what does not fit with all parameters; the error that is raised says enough."""
+    logger = logging.getLogger("prefect.flows")
+    logger.addFilter(_is_about_something_else)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_about_something_else)
+
+
+def _is_about_something_else(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Parameter validation failed")
+
+
+def _in_a_line(error: Exception) -> str:
+    """Each field with what is wrong with it; Prefect keeps pydantic's error as the context."""
+    found = error if isinstance(error, ValidationError) else error.__context__
+    if not isinstance(found, ValidationError):
+        return str(error)
+    return "; ".join(
+        f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
+        for each in found.errors(include_url=False, include_input=False)
+    )
 
 
 def _prefect_run(

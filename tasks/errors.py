@@ -4,7 +4,7 @@ HeadwayError
 ├── ConfigurationError      settings that cannot be used               exit 2
 │   └── UnknownSetting      an environment variable that is no setting
 ├── Refused                 a rule said no; nothing was done           exit 3
-├── InputError              a parameter or a file that cannot be used  exit 1
+├── InputError              a parameter or a file that cannot be used  exit 2
 │   ├── NotFound            it names something that does not exist
 │   └── UnknownName         it names something that is not registered
 ├── DatabaseUnavailable     the database cannot be reached             retryable
@@ -73,6 +73,8 @@ class Refused(HeadwayError):
 class InputError(HeadwayError):
     """A parameter or a file that cannot be used."""
 
+    exit_code = 2
+
 
 class NotFound(InputError):
     """A name or number of something that does not exist."""
@@ -95,8 +97,6 @@ class UnknownName(InputError):
 
 class UnknownSetting(UnknownName, ConfigurationError):
     """An environment variable that looks like a setting and is none."""
-
-    exit_code = 2
 
 
 class DatabaseUnavailable(HeadwayError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.commands.output import rendered
+from tasks.errors import InputError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -74,7 +75,13 @@ def _show(read: Callable[[Connection], Any], form: str | None, output: Path | No
     with one_moment() as connection:
         found = read(connection)
     if output is not None:
-        output.write_text(formats.rendered(found, form or "markdown"), "utf-8")
+        try:
+            output.write_text(formats.rendered(found, form or "markdown"), "utf-8")
+        except OSError as error:
+            raise InputError(
+                f"{output} cannot be written ({error.strerror}); "
+                "name a file in a folder that exists and that you may write to"
+            ) from None
         click.echo(f"written: {output}", err=True)
     elif form is None:
         click.echo(rendered(found.as_markdown()))

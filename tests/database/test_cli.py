@@ -301,7 +301,7 @@ def test_wrong_usage_is_one_document_too(headway: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "kind"),
     [
-        (["resume", "abc"], 1, "InputError"),
+        (["resume", "abc"], 2, "InputError"),
         (["resume", str(uuid.UUID(int=5))], 2, "ConfigurationError"),  # only a server may know it
         (["purge", "--remote"], 2, "ConfigurationError"),
     ],

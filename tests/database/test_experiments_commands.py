@@ -112,7 +112,7 @@ def test_a_file_of_another_kind_is_told_from_a_broken_one(
     page.write_text("# Hello", "utf-8")
     who = WHO if action == "create" else ()
     code, refused = headway(action, "-f", str(page), *who, "--json")
-    assert code == 1
+    assert code == 2
     assert "README.md is no plan: a file .toml or .json is expected" in json.dumps(refused)
 
 
@@ -155,5 +155,5 @@ def test_a_file_that_is_no_plan_says_what_is_wrong(
     wrong = tmp_path / "wrong.toml"
     wrong.write_text("planned_sample_size = -1\n" + TOML.replace("0.5, is", "0.7, is"), "utf-8")
     code, said = headway("create", "-f", str(wrong), *WHO, "--json")
-    assert code == 1
+    assert code == 2
     assert "planned_sample_size: Input should be greater than or equal to 0" in said["message"]

@@ -193,7 +193,7 @@ def test_a_file_that_is_no_plan_is_told_with_its_name(
     path = tmp_path / "wrong.toml"
     path.write_text(plan, "utf-8")
     code, document = headway("create", "-f", str(path), *WHO, "--json")
-    assert code == 1
+    assert code == 2
     assert message in document["message"]
     assert "wrong.toml" in document["message"]
 

@@ -113,7 +113,7 @@ def test_a_version_without_samples_cannot_be_replayed(database: Engine, simulate
     with database.connect() as connection, pytest.raises(NotFound, match="no error_rate samples"):
         read_stored(connection, POLICY, "v2", None, 1.0)
     code, said = simulate("--model-version", "v2")
-    assert (code, "record some, or state what is true" in said) == (1, True)
+    assert (code, "record some, or state what is true" in said) == (2, True)
 
 
 def test_the_command_draws_what_is_assumed(simulate: Call) -> None:

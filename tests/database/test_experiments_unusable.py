@@ -1,0 +1,107 @@
+"""What a person gives that cannot be used ends with exit code 2, and one line says why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from flows.cli import main
+from tests.database.experiments import start
+from tests.database.web import web_server
+
+WHO = ("--actor", "ada", "--reason", "a new colour")
+Call = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def headway(
+    database: Engine,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Iterator[Call]:
+    """Run `headway …`; returns the exit code and all that it said."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr("tasks.retries.FIRST_DELAY_SECONDS", 0.001)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plan.toml").write_text('name = "x"', "utf-8")
+    (tmp_path / "rows.csv").write_text("user_id\n", "utf-8")
+
+    def call(*words: str) -> tuple[int, str]:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        said = capfd.readouterr()
+        return int(ended.value.code or 0), said.out + said.err
+
+    with temporary_settings({PREFECT_API_URL: None}):
+        yield call
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("experiment", "create", "-f", "plan.toml", *WHO), "plan.toml"),
+        (("experiment", "start", "x", "--actor", "ada", "--reason", ""), "reason: String should"),
+        (("experiment", "ingest", "rows.csv", "--option", "nope=1"), "nope: Extra inputs"),
+        (("experiment", "ingest", "--query", "drop table t", "--connection", "X"), "begins with"),
+        (("experiment", "show", "nosuch"), "nosuch"),
+        (("resume", "abc"), "not a run id"),
+    ],
+    ids=lambda given: " ".join(given[:2]) if isinstance(given, tuple) else None,
+)
+def test_what_cannot_be_used_ends_with_2_and_one_line(
+    headway: Call, words: tuple[str, ...], message: str
+) -> None:
+    code, said = headway(*words)
+    assert code == 2
+    assert message in said
+    assert len(said.strip().splitlines()) == 1
+    assert "pydantic" not in said
+
+
+def test_a_report_that_cannot_be_written_says_what_to_do(headway: Call) -> None:
+    start()
+    code, said = headway("experiment", "report", "buttons", "-o", "nosuch/report.md")
+    assert code == 2
+    assert "name a file in a folder that exists" in said
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_page_that_holds_its_rows_within_says_how_to_name_them(
+    headway: Call, indent: int | None
+) -> None:
+    with web_server() as web:
+        web.say("/events", json.dumps({"total": 1, "data": [{"user_id": "u1"}]}, indent=indent))
+        code, said = headway("experiment", "ingest", "--url", f"{web.url}/events")
+    assert code == 2
+    assert "--option rows=/data" in said
+
+
+def test_a_server_that_is_not_there_is_named_without_secrets(headway: Call) -> None:
+    with web_server() as web:
+        url = web.url
+    code, said = headway("experiment", "ingest", "--url", f"{url}/events?token=hunter2")
+    assert code == 1
+    assert f"{url}/events cannot be read" in said
+    assert "hunter2" not in said
+
+
+def test_units_that_were_rejected_are_listed_with_line_and_reason(
+    headway: Call, tmp_path: Path
+) -> None:
+    start()
+    rows = "user_id\nu1\n" + f"{'x' * 300}\n" * 25
+    (tmp_path / "units.csv").write_text(rows, "utf-8")
+    code, said = headway("experiment", "assign", "buttons", "-f", "units.csv")
+    assert code == 0
+    assert "  line 3: " in said
+    assert "  line 22: " in said
+    assert "  line 23: " not in said
+    assert "and 5 more" in said
