@@ -61,9 +61,10 @@ def own() -> Project:
         "privileges-changed@005",
         "privileges-changed@006",
         "index-not-concurrent@006",
-        "privileges-changed@007",
         "index-not-concurrent@007",
-        "triggers-disabled@007",
+        "privileges-changed@008",
+        "index-not-concurrent@008",
+        "triggers-disabled@008",
     )
     return Project(ROOT / "migrations", approved=approved)
 

@@ -1,4 +1,4 @@
-"""What needs a person's eye, and what was done about it (revision 007)."""
+"""What needs a person's eye, and what was done about it (revision 008)."""
 
 from __future__ import annotations
 

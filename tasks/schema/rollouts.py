@@ -1,4 +1,4 @@
-"""Rollouts, their health and their audit (revisions 003 and 007)."""
+"""Rollouts, their health and their audit (revisions 003, 007 and 008)."""
 
 from __future__ import annotations
 

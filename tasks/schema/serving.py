@@ -1,4 +1,4 @@
-"""Who may ask `headway serve` what (revision 007)."""
+"""Who may ask `headway serve` what (revision 008)."""
 
 from __future__ import annotations
 

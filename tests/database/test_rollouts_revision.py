@@ -1,4 +1,4 @@
-"""Revision 007 on a database that is in use: what is there stays, up, down and up again."""
+"""Revision 008 on a database that is in use: what is there stays, up, down and up again."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_going_back_keeps_what_has_begun_and_drops_what_the_earlier_schema_canno
     used: Engine,
 ) -> None:
     with runs.in_run(start_run("ada", "a test")):
-        roll_back("007")
+        roll_back("008")
     assert rows_of(used, "SELECT name, state::text FROM rollout") == [("old", "running")]
     assert rows_of(used, "SELECT cause, old_state::text, new_state::text FROM rollout_change") == [
         ("noop", None, "running"),
@@ -61,14 +61,14 @@ def test_going_back_keeps_what_has_begun_and_drops_what_the_earlier_schema_canno
 def test_going_forward_again_brings_back_what_went(used: Engine) -> None:
     before = _everything(used)
     with runs.in_run(start_run("ada", "a test")):
-        roll_back("007")
+        roll_back("008")
     apply_all()
     assert _everything(used) == before
 
 
 def test_a_window_for_all_checks_becomes_each_checks_own(used: Engine) -> None:
     with runs.in_run(start_run("ada", "a test")):
-        roll_back("007")
+        roll_back("008")
     with used.begin() as tx:
         tx.execute(
             text(

@@ -1,4 +1,4 @@
-"""Deepen rollouts: drafts and schedules, guards, alerts, where they come from, keys to ask.
+"""Deepen rollouts: plans and schedules, guards, alerts, where they come from, keys to ask.
 
 Phase: expand
 Locks: rollout, health_check, rollout_change and health_sample ACCESS EXCLUSIVE for new columns
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "007"
-down_revision: str | None = "006"
+revision = "008"
+down_revision: str | None = "007"
 branch_labels: str | None = None
 depends_on: str | None = None
 lossy = (
@@ -109,9 +109,7 @@ CREATE = (
 )
 
 ADD_COLUMNS = (
-    "ALTER TYPE rollout_state ADD VALUE 'draft' BEFORE 'running'",
-    "ALTER TYPE rollout_state ADD VALUE 'scheduled' BEFORE 'running'",
-    # As text: Postgres does not let a transaction use an enum value that it has just added.
+    # As text: where both revisions share a transaction, the values of 007 cannot be used yet.
     """
     ALTER TABLE rollout
         ADD streaks jsonb NOT NULL DEFAULT '{}',
@@ -527,52 +525,6 @@ DROP_COLUMNS = (
     """,
 )
 
-# A value of an enum cannot be dropped, so the type is made anew; what names its values goes first.
-DROP_STATES = (
-    "DROP INDEX idx_rollout_one_active",
-    """
-    ALTER TABLE rollout
-        DROP CONSTRAINT ck_rollout_rolled_back_is_zero,
-        DROP CONSTRAINT ck_rollout_completed_is_all,
-        DROP CONSTRAINT ck_rollout_paused_at,
-        DROP CONSTRAINT ck_rollout_finished_at,
-        ALTER state DROP DEFAULT
-    """,
-    "ALTER TYPE rollout_state RENAME TO rollout_state_007",
-    """
-    CREATE TYPE rollout_state AS ENUM (
-        'running', 'paused', 'manual_hold', 'completed', 'partial', 'rolled_back'
-    )
-    """,
-    """
-    ALTER TABLE rollout
-        ALTER state TYPE rollout_state USING state::text::rollout_state,
-        ALTER state SET DEFAULT 'running'
-    """,
-    """
-    ALTER TABLE rollout_change
-        ALTER old_state TYPE rollout_state USING old_state::text::rollout_state,
-        ALTER new_state TYPE rollout_state USING new_state::text::rollout_state
-    """,
-    "DROP TYPE rollout_state_007",
-    """
-    ALTER TABLE rollout
-        ADD CONSTRAINT ck_rollout_rolled_back_is_zero
-            CHECK (state <> 'rolled_back' OR percentage = 0),
-        ADD CONSTRAINT ck_rollout_completed_is_all
-            CHECK (state <> 'completed' OR percentage = 100),
-        ADD CONSTRAINT ck_rollout_paused_at CHECK ((state = 'paused') = (paused_at IS NOT NULL)),
-        ADD CONSTRAINT ck_rollout_finished_at CHECK (
-            (state IN ('completed', 'partial', 'rolled_back')) = (finished_at IS NOT NULL)
-        )
-    """,
-    """
-    CREATE UNIQUE INDEX idx_rollout_one_active ON rollout (model_version)
-        WHERE state IN ('running', 'paused', 'manual_hold')
-    """,
-    f"ALTER TYPE rollout_state OWNER TO {OWNER}",
-)
-
 SAMPLE_BEFORE = (
     "public.record_health_sample(text, text, double precision, bigint, timestamptz, text)"
 )
@@ -610,7 +562,7 @@ def downgrade() -> None:
     op.execute("DROP FUNCTION public.refuse_return_to_draft()")
     op.execute("DROP FUNCTION public.refuse_delete_of_started_variant()")
     op.execute("DROP FUNCTION public.refuse_delete_unless_draft()")
-    for statement in (*DROP_COLUMNS, *DROP_STATES, EXPOSING_AS_BEFORE[3]):
+    for statement in (*DROP_COLUMNS, EXPOSING_AS_BEFORE[3]):
         op.execute(statement)
     _guard_writing(SAMPLE_BEFORE)
     for function in (SAMPLE_BEFORE, USE_BEFORE):
