@@ -19,8 +19,9 @@ from tasks.errors import InputError, NotFound, Refused
 from tasks.experiments.assignment.allocation import open_first_epoch, reallocate
 from tasks.experiments.assignment.assigning import explain_variant, get_variant
 from tasks.experiments.assignment.ranges import first_ranges
+from tasks.experiments.definition import creating
 from tasks.migrations.validation import alembic_config
-from tests.database.experiments import start
+from tests.database.experiments import plan, start
 
 ALL_ROWS = text(
     "SELECT a.*, v.variant_name FROM ab_assignments a JOIN ab_variants v ON v.id = a.variant_id"
@@ -107,8 +108,9 @@ def test_weights_that_are_no_split_of_the_arms_are_refused(
 def test_a_split_changes_only_between_start_and_end(
     database: Engine, status: str, code: str
 ) -> None:
-    experiment = UUID(start())
     with database.begin() as tx:
+        creating.insert(tx, plan(), "ada")
+        experiment = tx.execute(text("SELECT id FROM ab_experiments")).scalar_one()
         tx.execute(text("UPDATE ab_experiments SET status = :s"), {"s": status})
         with pytest.raises(Refused) as refusal:
             reallocate(tx, experiment, {"control": 0.9, "red": 0.1}, None, None)

@@ -254,7 +254,7 @@ def test_an_experiment_goes_on_after_its_winner_if_it_is_told_to(
     assert look(experiment).is_over
 
 
-@pytest.mark.parametrize("status", ["paused", "draft", "archived"])
+@pytest.mark.parametrize("status", ["paused", "completed", "archived"])
 def test_only_active_experiments_are_looked_at(
     database: Engine, run: ledger.RunInfo, tmp_path: Path, status: str
 ) -> None:

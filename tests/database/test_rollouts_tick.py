@@ -41,6 +41,11 @@ SCHEDULE_ALL = """
 """
 
 
+WAITING = """
+SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
+
+
 def do(database: Engine, action: Callable[..., object], *values: object) -> None:
     with database.begin() as tx:
         action(tx, "rollout", *values, "ada", "because")
@@ -71,10 +76,8 @@ def test_a_tick_takes_as_many_statements_for_many_rollouts_as_for_one(database: 
     one = statements(database, lambda: tick_on(database, measure_now(database, ids[0])))
     many = statements(database, lambda: tick_on(database, measure_now(database, *ids[1:])))
     assert many == one
-    assert rows_of(database, "SELECT state, percentage, count(*) FROM rollout GROUP BY 1, 2") == [
-        ("running", 25, 27),
-        ("rolled_back", 0, 3),
-    ]
+    standings = "SELECT state, percentage, count(*) FROM rollout GROUP BY 1, 2 ORDER BY 1"
+    assert rows_of(database, standings) == [("running", 25, 27), ("rolled_back", 0, 3)]
     assert rows_of(database, "SELECT count(*) FROM alert") == [(3,)]
 
 
@@ -195,7 +198,7 @@ def _tick_in_run(run: RunInfo, measured: Any) -> Any:
 
 def _await_lock(database: Engine) -> None:
     for _ in range(500):
-        if rows_of(database, "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+        if rows_of(database, WAITING):
             return
         time.sleep(0.01)
     raise AssertionError("nobody waits for a lock")

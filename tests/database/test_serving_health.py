@@ -167,7 +167,9 @@ def test_the_command_serves_at_once_without_prefect_and_stops_when_told(database
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     script = (
-        "import sys, atexit\n"
+        "import sys, atexit, signal\n"
+        # A shell may have started the tests with Ctrl-C turned off.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "atexit.register(lambda: print('prefect' in sys.modules, 'scipy' in sys.modules))\n"
         "from flows.cli import main\n"
         f"main(['serve', '--without-keys', '--port', '{port}'])\n"
