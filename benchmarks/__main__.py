@@ -33,6 +33,7 @@ CASES: dict[str, Callable[[], Result]] = {
     "upgrade-of-20-revisions": upgrades.upgrade_of_20_revisions,
     "ingest-of-200k-events": ingestion.ingest_of_200k_events,
     "first-fold-of-5m-events": folding.first_fold,
+    "next-hour-of-1-percent-new-units": folding.next_hour_of_new_units,
     "next-hour-in-1-percent-of-units": folding.next_hour_in_few_units,
     "next-hour-in-10-percent-of-units": folding.next_hour_in_many_units,
     "analysis-of-1000-experiments": analysis.analysis_of_1000_experiments,

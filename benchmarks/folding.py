@@ -103,6 +103,30 @@ INSERT INTO touched_unit (experiment_id, assignment_ids)
 SELECT experiment_id, array_agg(DISTINCT assignment_id) FROM made GROUP BY experiment_id
 """
 
+NEW_UNITS = """
+WITH unit AS (
+    INSERT INTO ab_assignments (
+        experiment_id, variant_id, user_id, assigned_at, bucket_value, epoch
+    )
+    SELECT e.id, e.arms[1 + n / :experiments % 2], :hour || '-' || n, now() - interval '1 hour',
+           0.5, 1
+    FROM generate_series(0, :touched - 1) n JOIN (
+        SELECT experiment_id AS id, array_agg(id) AS arms,
+               row_number() OVER (ORDER BY experiment_id) - 1 AS place
+        FROM ab_variants GROUP BY experiment_id
+    ) e ON e.place = n % :experiments
+    RETURNING id, experiment_id, variant_id
+), made AS (
+    INSERT INTO ab_metrics (experiment_id, variant_id, assignment_id, event_type, event_value,
+                            event_timestamp, event_id)
+    SELECT experiment_id, variant_id, id, 'buy', 10 + 5 * random(), now(), gen_random_uuid()::text
+    FROM unit, generate_series(1, :each)
+    RETURNING experiment_id, assignment_id
+)
+INSERT INTO touched_unit (experiment_id, assignment_ids)
+SELECT experiment_id, array_agg(DISTINCT assignment_id) FROM made GROUP BY experiment_id
+"""
+
 
 def first_fold() -> Result:
     """Everything for the first time, beside the bare two-level GROUP BY."""
@@ -118,17 +142,25 @@ def first_fold() -> Result:
     )
 
 
+def next_hour_of_new_units() -> Result:
+    """1 % new events, of units that came with them: an hour's newcomers."""
+    case, few = "next-hour-of-1-percent-new-units", UNITS // 100
+    return _next_hour(case, NEW_UNITS, few, EVENTS_PER_UNIT, bar=0.05)
+
+
 def next_hour_in_few_units() -> Result:
-    """1 % new events, all of 1 % of the units: an hour's visitors."""
-    return _next_hour("next-hour-in-1-percent-of-units", UNITS // 100, EVENTS_PER_UNIT, bar=0.05)
+    """1 % new events, all of 1 % of the units: an hour's visitors, who had come before."""
+    case, few = "next-hour-in-1-percent-of-units", UNITS // 100
+    return _next_hour(case, NEW_EVENTS, few, EVENTS_PER_UNIT, bar=0.05)
 
 
 def next_hour_in_many_units() -> Result:
     """1 % new events, each of another unit: a tenth of all units has changed."""
-    return _next_hour("next-hour-in-10-percent-of-units", UNITS * EVENTS_PER_UNIT // 100, 1, None)
+    case, many = "next-hour-in-10-percent-of-units", UNITS * EVENTS_PER_UNIT // 100
+    return _next_hour(case, NEW_EVENTS, many, 1, bar=None)
 
 
-def _next_hour(case: str, touched: int, each: int, bar: float | None) -> Result:
+def _next_hour(case: str, what: str, touched: int, each: int, bar: float | None) -> Result:
     engine = _world()
     first = _first(engine)
     _upkeep(engine, "VACUUM ANALYZE unit_value")  # as autovacuum does
@@ -137,7 +169,7 @@ def _next_hour(case: str, touched: int, each: int, bar: float | None) -> Result:
         with engine.begin() as tx:
             _without_triggers(tx)
             given = {"touched": touched, "each": each, "hour": f"{case}-{hour}"}
-            tx.execute(text(NEW_EVENTS), given)
+            tx.execute(text(what), given | {"experiments": EXPERIMENTS})
         hours.append(_fold(engine))
     seconds = statistics.median(hours)
     return Result(case, seconds, first, seconds / first, bar, HOURS, facts={"touched": touched})
