@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
 from sqlalchemy import Engine
 
 from flows.cli import main
+from flows.execute import _failure
 from tests.database.experiments import start
 from tests.database.web import web_server
 
@@ -64,6 +67,16 @@ def test_what_cannot_be_used_ends_with_2_and_one_line(
     assert message in said
     assert len(said.strip().splitlines()) == 1
     assert "pydantic" not in said
+
+
+def test_unusable_input_that_a_worker_found_is_told_by_its_message() -> None:
+    said = "Flow run encountered an exception: NotFound: no experiment is called 'x'"
+    found = _failure("report-experiments", Failed(message=said))
+    assert (found.exit_code, str(found)) == (2, "no experiment is called 'x'")
+    crashed: State[None] = Failed(
+        message="Flow run encountered an exception: ValueError: NotFound: x"
+    )
+    assert _failure("report-experiments", crashed).exit_code == 1
 
 
 def test_a_report_that_cannot_be_written_says_what_to_do(headway: Call) -> None:
