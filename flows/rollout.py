@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Annotated, Any
 
 from prefect.runtime import flow_run
+from pydantic import AfterValidator
 
 from flows.artifacts import publish_report, publish_table
 from flows.batches import failures_of, in_batches
@@ -18,6 +19,7 @@ from tasks.rollouts.changes.updating import Percentage, UpdateAction, as_update
 from tasks.rollouts.definition.plan import Moment, Requests, RolloutEdit, TickSeconds, as_plan
 from tasks.rollouts.definition.policy import RolloutPolicy
 from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, slot_of
+from tasks.rollouts.health.sources.configuring import check_sources
 from tasks.rollouts.reporting.report import manual_report
 from tasks.rollouts.reporting.tick_report import check_rows, progress_report
 from tasks.rollouts.steps import changing as steps
@@ -26,6 +28,22 @@ from tasks.rollouts.ticks.tick import TickOutcome
 from tasks.settings import load_settings
 
 _BATCH = 1000  # rollouts that one transaction decides on
+
+
+def _usable(policy: RolloutPolicy) -> RolloutPolicy:
+    check_sources(policy)
+    return policy
+
+
+def _usable_edit(edit: RolloutEdit) -> RolloutEdit:
+    if edit.policy is not None:
+        check_sources(edit.policy)
+    return edit
+
+
+# Judged before there is a run, which would keep a secret that stands where none should.
+UsablePolicy = Annotated[RolloutPolicy, AfterValidator(_usable)]
+UsableEdit = Annotated[RolloutEdit, AfterValidator(_usable_edit)]
 
 
 def _tick_name() -> str:
@@ -40,7 +58,7 @@ def start_rollout(
     reason: Text,
     model_version: Text | None = None,
     schedule: Text = DEFAULT_SCHEDULE,
-    policy: RolloutPolicy = RolloutPolicy(),  # noqa: B008 - frozen, and the form shows it
+    policy: UsablePolicy = RolloutPolicy(),  # noqa: B008 - frozen, and the form shows it
     control_version: Text | None = None,
     organization: Text | None = None,
     exclusion_group: Text | None = None,
@@ -172,7 +190,7 @@ def update_rollout(
     actor: Text,
     reason: Text,
     percentage: Percentage | None = None,
-    edit: RolloutEdit | None = None,
+    edit: UsableEdit | None = None,
 ) -> ManualOutcome:
     """Set a rollout's percentage, pause or resume it; edit or delete a draft.
 

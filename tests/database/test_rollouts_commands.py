@@ -202,3 +202,17 @@ def test_check_answers_for_one_user(headway: Call) -> None:
     headway("start", "ranker", "v2", "--schedule", "100/1h", *WHO)
     assert headway("check", "user-1", "v2", "--json")[1]["should_use"] is True
     assert headway("check", "user-1", "v3") == (0, "no\n")
+
+
+def test_a_secret_where_none_should_be_is_refused_and_kept_nowhere(
+    headway: Call, database: Engine, tmp_path: Path
+) -> None:
+    check = {"check": "error_rate", "limit": 0.05}
+    source = {"kind": "http", "url": "http://user:PLAIN99@localhost/health", "value": "/rate"}
+    path = tmp_path / "plan.json"
+    plan = {"name": "ranker", "model_version": "v2"}
+    path.write_text(json.dumps(plan | {"policy": {"checks": [check | {"source": source}]}}))
+    for verb in ("start", "create"):
+        code, out = headway(verb, "-f", str(path), *WHO, "--json")
+        assert (code, "PLAIN99" in json.dumps(out)) == (2, False)
+    assert rows_of(database, "SELECT parameters FROM headway.run") == []

@@ -126,6 +126,17 @@ def test_a_result_keeps_the_operator_the_limit_and_the_count() -> None:
     )
 
 
+def test_of_a_counted_and_a_given_value_the_one_beyond_the_limit_is_shown() -> None:
+    check = CheckPolicy(check="latency", limit=200)
+    slow = reading("latency", value_sum=9000, sample_count=100, given_value=9000, given_rows=1)
+    result = judged_reading(slow, check)
+    assert (result.health, result.value, result.sample_count) == (UNHEALTHY, 9000, None)
+    both = reading("latency", value_sum=90000, sample_count=100, given_value=900, given_rows=1)
+    assert judged_reading(both, check).value == 900
+    fine = reading("latency", value_sum=9000, sample_count=100, given_value=80, given_rows=1)
+    assert judged_reading(fine, check).sample_count == 100
+
+
 def test_a_check_that_raises_is_inconclusive() -> None:
     health_checks.register("broken")(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
     try:

@@ -17,22 +17,25 @@ def judge_check(
 ) -> CheckResult:
     """Judge one check; one that raises, or is gone, is inconclusive, never healthy."""
     operator = check.operator
+    value, count = _shown(reading.canary)
     try:
         question = question_of(check, policy, stages)
         judgements = {name: judge(reading, question) for name, judge in GUARDS.items()}
         operator = question.operator
+        value, count = _shown(reading.canary, question)
     except Exception as error:  # a check of somebody else may raise anything
         message = f"{check.name} could not be judged: {type(error).__name__}: {error}"
         reason = Reason("check-error", message)
         judgements = {name: inconclusive(name, reason) for name in GUARDS}
+    control_value, control_count = _shown(reading.control) if reading.control else (None, None)
     return CheckResult(
         check=check.name,
         judgement=judgements.pop(policy.guard),
         shadow=next(iter(judgements.values()), None),
-        value=_value(reading.canary),
-        sample_count=_count(reading.canary),
-        control_value=reading.control and _value(reading.control),
-        control_count=reading.control and _count(reading.control),
+        value=value,
+        sample_count=count,
+        control_value=control_value,
+        control_count=control_count,
         operator=operator,
         limit=check.limit,
         min_samples=check.min_samples,
@@ -65,9 +68,14 @@ def _quantity(check: CheckPolicy) -> Quantity:
     return quantity
 
 
-def _value(measured: Measured) -> float | None:
-    return measured.value if measured.value is not None else measured.given_value
-
-
-def _count(measured: Measured) -> int | None:
-    return measured.given_count if measured.value is None else measured.sample_count
+def _shown(measured: Measured, question: Question | None = None) -> tuple[float | None, int | None]:
+    """The value to show, and on how many samples it rests: of two, the one beyond the limit."""
+    counted = (measured.value, measured.sample_count)
+    given = (measured.given_value, measured.given_count)
+    if measured.given_value is None:
+        return counted
+    if measured.value is None:
+        return given
+    if question is None or not question.passes(measured.value):
+        return counted
+    return counted if question.passes(measured.given_value) else given
