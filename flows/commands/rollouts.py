@@ -44,7 +44,7 @@ def list_rollouts(as_json: bool) -> None:
 
     with control_engine().connect() as connection:
         found = rollout_status(connection)
-    rows = [[r.name, r.model_version, f"{r.percentage:g} %", r.state, r.stage] for r in found]
+    rows = [[r.name, r.model_version, r.traffic, r.state, r.stage] for r in found]
     emit(found, as_json, table(["rollout", "version", "traffic", "state", "stage"], rows))
 
 

@@ -79,7 +79,7 @@ def _in_tables(
         ),
         table(
             ["rollout", "version", "traffic", "state"],
-            [[r.name, r.model_version, f"{r.percentage:g} %", r.state] for r in rollouts],
+            [[r.name, r.model_version, r.traffic, r.state] for r in rollouts],
             "Rollouts",
         ),
         table(

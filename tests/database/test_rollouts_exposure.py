@@ -18,6 +18,9 @@ from tasks.rollouts.changes import drafts, manual
 from tasks.rollouts.definition.plan import RolloutPlan
 from tasks.rollouts.definition.schedule import parse_schedule
 from tasks.rollouts.exposure import should_use_new_model, users_of_new_model
+from tasks.rollouts.reporting.detail import read_detail
+from tasks.rollouts.reporting.detail_page import as_markdown
+from tasks.rollouts.reporting.status import rollout_status
 from tests.database.rollouts import an_hour, hours_pass, tick_now, traffic
 
 ODD_UNITS = [
@@ -155,6 +158,10 @@ def test_without_a_tick_for_two_intervals_the_old_version_is_the_answer_where_th
     with database.begin() as tx:
         assert should_use_new_model(tx, "user-1", "v2") is not is_fail_closed
         assert (exposed(tx, "v2", ["user-1"]) == set()) is is_fail_closed
+        [shown] = rollout_status(tx)
+        assert shown.traffic == ("0 % (closed: no tick)" if is_fail_closed else "100 %")
+        page = as_markdown(read_detail(tx, "one"))
+        assert ("closed, 0 % of users instead of 100 %" in page) is is_fail_closed
         assert manual.pause(tx, "one", "tester", "a test").percentage == 100
     traffic(database)
     tick_now(database)

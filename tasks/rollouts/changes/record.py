@@ -69,6 +69,13 @@ class Rollout(BaseModel):
             streaks={},
         )
 
+    def is_closed(self, now: datetime) -> bool:
+        """Tell whether nobody gets the version because two ticks have not come."""
+        is_under_way = self.state.is_begun and not self.state.is_finished
+        ticked_at = self.ticked_at or self.stage_entered_at
+        silence = (now - ticked_at).total_seconds()
+        return self.is_fail_closed and is_under_way and silence > 2 * self.tick_seconds
+
     def seconds_paused(self, now: datetime) -> float:
         """Seconds of this stage that do not count, a pause that still lasts included."""
         lasting = (now - self.paused_at).total_seconds() if self.paused_at else 0.0

@@ -118,6 +118,7 @@ class RolloutDetail(_Row):
 
     read_at: datetime
     rollout: Rollout
+    is_closed: bool
     seconds_in_stage: float
     next_step: NextStep | None
     last_decision: LastDecision | None
@@ -150,6 +151,7 @@ def read_detail(connection: Connection, name: str, changes: int = 20) -> Rollout
     return RolloutDetail(
         read_at=now,
         rollout=rollout,
+        is_closed=rollout.is_closed(now),
         seconds_in_stage=_seconds_in_stage(rollout, now),
         next_step=next_step(rollout, now),
         last_decision=LastDecision.model_validate(decisions[0]) if decisions else None,

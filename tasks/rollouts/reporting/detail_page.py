@@ -19,6 +19,8 @@ def as_markdown(detail: RolloutDetail) -> str:
     rollout = detail.rollout
     name = markdown.plain(rollout.name)
     words = f"{rollout.percentage:g} % of users, {rollout.state.words}"
+    if detail.is_closed:
+        words = f"closed, 0 % of users instead of {rollout.percentage:g} %: its ticks do not come"
     parts = [f"# Rollout {name}: {words}", _standing(detail), *_pictures(detail)]
     parts.append(markdown.table(("field", "value"), _plan(detail)))
     if detail.checks:

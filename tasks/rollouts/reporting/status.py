@@ -7,13 +7,17 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
+from tasks import clock
 from tasks.rollouts.changes import record
 from tasks.rollouts.changes.record import Rollout
 from tasks.rollouts.definition.state import State
 
 
 class RolloutStatus(BaseModel):
-    """One rollout for people: its traffic now, its stage, and the hours that stage lasts."""
+    """One rollout for people: its traffic now, its stage, and the hours that stage lasts.
+
+    ``is_closed`` says that nobody gets the version, whatever its percentage: its ticks do not come.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -21,19 +25,26 @@ class RolloutStatus(BaseModel):
     name: str
     model_version: str
     percentage: float
+    is_closed: bool
     state: State
     is_active: bool
     stage: str
     stage_hours: float
     starts_at: datetime | None
 
+    @property
+    def traffic(self) -> str:
+        """Who gets the version now, in words."""
+        return "0 % (closed: no tick)" if self.is_closed else f"{self.percentage:g} %"
+
 
 def rollout_status(connection: Connection) -> list[RolloutStatus]:
     """The status of every rollout, the newest first."""
-    return [_status(rollout) for rollout in record.all_rollouts(connection)]
+    now = clock.now(connection)
+    return [_status(rollout, now) for rollout in record.all_rollouts(connection)]
 
 
-def _status(rollout: Rollout) -> RolloutStatus:
+def _status(rollout: Rollout, now: datetime) -> RolloutStatus:
     # A percentage set by hand below the first stage stands before it: index -1.
     stage = rollout.schedule.stages[max(rollout.stage_index, 0)]
     return RolloutStatus(
@@ -41,6 +52,7 @@ def _status(rollout: Rollout) -> RolloutStatus:
         name=rollout.name,
         model_version=rollout.model_version,
         percentage=rollout.percentage,
+        is_closed=rollout.is_closed(now),
         state=rollout.state,
         is_active=rollout.state.is_begun and not rollout.state.is_finished,
         stage=f"{rollout.stage_index + 1} of {len(rollout.schedule.stages)}",
