@@ -8,6 +8,7 @@ import shutil
 import socket as sockets
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -174,10 +175,14 @@ def read_running(cluster: Path) -> Running | None:
 
 def create_database(running: Running) -> None:
     """Create the database that everybody uses, unless it is there."""
+    from psycopg import errors
+
     with _connect(running) as connection:
         query = "SELECT 1 FROM pg_database WHERE datname = %s"
         if connection.execute(query, [_DATABASE]).fetchone() is None:
-            connection.execute(f"CREATE DATABASE {_DATABASE}")
+            # A process that was killed may have asked for it, and the server is still at it.
+            with suppress(errors.DuplicateDatabase, errors.UniqueViolation):
+                connection.execute(f"CREATE DATABASE {_DATABASE}")
 
 
 def set_password(running: Running, password: str) -> None:

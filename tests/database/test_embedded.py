@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 from tasks import embedded
+from tasks.embedded.cluster import create_database
 from tasks.embedded.locks import is_locked
 from tasks.errors import EmbeddedPostgresError
 
@@ -139,6 +141,20 @@ def test_a_kill_while_it_starts_leaves_nothing_running_and_nothing_broken(
     if waits:
         assert eventually(lambda: nothing_runs(data_dir)), processes_of(data_dir)
     server = embedded.start(data_dir, fsync=False)
+    assert ask(server.url(), "SELECT 1") == 1
+    server.close()
+
+
+def test_a_database_that_somebody_else_creates_at_the_same_time_is_enough(data_dir: Path) -> None:
+    server = embedded.start(data_dir, fsync=False)
+    with psycopg.connect(
+        host=server.running.socket, port=server.running.port, user="postgres", dbname="postgres"
+    ) as connection:
+        connection.autocommit = True
+        for _ in range(5):
+            connection.execute("DROP DATABASE headway WITH (FORCE)")
+            with ThreadPoolExecutor(4) as starters:
+                list(starters.map(create_database, [server.running] * 4))
     assert ask(server.url(), "SELECT 1") == 1
     server.close()
 
