@@ -7,7 +7,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
-from tasks import jsonb
 from tasks.alerts.model import Alert, AlertNews, AlertState
 from tasks.alerts.recording import QUERIES
 from tasks.alerts.telling import tell
@@ -73,5 +72,5 @@ def _set(tx: Connection, alert: Alert, state: AlertState, actor: str, note: str)
         row: Any = tx.execute(QUERIES["set_alert_state"], changed).mappings().one()
         after = Alert.model_validate(dict(row))
     change = {"alert_id": alert.id, "old_state": alert.state, "new_state": state, "note": note}
-    tx.execute(QUERIES["record_alert_changes"], {"changes": jsonb.dump([change]), "actor": actor})
+    tx.execute(QUERIES["record_alert_change"], change | {"actor": actor})
     return Handled(alert=after, old_state=alert.state, note=note)

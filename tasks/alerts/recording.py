@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -21,12 +21,21 @@ QUERIES = load_queries(__package__)
 def observe(
     tx: Connection, observations: Sequence[Observation], *, actor: str = "headway"
 ) -> list[AlertNews]:
+    """Record what was observed, and put what is news into the outbox (kind ``alert``)."""
+    news = record(tx, observations, actor=actor)
+    tell(tx, news)
+    return news
+
+
+def record(
+    tx: Connection, observations: Sequence[Observation], *, actor: str = "headway"
+) -> list[AlertNews]:
     """Open, count up, escalate and resolve alerts; what is news, in the order of subject, metric.
 
     An unhealthy observation opens the one alert of its subject and metric, or counts it up;
-    healthy ones in a row resolve it; an inconclusive one changes nothing. What is news is audited
-    and put into the outbox (kind ``alert``). A few statements, however many are observed.
-    InputError where a metric of a subject is observed twice.
+    healthy ones in a row resolve it; an inconclusive one changes nothing. What is news is audited;
+    the caller tells people of it. Two statements, however many are observed. InputError where a
+    metric of a subject is observed twice.
     """
     seen = _by_key(observations)
     if not seen:
@@ -35,14 +44,14 @@ def observe(
     new = [each for key, each in seen.items() if key not in known and each.health == "unhealthy"]
     followed = [(alert, follow(alert, seen[key])) for key, alert in known.items()]
     changed = [(before, after) for before, after in followed if after is not None]
-    _save(tx, [after.alert for _, after in changed])
-    news = sorted(
-        [*_opened(tx, new), *_news(after for _, after in changed)], key=lambda each: each.alert.key
-    )
-    states: dict[int, str | None] = {before.id: before.state for before, _ in changed}
-    _audit(tx, news, states, actor)
-    tell(tx, news)
-    return news
+    opened = _record(tx, new, changed, actor) if new or changed else []
+    news = [_opened(alert) for alert in opened if alert.occurrences == 1]
+    news += [
+        AlertNews(event=after.event, alert=after.alert, note=after.note)
+        for _, after in changed
+        if after.event is not None
+    ]
+    return sorted(news, key=lambda each: each.alert.key)
 
 
 def _by_key(observations: Sequence[Observation]) -> dict[tuple[str, str], Observation]:
@@ -61,46 +70,34 @@ def _lock(
     return {alert.key: alert for alert in map(_alert, rows)}
 
 
-def _opened(tx: Connection, new: Sequence[Observation]) -> list[AlertNews]:
-    if not new:
-        return []
-    rows = tx.execute(QUERIES["open_alerts"], {"asked": jsonb.dump(list(new))}).mappings()
-    alerts = [_alert(row) for row in rows]
-    return [
-        AlertNews(event="opened", alert=alert, note=alert.message)
-        for alert in alerts
-        if alert.occurrences == 1
-    ]
-
-
-def _save(tx: Connection, alerts: Sequence[Alert]) -> None:
-    if alerts:
-        tx.execute(QUERIES["save_alerts"], {"changed": jsonb.dump(list(alerts))})
-
-
-def _news(followed: Iterable[Followed]) -> list[AlertNews]:
-    return [
-        AlertNews(event=each.event, alert=each.alert, note=each.note)
-        for each in followed
-        if each.event is not None
-    ]
-
-
-def _audit(
-    tx: Connection, news: Sequence[AlertNews], old_states: Mapping[int, str | None], actor: str
-) -> None:
+def _record(
+    tx: Connection,
+    new: Sequence[Observation],
+    changed: Sequence[tuple[Alert, Followed]],
+    actor: str,
+) -> list[Alert]:
+    """Write it all down; the new alerts, and those that somebody else opened meanwhile."""
     changes = [
         {
-            "alert_id": each.alert.id,
-            "old_state": old_states.get(each.alert.id),
-            "new_state": each.alert.state,
-            "note": each.note,
+            "alert_id": before.id,
+            "old_state": before.state,
+            "new_state": after.alert.state,
+            "note": after.note,
         }
-        for each in news
+        for before, after in changed
+        if after.event is not None
     ]
-    if changes:
-        values = {"changes": jsonb.dump(changes), "actor": actor}
-        tx.execute(QUERIES["record_alert_changes"], values)
+    values = {
+        "new": jsonb.dump(list(new)),
+        "changed": jsonb.dump([after.alert for _, after in changed]),
+        "changes": jsonb.dump(changes),
+        "actor": actor,
+    }
+    return [_alert(row) for row in tx.execute(QUERIES["record_alerts"], values).mappings()]
+
+
+def _opened(alert: Alert) -> AlertNews:
+    return AlertNews(event="opened", alert=alert, note=alert.message)
 
 
 def _alert(row: Any) -> Alert:

@@ -50,8 +50,9 @@ def _measured(tx: Connection, parts: list[dict[str, Any]]) -> list[Measured]:
         return []
     numbered = jsonb.dump([{"place": place, **part} for place, part in enumerate(parts)])
     try:
-        with tx.begin_nested():
-            rows = tx.execute(QUERIES["measure_samples"], {"asked": numbered}).mappings().all()
+        # Apart from the caller's transaction, which a statement that fails would end.
+        with tx.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as apart:
+            rows = apart.execute(QUERIES["measure_samples"], {"asked": numbered}).mappings().all()
     except DBAPIError as error:
         if retries.is_transient(error):
             raise

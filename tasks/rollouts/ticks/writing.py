@@ -9,9 +9,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from tasks import jsonb
-from tasks.alerts.recording import observe
+from tasks.alerts import recording
+from tasks.alerts.telling import notice_of
 from tasks.errors import TransientError
-from tasks.rollouts.changes.announcing import RolloutChange, announce_changes
+from tasks.notifications.outbox import announce_all
+from tasks.rollouts.changes.announcing import RolloutChange, notices_of
 from tasks.rollouts.health.measured import CheckResult
 from tasks.rollouts.ticks.found import QUERIES, FoundRollout
 from tasks.rollouts.ticks.observing import observations_of
@@ -57,8 +59,10 @@ def write(
             ),
         ],
     )
-    observe(tx, [seen for each in ticks for seen in observations_of(each)], actor=actor)
-    announce_changes(tx, [change for _, change in changes])
+    seen = [seen for each in ticks for seen in observations_of(each)]
+    alerts = recording.record(tx, seen, actor=actor)
+    told = [*map(notice_of, alerts), *(n for _, change in changes for n in notices_of(change))]
+    announce_all(tx, told)
 
 
 def _record(tx: Connection, **rows: list[dict[str, Any]]) -> None:
