@@ -24,6 +24,7 @@ from pydantic import Field, StringConstraints, ValidationError
 
 from tasks import runs
 from tasks.errors import InputError, Refused
+from tasks.misfits import problems
 
 # Each may hold two connections, its transaction and its journal; the pool has 15.
 _STEPS_AT_ONCE = 6
@@ -132,7 +133,8 @@ def validate(flow: prefect.Flow[..., Any], parameters: dict[str, Any]) -> dict[s
         with _unlogged():
             return flow.validate_parameters(parameters)
     except (ValidationError, prefect.exceptions.ParameterTypeError, TypeError) as error:
-        raise InputError(f"parameters of {flow.name} do not fit: {_in_a_line(error)}") from None
+        told = _in_a_line(error, {name: each.annotation for name, each in known.items()})
+        raise InputError(f"parameters of {flow.name} do not fit: {told}") from None
 
 
 @contextmanager
@@ -150,15 +152,12 @@ def _is_about_something_else(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Parameter validation failed")
 
 
-def _in_a_line(error: Exception) -> str:
+def _in_a_line(error: Exception, parameters: dict[str, Any]) -> str:
     """Each field with what is wrong with it; Prefect keeps pydantic's error as the context."""
     found = error if isinstance(error, ValidationError) else error.__context__
     if not isinstance(found, ValidationError):
         return str(error)
-    return "; ".join(
-        f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
-        for each in found.errors(include_url=False, include_input=False)
-    )
+    return problems(found, parameters)
 
 
 def _prefect_run(

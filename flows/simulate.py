@@ -10,7 +10,8 @@ from flows.artifacts import publish_report
 from flows.pipeline import Text, pipeline
 from tasks.database import control_engine
 from tasks.errors import InputError
-from tasks.rollouts.definition.plan import Requests, problems
+from tasks.misfits import problems
+from tasks.rollouts.definition.plan import Requests
 from tasks.rollouts.definition.policy import RolloutPolicy
 from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, parse_schedule
 from tasks.rollouts.simulation.course import follow
@@ -128,4 +129,4 @@ def _model(model: type[Any], **fields: Any) -> Any:
     try:
         return model(**fields)
     except ValidationError as error:
-        raise InputError(f"this cannot be simulated: {problems(error)}") from None
+        raise InputError(f"this cannot be simulated: {problems(error, model)}") from None

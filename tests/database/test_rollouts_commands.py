@@ -180,7 +180,10 @@ def test_18_what_cannot_be_meant_is_told_at_once(
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        ("name = 'a'\nmodel_version = 'v'\nschedul = '5/2h'", "schedul: Extra inputs"),
+        (
+            "name = 'a'\nmodel_version = 'v'\nschedul = '5/2h'",
+            "schedul: there is no such field; did you mean schedule?",
+        ),
         ("name = 'a'\nmodel_version = 'v'\nschedule = '50/2h,25/1h'", "must increase"),
         ('name = "a\\nb"\nmodel_version = "v"', "name: it holds a line break"),
         ("name = ", "cannot be read"),

@@ -33,12 +33,15 @@ def test_a_source_that_is_told_all_is_taken(source: dict[str, Any]) -> None:
     ("source", "said"),
     [
         ({"kind": "promteheus"}, "did you mean 'prometheus'"),
-        ({"kind": "samples", "table": "x"}, "'latency' cannot use source 'samples': table: Extra"),
+        (
+            {"kind": "samples", "table": "x"},
+            "'latency' cannot use source 'samples': table: there is no such",
+        ),
         ({"kind": "http", "url": URL}, "point either at value"),
         (HTTP | {"value_sum": "/s"}, "point either at value"),
         (HTTP | {"value": "v"}, "value: String should match"),
         (HTTP | {"body": {"a": 1}}, "a GET has no body"),
-        (HTTP | {"url": "ftp://x/y"}, "url: Value error, a URL starts with http"),
+        (HTTP | {"url": "ftp://x/y"}, "url: a URL starts with http"),
         (HTTP | {"url": "https://{model_version}.example/"}, "the host of a URL is fixed"),
         (HTTP | {"url": "https://h/{version}"}, "{version} is not known; known: model_version"),
         (HTTP | {"url": "https://ann:hunter2@h/"}, "no user and password"),

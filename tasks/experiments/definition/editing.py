@@ -10,7 +10,8 @@ from pydantic import Field, ValidationError
 from tasks.errors import InputError, Reason, Refused
 from tasks.experiments.definition.lifecycle import FieldChange
 from tasks.experiments.definition.plan import ExperimentPlan
-from tasks.experiments.definition.words import Moment, Name, Planned, Words, problems
+from tasks.experiments.definition.words import Moment, Name, Planned, Words
+from tasks.misfits import problems
 
 _EXACT_DIGITS = 16
 _NAMED = ("description", "hypothesis", "starts_at", "ends_at", "minimum_sample_size")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.errors import InputError
 from tasks.experiments.definition.plan import ExperimentPlan
-from tasks.experiments.definition.words import problems
+from tasks.misfits import problems
 
 SUFFIXES = (".toml", ".json")
 

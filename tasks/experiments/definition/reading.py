@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row
 from tasks.database import load_queries
 from tasks.errors import NotFound, Reason, Refused
 from tasks.experiments.definition.plan import ExperimentPlan
-from tasks.experiments.definition.words import problems
+from tasks.misfits import problems
 
 QUERIES = load_queries(__package__)
 _OF_PRIMARY = ("planned_sample_size", "alpha", "is_stopped_at_winner")

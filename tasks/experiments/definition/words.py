@@ -7,9 +7,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
-
-from tasks.experiments.definition.misspelt import unknown_field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 _BREAKS = re.compile(r"[\n\r\v\f\x85\u2028\u2029]")
 # Those of Unicode that turn the direction of text, too: a name would not look like what it is.
@@ -63,28 +61,6 @@ def _on_one_line(text: str) -> str:
     if control:
         raise ValueError(f"it holds the control character U+{ord(control[0]):04X}; leave it out")
     return text
-
-
-def problems(error: ValidationError, model: type[BaseModel] | None = None) -> str:
-    """What does not fit a model and where, on one line; without the values, which may be long.
-
-    With the ``model`` a field that it does not know is told with those that it does.
-    """
-    found = []
-    told = error.errors(include_url=False, include_input=False, include_context=False)
-    places = [each["loc"] for each in told]
-    for each in told:
-        inner = len(each["loc"])
-        if each["type"] == "too_short" and any(p[:inner] == each["loc"] != p for p in places):
-            continue  # what was left out is told by itself
-        place = "".join(
-            f"[{part}]" if isinstance(part, int) else f".{part}" for part in each["loc"]
-        )
-        message = each["msg"].removeprefix("Value error, ")
-        if model is not None and each["type"] == "extra_forbidden":
-            message = unknown_field(model, each["loc"])
-        found.append(f"{place.removeprefix('.')}: {message}" if place else message)
-    return "; ".join(found)
 
 
 _Told = Annotated[

@@ -12,10 +12,11 @@ from tasks import clock
 from tasks.bucketing import HASH_VERSION
 from tasks.database import load_queries
 from tasks.errors import InputError, NotFound, Reason, Refused
+from tasks.misfits import problems
 from tasks.rollouts.changes import record
 from tasks.rollouts.changes.outcome import ManualOutcome, apply, outcome_of
 from tasks.rollouts.changes.record import Rollout
-from tasks.rollouts.definition.plan import RolloutEdit, RolloutPlan, problems
+from tasks.rollouts.definition.plan import RolloutEdit, RolloutPlan
 from tasks.rollouts.definition.state import State
 from tasks.rollouts.health.sources.configuring import check_sources
 
@@ -159,7 +160,7 @@ def _edited(draft: Rollout, changes: RolloutEdit) -> RolloutPlan:
     try:
         return RolloutPlan.model_validate(values | changes.given)
     except ValidationError as error:
-        message = f"rollout {draft.name} cannot be edited so: {problems(error)}"
+        message = f"rollout {draft.name} cannot be edited so: {problems(error, RolloutPlan)}"
         raise InputError(message) from None
 
 

@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 from tasks.database import load_queries
 from tasks.decisions import Decided, decide
 from tasks.errors import Reason, Refused
+from tasks.misfits import problems
 from tasks.rollouts.changes import drafts, manual
 from tasks.rollouts.changes.origin import WinnerRollout, decide_rollout
 from tasks.rollouts.changes.outcome import ManualOutcome
-from tasks.rollouts.definition.plan import RolloutPlan, problems
+from tasks.rollouts.definition.plan import RolloutPlan
 
 QUERIES = load_queries(__package__, "lineage.sql")
 _LONGEST_NAME = 200
@@ -102,7 +103,7 @@ def _made(tx: Connection, winner: Winner, name: str, actor: str, reason: str) ->
             resalt=True,
         )
     except ValidationError as error:
-        return _Made(None, (Reason("no-plan", problems(error)),))
+        return _Made(None, (Reason("no-plan", problems(error, RolloutPlan)),))
     if winner.policy != "roll_out":
         return _Made(drafts.create(tx, plan, actor, reason))
     try:

@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from sqlalchemy import Connection
 
 from tasks.errors import InputError
+from tasks.misfits import problems
 from tasks.rollouts.changes import drafts, manual
 from tasks.rollouts.changes.outcome import ManualOutcome
-from tasks.rollouts.definition.plan import RolloutEdit, problems
+from tasks.rollouts.definition.plan import RolloutEdit
 
 UpdateAction: TypeAlias = Literal["percentage", "pause", "resume", "edit", "delete"]
 Percentage: TypeAlias = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
@@ -42,7 +43,7 @@ def as_update(
     try:
         return RolloutUpdate(action=action, percentage=percentage, edit=edit)
     except ValidationError as error:
-        raise InputError(problems(error)) from None
+        raise InputError(problems(error, RolloutUpdate)) from None
 
 
 def carry_out(

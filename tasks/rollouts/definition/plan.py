@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from tasks.errors import InputError
+from tasks.misfits import problems
 from tasks.rollouts.definition.naming import Name
 from tasks.rollouts.definition.policy import RolloutPolicy
 from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, Schedule, parse_schedule
@@ -107,14 +108,5 @@ def as_plan(document: dict[str, Any], source: str) -> RolloutPlan:
     try:
         return RolloutPlan.model_validate(document)
     except ValidationError as error:
-        raise InputError(f"{source} is no plan of a rollout: {problems(error)}") from None
-
-
-def problems(error: ValidationError) -> str:
-    """What does not fit a model and where, on one line; without the values, which may be long."""
-    told = error.errors(include_url=False, include_input=False, include_context=False)
-    lines = (
-        f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
-        for each in told
-    )
-    return "; ".join(line.removeprefix(": ") for line in lines)
+        told = problems(error, RolloutPlan)
+        raise InputError(f"{source} is no plan of a rollout: {told}") from None

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tasks.errors import InputError
+from tasks.misfits import problems
 
 TOLERANCE_SECONDS = 60.0
 """An hourly tick that comes a little early must not cost a whole hour."""
@@ -77,13 +78,8 @@ def parse_schedule(text: str) -> Schedule:
     try:
         return Schedule.model_validate(text)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False, include_context=False)
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc'] or ('stages',)))}: "
-            f"{problem['msg'].removeprefix('Value error, ')}"
-            for problem in found
-        )
-        raise InputError(f"schedule {text[:200]!r} cannot be used: {problems}") from None
+        told = problems(error, Schedule)
+        raise InputError(f"schedule {text[:200]!r} cannot be used: {told}") from None
 
 
 def _stages(text: str) -> list[dict[str, Any]]:

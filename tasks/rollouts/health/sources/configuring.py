@@ -9,6 +9,7 @@ import tasks.rollouts.health.sources.http
 import tasks.rollouts.health.sources.prometheus
 import tasks.rollouts.health.sources.query  # noqa: F401
 from tasks.errors import InputError
+from tasks.misfits import problems
 from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
 from tasks.rollouts.health.checks import health_checks
 from tasks.rollouts.health.sources.model import HealthSource, health_sources
@@ -30,11 +31,7 @@ def configured(check: CheckPolicy) -> tuple[HealthSource, BaseModel]:
     try:
         return source, source.config.model_validate(check.source.given)
     except ValidationError as error:
-        # Without the values: one may be the secret that should not be there.
-        problems = "; ".join(
-            f"{'.'.join(map(str, each['loc'])) or 'source'}: {each['msg']}"
-            for each in error.errors(include_input=False, include_url=False)
-        )
+        told = problems(error, source.config)
         raise InputError(
-            f"check {check.name!r} cannot use source {check.source.kind!r}: {problems}"
+            f"check {check.name!r} cannot use source {check.source.kind!r}: {told}"
         ) from None
