@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from tasks import clock
-from tasks.rollouts.changes.record import QUERIES
+from tasks.rollouts.health.samples import QUERIES
 
 SOURCE = "simulator"
 _LATENCY_SPREAD = 0.4  # standard deviation of one request, as a share of the mean

@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from sqlalchemy import Connection
 
 from tasks.bucketing import is_exposed
-from tasks.rollouts.changes.record import QUERIES
+from tasks.database import load_queries
+
+QUERIES = load_queries(__package__, "exposure.sql")
 
 
 def should_use_new_model(connection: Connection, user_id: str, model_version: str) -> bool:

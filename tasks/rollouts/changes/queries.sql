@@ -1,32 +1,41 @@
 -- name: lock_rollout
--- Serialise decisions about one rollout.
-SELECT
-    rollout.*,
-    (SELECT jsonb_agg(
-        jsonb_build_object('percentage', percentage, 'hours', duration_seconds / 3600)
-        ORDER BY rollout_stage.stage_index)
-     FROM rollout_stage
-     WHERE rollout_stage.rollout_id = rollout.id) AS stages
-FROM rollout
-WHERE id = :rollout_id
-FOR UPDATE OF rollout;
+-- Serialise decisions about one rollout, by its number or its name. Who locks it reads it
+-- afterwards: only then is nobody else's change missed.
+SELECT id FROM rollout WHERE id = :rollout_id OR name = :name FOR UPDATE;
 
 -- name: rollouts
--- Every rollout with its stages, or the one of a name, the newest first.
+-- Rollouts with their stages and what their ticks left: all, or these numbers or names, the newest
+-- first. That is the slot that was decided last, where its windows ended, and the open alerts.
 SELECT
     rollout.*,
+    headway.clock_now() AS now,
     (SELECT jsonb_agg(
         jsonb_build_object('percentage', percentage, 'hours', duration_seconds / 3600)
         ORDER BY rollout_stage.stage_index)
      FROM rollout_stage
-     WHERE rollout_stage.rollout_id = rollout.id) AS stages
+     WHERE rollout_stage.rollout_id = rollout.id) AS stages,
+    greatest(latest_check.slot, latest_change.slot) AS latest_slot,
+    latest_check.window_end AS latest_window_end,
+    coalesce(open_alert.metrics, '{}') AS alerted
 FROM rollout
-WHERE CAST(:name AS text) IS NULL OR name = :name
-ORDER BY id DESC;
-
--- name: rollout_id
--- The number of a rollout, by its name.
-SELECT id FROM rollout WHERE name = :name;
+LEFT JOIN LATERAL (
+    SELECT slot, window_end
+    FROM health_check
+    WHERE health_check.rollout_id = rollout.id
+    ORDER BY slot DESC
+    LIMIT 1
+) AS latest_check ON true
+CROSS JOIN LATERAL (
+    SELECT max(slot) AS slot FROM rollout_change WHERE rollout_change.rollout_id = rollout.id
+) AS latest_change
+CROSS JOIN LATERAL (
+    SELECT array_agg(metric) AS metrics
+    FROM alert
+    WHERE subject = 'rollout:' || rollout.id AND alert.state <> 'resolved'
+) AS open_alert
+WHERE (CAST(:rollout_ids AS bigint[]) IS NULL OR rollout.id = ANY(CAST(:rollout_ids AS bigint[])))
+    AND (CAST(:names AS text[]) IS NULL OR rollout.name = ANY(CAST(:names AS text[])))
+ORDER BY rollout.id DESC;
 
 -- name: save_rollout
 -- The new standing of a locked rollout.
@@ -56,14 +65,3 @@ VALUES
     (:rollout_id, :old_percentage, :new_percentage, CAST(:old_state AS rollout_state),
      CAST(:new_state AS rollout_state), :cause, :actor, :reason,
      :slot, :decision_id, :health_check_id, :changed_at, :version);
-
--- name: exposure
--- What decides who sees the version: its newest rollout, whatever its state.
-SELECT salt, percentage FROM rollout_exposure(:model_version);
-
--- name: record_sample
--- The application's own way in.
-SELECT record_health_sample(
-    CAST(:model_version AS text), CAST(:metric AS text), CAST(:value_sum AS double precision),
-    CAST(:sample_count AS bigint), CAST(:observed_at AS timestamptz), CAST(:source AS text),
-    CAST(:square_sum AS double precision));

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from tasks import jsonb
 from tasks.database import load_queries
@@ -71,10 +72,9 @@ class Rollout(BaseModel):
 
     def is_closed(self, now: datetime) -> bool:
         """Tell whether nobody gets the version because two ticks have not come."""
-        is_under_way = self.state.is_begun and not self.state.is_finished
         ticked_at = self.ticked_at or self.stage_entered_at
         silence = (now - ticked_at).total_seconds()
-        return self.is_fail_closed and is_under_way and silence > 2 * self.tick_seconds
+        return self.is_fail_closed and self.state.is_under_way and silence > 2 * self.tick_seconds
 
     def seconds_paused(self, now: datetime) -> float:
         """Seconds of this stage that do not count, a pause that still lasts included."""
@@ -82,33 +82,50 @@ class Rollout(BaseModel):
         return self.paused_seconds + max(lasting, 0.0)
 
 
+R = TypeVar("R", bound=Rollout)
+
+
 def lock(tx: Connection, rollout_id: int) -> Rollout:
     """Lock one rollout until the transaction ends; NotFound if there is none."""
-    row = tx.execute(QUERIES["lock_rollout"], {"rollout_id": rollout_id}).one_or_none()
-    if row is None:
+    if tx.scalar(QUERIES["lock_rollout"], {"rollout_id": rollout_id, "name": None}) is None:
         raise NotFound(f"there is no rollout with the number {rollout_id}")
-    return _rollout(row)
+    [rollout] = read(tx, Rollout, rollout_ids=[rollout_id])
+    return rollout
 
 
 def lock_by_name(tx: Connection, name: str) -> Rollout:
     """Lock the rollout of that name until the transaction ends; NotFound if there is none."""
-    rollout_id = tx.scalar(QUERIES["rollout_id"], {"name": name})
-    if rollout_id is None:
-        raise NotFound(f"there is no rollout named {name!r}")
-    return lock(tx, int(rollout_id))
+    tx.execute(QUERIES["lock_rollout"], {"rollout_id": None, "name": name})
+    return find(tx, name)
 
 
 def all_rollouts(connection: Connection) -> list[Rollout]:
     """Every rollout, the newest first."""
-    return [_rollout(row) for row in connection.execute(QUERIES["rollouts"], {"name": None})]
+    return read(connection, Rollout)
 
 
 def find(connection: Connection, name: str) -> Rollout:
     """Read the rollout of that name without a lock; NotFound if there is none."""
-    row = connection.execute(QUERIES["rollouts"], {"name": name}).one_or_none()
-    if row is None:
+    found = read(connection, Rollout, names=[name])
+    if not found:
         raise NotFound(f"there is no rollout named {name!r}")
-    return _rollout(row)
+    return found[0]
+
+
+def read(
+    connection: Connection,
+    kind: type[R],
+    *,
+    rollout_ids: Sequence[int] | None = None,
+    names: Sequence[str] | None = None,
+) -> list[R]:
+    """Every rollout, or those of these numbers or names, the newest first, as that model."""
+    asked = {
+        "rollout_ids": None if rollout_ids is None else list(rollout_ids),
+        "names": None if names is None else list(names),
+    }
+    rows = connection.execute(QUERIES["rollouts"], asked).mappings()
+    return [kind.model_validate({**row, "schedule": {"stages": row["stages"]}}) for row in rows]
 
 
 def save(tx: Connection, rollout: Rollout) -> Rollout:
@@ -153,9 +170,3 @@ def record_change(
     }
     tx.execute(QUERIES["record_change"], change.model_dump(mode="json") | where)
     announce_change(tx, change)
-
-
-def _rollout(row: Row[Any]) -> Rollout:
-    values = dict(row._mapping)  # noqa: SLF001 - the documented way to a row's mapping
-    values["schedule"] = {"stages": values.pop("stages")}
-    return Rollout.model_validate(values)

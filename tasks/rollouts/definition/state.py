@@ -30,6 +30,11 @@ class State(StrEnum):
         return self not in {State.DRAFT, State.SCHEDULED}
 
     @property
+    def is_under_way(self) -> bool:
+        """True while users may see the version because of it, so that its health counts."""
+        return self.is_begun and not self.is_finished
+
+    @property
     def words(self) -> str:
         """As people say it."""
         return self.value.replace("_", " ")

@@ -33,3 +33,10 @@ CROSS JOIN LATERAL (
     ) AS sample
 ) AS sums
 ORDER BY asked.place;
+
+-- name: record_sample
+-- The application's own way in.
+SELECT record_health_sample(
+    CAST(:model_version AS text), CAST(:metric AS text), CAST(:value_sum AS double precision),
+    CAST(:sample_count AS bigint), CAST(:observed_at AS timestamptz), CAST(:source AS text),
+    CAST(:square_sum AS double precision));

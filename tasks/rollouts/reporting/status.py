@@ -54,7 +54,7 @@ def _status(rollout: Rollout, now: datetime) -> RolloutStatus:
         percentage=rollout.percentage,
         is_closed=rollout.is_closed(now),
         state=rollout.state,
-        is_active=rollout.state.is_begun and not rollout.state.is_finished,
+        is_active=rollout.state.is_under_way,
         stage=f"{rollout.stage_index + 1} of {len(rollout.schedule.stages)}",
         stage_hours=stage.hours,
         starts_at=rollout.starts_at if rollout.state is State.SCHEDULED else None,

@@ -57,7 +57,7 @@ def measure_health(tx: Connection, rollout_ids: list[int]) -> list[MeasuredRollo
     A source that cannot be read is a finding, not a failure.
     """
     found = find_rollouts(tx, rollout_ids)
-    live = (rollout for rollout in found if rollout.is_live)
+    live = (rollout for rollout in found if rollout.state.is_under_way)
     secrets = resolve_secrets(check for rollout in live for check in rollout.policy.checks)
     return measure(tx, found, secrets)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection
 
 from tasks.database import load_queries
 from tasks.errors import NotFound
+from tasks.rollouts.changes import record
 from tasks.rollouts.changes.record import Rollout
 
 QUERIES = load_queries(__package__, "tick.sql")
@@ -28,11 +28,6 @@ class FoundRollout(Rollout):
     alerted: frozenset[str]
 
     @property
-    def is_live(self) -> bool:
-        """True while users may see the version because of it, so that its health counts."""
-        return self.state.is_begun and not self.state.is_finished
-
-    @property
     def subject(self) -> str:
         """What its decisions and alerts are filed under."""
         return f"rollout:{self.id}"
@@ -40,8 +35,8 @@ class FoundRollout(Rollout):
 
 def find_rollouts(tx: Connection, rollout_ids: Sequence[int]) -> list[FoundRollout]:
     """The rollouts with these numbers, in their order; who is gone is left out."""
-    rows = tx.execute(QUERIES["find_rollouts"], {"rollout_ids": list(rollout_ids)}).mappings()
-    return [_found(dict(row)) for row in rows]
+    found = record.read(tx, FoundRollout, rollout_ids=rollout_ids)
+    return sorted(found, key=lambda rollout: rollout.id)
 
 
 def lock_rollouts(tx: Connection, rollout_ids: Sequence[int]) -> list[FoundRollout]:
@@ -51,8 +46,3 @@ def lock_rollouts(tx: Connection, rollout_ids: Sequence[int]) -> list[FoundRollo
     if gone:
         raise NotFound(f"there is no rollout with the number {', '.join(map(str, gone))}")
     return find_rollouts(tx, rollout_ids)
-
-
-def _found(row: dict[str, Any]) -> FoundRollout:
-    row["schedule"] = {"stages": row.pop("stages")}
-    return FoundRollout.model_validate(row)

@@ -49,7 +49,7 @@ def measure(
 
 
 def _asked(rollout: FoundRollout) -> Iterator[Asked]:
-    for check in rollout.policy.checks if rollout.is_live else ():
+    for check in rollout.policy.checks if rollout.state.is_under_way else ():
         start, end = window_of(
             check,
             rollout.policy,

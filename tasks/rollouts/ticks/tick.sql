@@ -7,40 +7,8 @@ ORDER BY id;
 
 -- name: lock_rollouts
 -- Serialise decisions about rollouts; always in the same order, so that no two wait for each other.
+-- Who locks them reads them afterwards: only then is nobody else's tick missed.
 SELECT id FROM rollout WHERE id = ANY(CAST(:rollout_ids AS bigint[])) ORDER BY id FOR UPDATE;
-
--- name: find_rollouts
--- Rollouts as a tick finds them: with the slot that was decided last, where its windows ended, and
--- which alerts are open. Who locks them asks afterwards: only then is nobody else's tick missed.
-SELECT
-    rollout.*,
-    headway.clock_now() AS now,
-    (SELECT jsonb_agg(
-        jsonb_build_object('percentage', percentage, 'hours', duration_seconds / 3600)
-        ORDER BY rollout_stage.stage_index)
-     FROM rollout_stage
-     WHERE rollout_stage.rollout_id = rollout.id) AS stages,
-    greatest(latest_check.slot, latest_change.slot) AS latest_slot,
-    latest_check.window_end AS latest_window_end,
-    coalesce(open_alert.metrics, '{}') AS alerted
-FROM rollout
-LEFT JOIN LATERAL (
-    SELECT slot, window_end
-    FROM health_check
-    WHERE health_check.rollout_id = rollout.id
-    ORDER BY slot DESC
-    LIMIT 1
-) AS latest_check ON true
-CROSS JOIN LATERAL (
-    SELECT max(slot) AS slot FROM rollout_change WHERE rollout_change.rollout_id = rollout.id
-) AS latest_change
-CROSS JOIN LATERAL (
-    SELECT array_agg(metric) AS metrics
-    FROM alert
-    WHERE subject = 'rollout:' || rollout.id AND alert.state <> 'resolved'
-) AS open_alert
-WHERE rollout.id = ANY(CAST(:rollout_ids AS bigint[]))
-ORDER BY rollout.id;
 
 -- name: rollouts_under_way
 -- Which versions and groups are taken, and by which rollout.
