@@ -22,7 +22,7 @@ def follow(alert: Alert, seen: Observation) -> Followed | None:
 
     Unhealthy counts up, and a graver severity opens an acknowledged alert again: what somebody
     acknowledged was less than this. Healthy often enough in a row resolves. Inconclusive changes
-    nothing: that data is missing does not mean that all is well.
+    nothing: that data is missing does not mean that all is well. The end of its subject closes it.
     """
     match seen.health:
         case "unhealthy":
@@ -31,6 +31,9 @@ def follow(alert: Alert, seen: Observation) -> Followed | None:
             return _better(alert, seen)
         case "inconclusive":
             return None
+        case "over":
+            closed = alert.model_copy(update={"state": "resolved"})
+            return Followed(closed, "closed", seen.message)
 
 
 def _worse(alert: Alert, seen: Observation) -> Followed:

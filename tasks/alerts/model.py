@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Severity: TypeAlias = Literal["info", "warning", "critical"]
 AlertState: TypeAlias = Literal["open", "acknowledged", "resolved"]
-AlertEvent: TypeAlias = Literal["opened", "escalated", "resolved"]
+AlertEvent: TypeAlias = Literal["opened", "escalated", "resolved", "closed"]
 Name: TypeAlias = Annotated[str, Field(min_length=1)]
 
 
@@ -17,14 +17,15 @@ class Observation(BaseModel):
     """What one look found of one metric of one subject (``rollout:7``, say).
 
     ``healthy_needed`` is how many healthy looks in a row resolve the alert that an unhealthy one
-    opened; an inconclusive look, as when data is missing, changes nothing.
+    opened; an inconclusive look, as when data is missing, changes nothing. ``over`` says that
+    nobody looks any more: what is open is closed, with the message as its note.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     subject: Name
     metric: Name
-    health: Literal["healthy", "unhealthy", "inconclusive"]
+    health: Literal["healthy", "unhealthy", "inconclusive", "over"]
     severity: Severity
     title: str
     message: str
@@ -64,7 +65,7 @@ class Alert(BaseModel):
 
 
 class AlertNews(BaseModel):
-    """An alert that opened, got worse, or was resolved by healthy looks."""
+    """An alert that opened, got worse, was resolved by healthy looks, or closed at an end."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,4 +1,4 @@
-"""People are told when an alert opens, gets worse and is resolved."""
+"""People are told when an alert opens, gets worse, is resolved or closed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from sqlalchemy import Connection
 from tasks.alerts.model import AlertNews
 from tasks.notifications.notice import Notice
 from tasks.notifications.outbox import announce_all
+
+_WORDS = {"resolved": "ok", "closed": "over"}
 
 
 def tell(tx: Connection, news: Sequence[AlertNews]) -> int:
@@ -24,7 +26,7 @@ def notice_of(news: AlertNews) -> Notice:
         kind="alert",
         subject=alert.subject,
         key=f"alert:{alert.id}:{event}{grade}",
-        title=f"{alert.severity}: {alert.title}" if event != "resolved" else f"ok: {alert.title}",
+        title=f"{_WORDS.get(event, alert.severity)}: {alert.title}",
         text=news.note,
         details={
             **alert.details,

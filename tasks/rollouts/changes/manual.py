@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from tasks import clock
 from tasks.errors import InputError, Reason, Refused
 from tasks.rollouts.changes import drafts, record
+from tasks.rollouts.changes.ending import close_alerts
 from tasks.rollouts.changes.outcome import ManualOutcome, apply, outcome_of
 from tasks.rollouts.changes.record import Rollout
 from tasks.rollouts.definition.plan import RolloutPlan
@@ -158,7 +159,9 @@ def roll_back(tx: Connection, name: str, actor: str, reason: str) -> ManualOutco
     after = before.at(0.0, before.stage_index, now).changed(
         state=State.ROLLED_BACK, finished_at=now
     )
-    return apply(tx, before, after, now, "manual_rollback", actor, reason)
+    outcome = apply(tx, before, after, now, "manual_rollback", actor, reason)
+    close_alerts(tx, after, f"{actor}: {reason}")
+    return outcome
 
 
 def pause(tx: Connection, name: str, actor: str, reason: str) -> ManualOutcome:

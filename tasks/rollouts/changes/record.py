@@ -53,6 +53,11 @@ class Rollout(BaseModel):
     created_at: datetime
     finished_at: datetime | None
 
+    @property
+    def subject(self) -> str:
+        """What its decisions and alerts are filed under."""
+        return f"rollout:{self.id}"
+
     def changed(self, **values: Any) -> Self:
         """A copy with some values replaced."""
         return self.model_copy(update=values)

@@ -27,11 +27,6 @@ class FoundRollout(Rollout):
     latest_window_end: datetime | None
     alerted: frozenset[str]
 
-    @property
-    def subject(self) -> str:
-        """What its decisions and alerts are filed under."""
-        return f"rollout:{self.id}"
-
 
 def find_rollouts(tx: Connection, rollout_ids: Sequence[int]) -> list[FoundRollout]:
     """The rollouts with these numbers, in their order; who is gone is left out."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tasks.alerts.model import Observation, Severity
+from tasks.rollouts.changes.ending import ended
 from tasks.rollouts.health.measured import CheckResult, Health
 from tasks.rollouts.ticks.ticked import Ticked, is_source_trouble
 
@@ -14,12 +15,26 @@ UNKNOWN = "health unknown"
 """What is not about the value of one check."""
 
 
-def observations_of(each: Ticked) -> Iterator[Observation]:
+def observations_of(each: Ticked) -> list[Observation]:
     """What is unhealthy now, and what is healthy of that which an alert is open for.
 
     A check in shadow is only shown. That a source cannot be read, or that health has not been known
-    for too long, are alerts of their own: missing data resolves nothing.
+    for too long, are alerts of their own: missing data resolves nothing. What ends a rollout closes
+    its alerts, but those of the harm that it is rolled back for: these are a person's to resolve.
     """
+    seen = list(_seen(each))
+    if not each.is_end:
+        return seen
+    harm = [one for one in seen if each.verdict == "rollback" and _is_grave(one)]
+    others = sorted(each.before.alerted - {one.metric for one in harm})
+    return [*harm, *ended(each.after, others, each.said)]
+
+
+def _is_grave(seen: Observation) -> bool:
+    return seen.severity == "critical" and seen.metric != SOURCE
+
+
+def _seen(each: Ticked) -> Iterator[Observation]:
     for check in each.move.checks:
         if not check.is_shadow and _is_news(each, check):
             yield _of_check(each, check)

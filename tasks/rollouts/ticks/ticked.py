@@ -39,6 +39,16 @@ class Ticked:
         return self.verdict if self.verdict in _CAUSES else None
 
     @property
+    def said(self) -> str:
+        """Why, on one line."""
+        return "; ".join(reason.message for reason in self.reasons)
+
+    @property
+    def is_end(self) -> bool:
+        """True if this tick ended the rollout."""
+        return self.after.state.is_finished and not self.before.state.is_finished
+
+    @property
     def deciding_check(self) -> CheckResult | None:
         """The check that the verdict rests on: the first that it names, or that says the same."""
         named = (check for check in self.move.checks if check.reason in self.reasons)

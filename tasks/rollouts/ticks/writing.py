@@ -94,7 +94,7 @@ def _change(each: Ticked, actor: str) -> RolloutChange:
         new_state=each.after.state,
         cause=each.verdict,
         actor=actor,
-        reason="; ".join(reason.message for reason in each.reasons),
+        reason=each.said,
     )
 
 
