@@ -10,6 +10,7 @@ import click
 from flows.commands.output import act, emit, json_option, remote_option
 
 _TIMES = ["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
+_MOST = 2**53  # beyond it a number no longer tells two counts apart
 
 
 @click.group()
@@ -21,7 +22,7 @@ def sample() -> None:
 @click.argument("model_version")
 @click.argument("metric")
 @click.argument("value", type=float)
-@click.option("--count", type=click.IntRange(0), help="Samples that VALUE is the sum of.")
+@click.option("--count", type=click.IntRange(0, _MOST), help="Samples that VALUE is the sum of.")
 @click.option("--square-sum", type=float, help="Sum of the squares of the samples.")
 @click.option("--observed-at", type=click.DateTime(_TIMES), help="When; UTC without an offset.")
 @click.option("--source", default="command line", show_default=True)
@@ -33,10 +34,9 @@ def add(as_json: bool, observed_at: datetime | None, **given: Any) -> None:
     Without a count VALUE is judged as it is.
     """
     from tasks.database import control_engine
-    from tasks.rollouts.health.loading import record_sample
-    from tasks.rollouts.health.sample_rows import SampleRow
+    from tasks.rollouts.health.loading import as_sample, record_sample
 
-    made = SampleRow(sample_count=given.pop("count"), observed_at=observed_at, **given)
+    made = as_sample(sample_count=given.pop("count"), observed_at=observed_at, **given)
     with control_engine().begin() as tx:
         number = record_sample(tx, made)
     said = "it was recorded before" if number is None else f"sample {number} recorded"

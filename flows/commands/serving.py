@@ -23,9 +23,10 @@ _SCOPES = ("evaluate", "track", "read")
 )
 def serve(host: str, port: int, without_keys: bool) -> None:
     """Answer applications over HTTP: flags (OFREP), events, health samples, /health, /metrics."""
+    from tasks.rollouts.health.possible import impossible
     from tasks.serving.server import serve as run_server
 
-    run_server(host, port, is_open=without_keys)
+    run_server(host, port, is_open=without_keys, judge=impossible)
 
 
 @click.group()

@@ -23,8 +23,13 @@ THREADS = 16
 """Requests that ask the database at once; each has a connection of the pool."""
 
 
-def create_app(engine: Engine, *, is_open: bool = False) -> FastAPI:
-    """The application on this control database; ``is_open`` asks nobody for a key."""
+def create_app(
+    engine: Engine, *, is_open: bool = False, judge: tracking.Judge | None = None
+) -> FastAPI:
+    """The application on this control database; ``is_open`` asks nobody for a key.
+
+    ``judge`` says why a health sample cannot be; without one every number is taken.
+    """
     app = FastAPI(
         title="Headway",
         description="Which version and which variant a user gets; what users and versions did.",
@@ -35,6 +40,7 @@ def create_app(engine: Engine, *, is_open: bool = False) -> FastAPI:
     )
     app.state.engine = engine
     app.state.metrics = Metrics()
+    app.state.judge = judge
     app.state.door = Door(engine, is_open=is_open)
     for part in (ofrep, asking, tracking, health, metrics, page):
         app.include_router(part.router)

@@ -11,19 +11,20 @@ import uvicorn
 from tasks.database import control_url
 from tasks.errors import InputError, Reason, Refused
 from tasks.serving.app import create_app, serving_engine
+from tasks.serving.tracking import Judge
 
 _logger = logging.getLogger("headway.serving")
 
 
-def serve(host: str, port: int, *, is_open: bool) -> None:
+def serve(host: str, port: int, *, is_open: bool, judge: Judge) -> None:
     """Answer until the process is told to stop; connections in flight are finished.
 
-    Raises Refused where everybody might come in from other machines, InputError for an address
-    that cannot be listened on.
+    ``judge`` says why a health sample cannot be. Raises Refused where everybody might come in from
+    other machines, InputError for an address that cannot be listened on.
     """
     refuse_open_doors(host, is_open=is_open)
     listener = _listen(host, port)
-    app = create_app(serving_engine(control_url()), is_open=is_open)
+    app = create_app(serving_engine(control_url()), is_open=is_open, judge=judge)
     # The access log would hold the addresses that people asked for, with user ids in them.
     config = uvicorn.Config(
         app,

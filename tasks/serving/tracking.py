@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Request, Response
 from pydantic import AwareDatetime, Field
+from pydantic.alias_generators import to_camel
 
 from tasks import jsonb
 from tasks.database import load_queries
@@ -14,6 +16,8 @@ from tasks.serving.wire import Asked, Name, Problem, Text, Wire, as_jsonb, error
 
 QUERIES = load_queries(__package__, "tracking.sql")
 MAX_SAMPLES = 1000
+Judge: TypeAlias = Callable[[str, float, int | None, float | None], str | None]
+"""Why a sample of a metric, with its sum, count and sum of squares, cannot be: `field: why`."""
 
 router = APIRouter(prefix="/v1", tags=["Tracking"])
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e100, le=1e100)]
@@ -89,6 +93,7 @@ def track(request: Request, caller: Tracker, event: TrackedEvent) -> Response:
 @router.post("/samples", response_model=Recorded, responses=errors(404), summary="Record health")
 def record_samples(request: Request, caller: Tracker, asked: Samples) -> Response:
     """Record health samples, by `record_health_sample(...)`: all of them or none."""
+    _refuse_impossible(request.app.state.judge, asked.samples)
     listed = [{"number": n, **sample.model_dump()} for n, sample in enumerate(asked.samples)]
     values = {
         "samples": jsonb.dump(listed),
@@ -103,6 +108,15 @@ def record_samples(request: Request, caller: Tracker, asked: Samples) -> Respons
         recorded = connection.execute(QUERIES["record_samples"], values).scalar_one()
     request.app.state.metrics.count_samples(recorded)
     return reply(Recorded(recorded=recorded, known=len(listed) - recorded))
+
+
+def _refuse_impossible(judge: Judge | None, samples: list[Sample]) -> None:
+    for number, each in enumerate(samples if judge else []):
+        told = judge and judge(each.metric, each.value_sum, each.sample_count, each.square_sum)
+        if told:
+            field, _, said = told.partition(": ")
+            message = f"samples.{number}.{to_camel(field)}: {said}"
+            raise Problem(400, "INVALID_REQUEST", message)
 
 
 def _refusal(number: int, *, is_future: bool | None) -> Problem:

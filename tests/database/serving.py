@@ -19,6 +19,7 @@ from openfeature.contrib.provider.ofrep import OFREPProvider
 from sqlalchemy import Engine, text
 from starlette.types import Receive, Scope, Send
 
+from tasks.rollouts.health.possible import impossible
 from tasks.serving.app import create_app, serving_engine
 from tasks.serving.keys import Scope as KeyScope
 from tasks.serving.keys import create_key
@@ -33,7 +34,7 @@ _current: dict[str, FastAPI] = {}
 def served(database: Engine, *, is_open: bool = True) -> Iterator[httpx.Client]:
     """A client of a server on the database, over HTTP."""
     engine = serving_engine(database.url)
-    _current["app"] = create_app(engine, is_open=is_open)
+    _current["app"] = create_app(engine, is_open=is_open, judge=impossible)
     try:
         with httpx.Client(base_url=_address(), timeout=10) as client:
             yield client

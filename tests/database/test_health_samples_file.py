@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from sqlalchemy import Engine
 
+from flows.cli import main
 from flows.commands.sampling import sample
 from flows.pipeline import run_by_ledger
 from flows.samples import load_health_samples
@@ -32,28 +34,39 @@ def test_a_csv_is_loaded_once_and_bad_rows_are_kept(database: Engine, tmp_path: 
         "model_version,metric,value,sample_count,observed_at\n"
         "v2,error_rate,37,1000,2026-11-20T12:00:00\n"
         "v2,latency,NaN,,\n"
+        "v2,latency,-3,,\n"
+        "v2,error_rate,500,100,\n"
         "v2,error_rate,soon,10,\n"
         ",error_rate,1,10,\n"
         "v2,error_rate,1,-5,\n"
         "v2,error_rate,1,10,2026-11-20T12:00:00Z,too,many\n"
     )
     loaded = load(file)
-    assert (loaded.rows, loaded.loaded, loaded.duplicates) == (6, 2, 0)
-    assert loaded.rejected == {"bad-value": 2, "missing-value": 1, "unknown-column": 1}
-    assert rows_of(database, KEPT) == [
-        ("v2", "error_rate", "37", 1000, None, "file"),
-        ("v2", "latency", "NaN", None, None, "file"),
-    ]
+    assert (loaded.rows, loaded.loaded, loaded.known) == (8, 1, 0)
+    assert loaded.rejected == {
+        "bad-value": 2,
+        "impossible-value": 2,
+        "missing-value": 1,
+        "not-finite": 1,
+        "unknown-column": 1,
+    }
+    assert "line 5: [impossible-value] value_sum: error_rate lies between 0 and 1, but 500" in (
+        loaded.summary
+    )
+    assert rows_of(database, KEPT) == [("v2", "error_rate", "37", 1000, None, "file")]
     moments = "SELECT observed_at AT TIME ZONE 'UTC' FROM health_sample WHERE sample_count = 1000"
     assert str(rows_of(database, moments)[0][0]) == "2026-11-20 12:00:00"
     again = load(file)
-    assert (again.loaded, again.duplicates) == (0, 2)
+    assert (again.loaded, again.known) == (0, 1)
     reasons = "SELECT line_number, reason_code, raw ->> 'value' FROM rejected_row ORDER BY 1"
     assert rows_of(database, reasons) == [
-        (4, "bad-value", "soon"),
-        (5, "missing-value", "1"),
-        (6, "bad-value", "1"),
-        (7, "unknown-column", "1"),
+        (3, "not-finite", "NaN"),
+        (4, "impossible-value", "-3"),
+        (5, "impossible-value", "500"),
+        (6, "bad-value", "soon"),
+        (7, "missing-value", "1"),
+        (8, "bad-value", "1"),
+        (9, "unknown-column", "1"),
     ]
 
 
@@ -65,9 +78,9 @@ def test_json_lines_say_who_sent_a_sample_and_name_it(database: Engine, tmp_path
     lines = [named, named, row, *bad]
     file.write_text("\n".join([*map(json.dumps, lines), "{", "", '{"\\ud800": 1}']) + "\n")
     loaded = load(file)
-    assert (loaded.loaded, loaded.duplicates) == (2, 1)
+    assert (loaded.loaded, loaded.known) == (2, 1)
     assert loaded.rejected == {"bad-value": 4, "no-json": 1, "unknown-column": 1}
-    assert "line 4: [bad-value] value_sum: Value error, true and false" in loaded.summary
+    assert "line 4: [bad-value] value_sum: true and false" in loaded.summary
     assert rows_of(database, KEPT) == [
         ("v2", "latency", "300", 2, 50_000.0, "gateway"),
         ("v2", "latency", "300", 2, None, "file"),
@@ -78,7 +91,7 @@ def test_json_lines_say_who_sent_a_sample_and_name_it(database: Engine, tmp_path
     ("name", "content", "said"),
     [
         ("a.parquet", b"", "must end in .csv, .jsonl or .ndjson"),
-        ("a.csv", b"model_version\n\xff\n", "is not UTF-8"),
+        ("a.csv", b"model_version,m\xff\nv2,m\n", "the header of .* is not UTF-8"),
         ("gone.csv", None, "cannot be read"),
     ],
 )
@@ -91,6 +104,27 @@ def test_a_file_that_cannot_be_read_is_said(
         load(tmp_path / name)
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_row_that_is_no_text_stops_no_other(
+    database: Engine, tmp_path: Path, suffix: str
+) -> None:
+    rows = [b"v2", b"v\xff2\xe9", "v\u00e92".encode()]
+    lines = {
+        "csv": [b"model_version,metric,value", *(row + b',"late\nncy",1' for row in rows)],
+        "jsonl": [
+            b'{"model_version": "%b", "metric": "latency", "value": 1}' % row for row in rows
+        ],
+    }
+    (tmp_path / f"a.{suffix}").write_bytes(b"\n".join(lines[suffix]))
+    loaded = load(tmp_path / f"a.{suffix}")
+    assert (loaded.loaded, loaded.rejected) == (2, {"no-utf-8": 1})
+    assert loaded.first_rejected[0].message == r"it is no UTF-8: \xff \xe9"
+    assert [each[0] for each in rows_of(database, KEPT)] == ["v2", "v\u00e92"]
+    [(raw,)] = rows_of(database, "SELECT raw::text FROM rejected_row")
+    assert r"v\\xff2\\xe9" in raw
+    assert load(tmp_path / f"a.{suffix}").known == 2
+
+
 def test_one_sample_is_recorded_from_the_command_line(database: Engine) -> None:
     """Scenario 31."""
     words = ["add", "v2", "error_rate", "37", "--count", "1000", "--event-id", "e1"]
@@ -100,3 +134,46 @@ def test_one_sample_is_recorded_from_the_command_line(database: Engine) -> None:
     assert rows_of(database, KEPT) == [("v2", "error_rate", "37", 1000, None, "command line")]
     bare = runner.invoke(sample, ["add", "v2", "error_rate", "0.15", "--json"])
     assert json.loads(bare.output)["is_new"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["v2", "error_rate", "5", "--count", "99999999999999999999"],
+            "'--count': 99999999999999999999 is not in the range 0<=x<=9007199254740992",
+        ),
+        (["v2", "error_rate", "5", "--count", "-1"], "'--count': -1 is not in the range"),
+        (["v2", "error_rate", "500", "--count", "100"], "value_sum: error_rate lies between 0 and"),
+        (["v2", "latency", "nan"], "value_sum: Input should be a finite number, not nan"),
+        (["v2", "accuracy", "85"], "value_sum: accuracy lies between 0 and 1, not 85"),
+        (["", "accuracy", "0.9"], "model_version: Field required"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_sample_that_cannot_be_is_told_at_once(
+    database: Engine, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["rollout", "sample", "add", *words])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+    assert rows_of(database, KEPT) == []
+
+
+def test_a_loaded_file_is_told_to_programs_in_full(
+    database: Engine,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("model_version,metric,value\nv2,latency,1\nv2,latency,2\nv2,latency,-1\n")
+    told = []
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    for _ in range(2):
+        with temporary_settings({PREFECT_API_URL: None}), pytest.raises(SystemExit):
+            main(["rollout", "sample", "load", str(file), "--json"])
+        told.append(json.loads(capsys.readouterr().out)["result"])
+    counts = [[each[name] for name in ("rows", "loaded", "known", "rejected")] for each in told]
+    assert counts == [[3, 2, 0, {"impossible-value": 1}], [3, 0, 2, {"impossible-value": 1}]]

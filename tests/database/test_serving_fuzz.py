@@ -65,7 +65,7 @@ def test_no_request_ends_in_a_server_error(database: Engine, mode: GenerationMod
         ask()
     engine.dispose()
     # Most were about what they were meant to be about.
-    assert answered[200 if mode is GenerationMode.POSITIVE else 400] > 40
+    assert answered[200 if mode is GenerationMode.POSITIVE else 400] > 30, answered
 
 
 def _name_what_exists(case: Case, choice: int) -> None:

@@ -100,6 +100,8 @@ def test_samples_are_recorded_together_or_not_at_all(
         ([SAMPLE, late], "samples.1.observedAt lies in the future"),
         ([SAMPLE, SAMPLE | {"metric": ""}], "samples.1.metric"),
         ([SAMPLE, SAMPLE | {"sampleCount": -1}], "samples.1.sampleCount"),
+        ([SAMPLE | {"valueSum": 500, "sampleCount": 100}], "samples.0.valueSum: error_rate lies"),
+        ([SAMPLE, SAMPLE | {"metric": "latency", "valueSum": -1}], "samples.1.valueSum: latency"),
         ([], "samples"),
         ([SAMPLE] * 1001, "samples"),
     ]

@@ -35,6 +35,19 @@ class Quantity:
     lowest: float = -inf
     highest: float = inf
 
+    def holds(self, value: float) -> bool:
+        """Tell whether the value is one that can be."""
+        return self.lowest <= value <= self.highest
+
+    @property
+    def bounds(self) -> str:
+        """Which values can be, in words that follow the quantity's name."""
+        if self.highest == inf:
+            return f"is at least {self.lowest:g}"
+        if self.lowest == -inf:
+            return f"is at most {self.highest:g}"
+        return f"lies between {self.lowest:g} and {self.highest:g}"
+
 
 HealthCheck: TypeAlias = Callable[[], Quantity]
 health_checks: Registry[HealthCheck] = Registry("health check", "headway.health_checks")

@@ -9,12 +9,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
 from sqlalchemy import Connection
 
 from tasks import jsonb
 from tasks.database import load_queries
 from tasks.errors import InputError, Reason
+from tasks.misfits import problems
 from tasks.rollouts.health.sample_rows import Parsed, SampleRow, parsed_rows
 
 QUERIES = load_queries(__package__, "loading.sql")
@@ -43,8 +44,9 @@ class LoadedSamples(BaseModel):
     rejected: dict[str, int]
     first_rejected: tuple[Rejected, ...]
 
+    @computed_field  # type: ignore[prop-decorator]  # as pydantic's own documentation has it
     @property
-    def duplicates(self) -> int:
+    def known(self) -> int:
         """Rows that were there before."""
         return self.rows - self.loaded - sum(self.rejected.values())
 
@@ -52,7 +54,7 @@ class LoadedSamples(BaseModel):
     def summary(self) -> str:
         """A few lines."""
         bad = sum(self.rejected.values())
-        said = f"{self.path}: {self.loaded} samples loaded, {self.duplicates} known, {bad} rejected"
+        said = f"{self.path}: {self.loaded} samples loaded, {self.known} known, {bad} rejected"
         return "\n".join(
             [said, *(f"  line {r.line}: [{r.code}] {r.message}" for r in self.first_rejected)]
         )
@@ -80,6 +82,14 @@ def load_samples(tx: Connection, path: str) -> LoadedSamples:
         rejected=dict(sorted(Counter(each.code for each in rejected).items())),
         first_rejected=tuple(rejected[:_SHOWN]),
     )
+
+
+def as_sample(**values: Any) -> SampleRow:
+    """One sample of these values; InputError says what cannot be, and what could."""
+    try:
+        return SampleRow(**values)
+    except ValidationError as error:
+        raise InputError(f"the sample cannot be: {problems(error, SampleRow)}") from None
 
 
 def record_sample(tx: Connection, sample: SampleRow) -> int | None:

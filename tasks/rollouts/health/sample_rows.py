@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -18,10 +19,21 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from tasks.errors import InputError, Reason
+from tasks.misfits import problems
+from tasks.rollouts.health.possible import impossible
 
 MOST_COUNTED = 2**53
+_CODES = {
+    "extra_forbidden": "unknown-column",
+    "finite_number": "not-finite",
+    "impossible_value": "impossible-value",
+    "missing": "missing-value",
+}
+_WRONG = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of such bytes
+_SHOWN = 10
 
 
 def _no_flag(value: Any) -> Any:
@@ -41,14 +53,13 @@ def _aware(moment: datetime) -> datetime:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_storable)]
-Number = Annotated[float, BeforeValidator(_no_flag)]
+Number = Annotated[float, BeforeValidator(_no_flag), Field(allow_inf_nan=False)]
 
 
 class SampleRow(BaseModel):
     """One sample: ``value_sum`` over ``sample_count``, or without a count a value as it is.
 
-    ``value_sum`` may be called ``value``. NaN and infinities are taken: they make the check that
-    reads them inconclusive, which a row that is left out would not.
+    ``value_sum`` may be called ``value``. What cannot be is refused, see `possible`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,6 +85,13 @@ class SampleRow(BaseModel):
             told["value_sum"] = told.pop("value")
         return told
 
+    @model_validator(mode="after")
+    def _can_be(self) -> SampleRow:
+        told = impossible(self.metric, self.value_sum, self.sample_count, self.square_sum)
+        if told is not None:
+            raise PydanticCustomError("impossible_value", "{told}", {"told": told})
+        return self
+
 
 class Parsed(NamedTuple):
     """A line of a file: its sample, or why it is none."""
@@ -87,7 +105,8 @@ class Parsed(NamedTuple):
 def parsed_rows(path: Path) -> Iterator[Parsed]:
     """Every row of a CSV file with a header, or of JSON lines (.jsonl, .ndjson), in its order.
 
-    InputError for a file that cannot be read at all.
+    A row that is no UTF-8 is one that does not fit. InputError for a file that cannot be read at
+    all, or whose header is no UTF-8.
     """
     read = {".csv": _csv_rows, ".jsonl": _json_rows, ".ndjson": _json_rows}.get(path.suffix.lower())
     if read is None:
@@ -96,43 +115,61 @@ def parsed_rows(path: Path) -> Iterator[Parsed]:
         yield from read(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8") from None
     except csv.Error as error:
         raise InputError(f"{path} is no CSV: {error}") from None
 
 
 def _csv_rows(path: Path) -> Iterator[Parsed]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file, restkey="more columns than the header")
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        wrong: list[str] = []
+        rows = csv.DictReader(_readable(file, wrong), restkey="more columns than the header")
+        if rows.fieldnames and wrong:
+            raise InputError(f"the header of {path} is not UTF-8; save the file as UTF-8")
         for row in rows:
-            yield _parsed(rows.line_num, row)
+            yield _no_text(rows.line_num, row, wrong) if wrong else _parsed(rows.line_num, row)
+            wrong.clear()
 
 
 def _json_rows(path: Path) -> Iterator[Parsed]:
-    with path.open(encoding="utf-8-sig") as file:
-        for line, words in enumerate(file, start=1):
-            if not words.strip():
-                continue
-            said = words.rstrip("\n")
-            try:
-                row = json.loads(said)
-            except (ValueError, RecursionError):
-                yield Parsed(line, said, None, Reason("no-json", "it is no JSON"))
-            else:
-                # As it was written: what it means may be no text that can be kept.
-                yield _parsed(line, row)._replace(raw=said)
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+        wrong: list[str] = []
+        for line, words in enumerate(_readable(file, wrong), start=1):
+            if words.strip():
+                yield _json_row(line, words.rstrip("\n"), wrong)
+            wrong.clear()
+
+
+def _json_row(line: int, said: str, wrong: list[str]) -> Parsed:
+    if wrong:
+        return _no_text(line, said, wrong)
+    try:
+        row = json.loads(said)
+    except (ValueError, RecursionError):
+        return Parsed(line, said, None, Reason("no-json", "it is no JSON"))
+    # As it was written: what it means may be no text that can be kept.
+    return _parsed(line, row)._replace(raw=said)
+
+
+def _readable(lines: Iterable[str], wrong: list[str]) -> Iterator[str]:
+    """The lines, bytes that are no UTF-8 written out (``\\xff``); ``wrong`` takes those."""
+
+    def written_out(found: re.Match[str]) -> str:
+        wrong.append(f"\\x{ord(found[0]) - 0xDC00:02x}")
+        return wrong[-1]
+
+    for line in lines:
+        yield _WRONG.sub(written_out, line)
+
+
+def _no_text(line: int, row: Any, wrong: list[str]) -> Parsed:
+    message = f"it is no UTF-8: {' '.join(wrong[:_SHOWN])}"
+    return Parsed(line, row, None, Reason("no-utf-8", message))
 
 
 def _parsed(line: int, row: Any) -> Parsed:
     try:
         return Parsed(line, row, SampleRow.model_validate(row), None)
     except ValidationError as error:
-        problems = error.errors(include_url=False)
-        said = "; ".join(
-            f"{'.'.join(map(str, each['loc']))}: {each['msg']}".removeprefix(": ")
-            for each in problems
-        )
-        codes = {"missing": "missing-value", "extra_forbidden": "unknown-column"}
-        code = codes.get(problems[0]["type"], "bad-value")
-        return Parsed(line, row, None, Reason(code, said.encode(errors="replace").decode()))
+        first = error.errors(include_url=False, include_input=False)[0]["type"]
+        said = problems(error, SampleRow).encode(errors="replace").decode()
+        return Parsed(line, row, None, Reason(_CODES.get(first, "bad-value"), said))
