@@ -15,6 +15,8 @@ _MODULES = (
     "tasks.migrations.drift.judge",
     "tasks.migrations.rehearsal.judge",
     "tasks.experiments.definition.lifecycle",
+    "tasks.experiments.bandits.allocation",
+    "tasks.experiments.bandits.balance",
     "tasks.experiments.decision.winner",
     "tasks.experiments.decision.selection",
     "tasks.experiments.decision.rollout",

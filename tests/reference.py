@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from tests import (
+    reference_bandits,
     reference_canary,
     reference_comparisons,
     reference_counts,
@@ -21,6 +22,7 @@ from tests.reference_inputs import ANSWERS, Fields
 __all__ = ["ANSWERS", "KINDS_IN", "answer", "is_close", "main"]
 
 KINDS_IN = (
+    reference_bandits,
     reference_canary,
     reference_comparisons,
     reference_counts,

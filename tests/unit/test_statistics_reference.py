@@ -31,4 +31,4 @@ def test_a_reference_case_comes_out_within_its_tolerance(case: dict[str, Any]) -
 
 def test_no_case_is_left_out() -> None:
     assert {case["kind"] for case in CASES} <= set(ANSWERS)
-    assert len({case["id"] for case in CASES}) == len(CASES) == 163 + 30
+    assert len({case["id"] for case in CASES}) == len(CASES) == 179 + 30

@@ -1,0 +1,92 @@
+"""What the rules of allocation look at: the policy, the arms and the checks; nothing to fetch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tasks.experiments.quality.model import QualityCheck
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BanditPolicy(_Frozen):
+    """How the traffic may follow the evidence."""
+
+    algorithm: str = "thompson"
+    floor: Share = 0.01  # of every open arm
+    warm_up_units: Annotated[int, Field(ge=0)] = 100  # of every arm, before anything moves
+    warm_up_hours: Annotated[float, Field(ge=0)] = 0.0  # since the start
+    maximum_step: Annotated[float, Field(gt=0, le=1)] = 0.25  # of any arm's share, at one update
+    minimum_change: Share = 0.01  # smaller ones are not worth an epoch
+    epsilon: Share = 0.1  # explored by epsilon_greedy
+
+
+class BanditArm(_Frozen):
+    """One arm by the metric that the bandit follows.
+
+    Counted are units whose attribution window is over, over all epochs. A metric of another shape
+    (a ratio, a quantile) gives its value as mean, and m2 = n (n - 1) × standard error².
+    """
+
+    name: str
+    weight: Share  # as it is now
+    n: Annotated[int, Field(ge=0)]
+    mean: float = 0.0
+    m2: Annotated[float, Field(ge=0)] = 0.0
+    is_open: bool = True  # False: switched off; it gets nobody and takes no part
+
+    @property
+    def conversions(self) -> int:
+        """Of a rate, from its moments."""
+        return min(self.n, max(0, round(self.mean * self.n)))
+
+
+class AllocationEvidence(_Frozen):
+    """Everything that the allocation of one bandit may know."""
+
+    experiment: str
+    experiment_id: str = ""
+    metric: str
+    is_rate: bool  # each unit's value is 0 or 1
+    is_higher_better: bool = True
+    policy: BanditPolicy = BanditPolicy()
+    arms: tuple[BanditArm, ...]
+    hours: float | None = None  # since the start; None: unknown
+    checks: tuple[QualityCheck, ...] = ()
+    is_paused: bool = False
+    problem: str = ""  # why the metric has no figures
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> AllocationEvidence:
+        names = [arm.name for arm in self.arms]
+        if len(set(names)) != len(names):
+            raise ValueError("two arms have the same name")
+        return self
+
+    @property
+    def open_arms(self) -> tuple[BanditArm, ...]:
+        """Arms that share the traffic."""
+        return tuple(arm for arm in self.arms if arm.is_open)
+
+
+class PlannedArm(_Frozen):
+    """One arm of a fixed design."""
+
+    name: str
+    weight: Share  # as it is now
+    planned_weight: Share
+
+
+class BalanceEvidence(_Frozen):
+    """Who asks for the planned split, and how far off the present one is."""
+
+    experiment: str
+    experiment_id: str = ""
+    cause: Literal["srm", "operator"]
+    arms: tuple[PlannedArm, ...]

@@ -1,0 +1,55 @@
+"""What must hold before the traffic may follow the evidence: while one is closed it stays put."""
+
+from __future__ import annotations
+
+from tasks.errors import Reason
+from tasks.experiments.bandits.algorithms import algorithms
+from tasks.experiments.bandits.evidence import AllocationEvidence
+from tasks.experiments.bandits.standing import is_usable
+from tasks.experiments.quality.model import closing
+
+
+def closed_gate(evidence: AllocationEvidence) -> Reason | None:
+    """Return why the split must stay as it is; None if it may change."""
+    if evidence.is_paused:
+        return Reason("paused", "It is paused: nobody new is assigned, and the split stays.")
+    if len(evidence.open_arms) < 2:
+        return Reason("no-choice", "Fewer than two arms are open: there is nothing to choose.")
+    if evidence.policy.algorithm not in algorithms.names():
+        known = ", ".join(algorithms.names())
+        message = f"No algorithm is called {evidence.policy.algorithm!r}; choose one of: {known}."
+        return Reason("unknown-algorithm", message)
+    if not is_usable(evidence):
+        why = evidence.problem or "they are not finite, or too large to calculate with"
+        return Reason("metric-missing", f"{evidence.metric} has no usable figures: {why}.")
+    return _quality(evidence)
+
+
+def warming_up(evidence: AllocationEvidence) -> Reason | None:
+    """Return what is still waited for; None once every open arm has its units and hours."""
+    policy, hours = evidence.policy, evidence.hours
+    smallest = min(evidence.open_arms, key=lambda arm: arm.n)
+    if smallest.n < policy.warm_up_units:
+        seen = (
+            f"{smallest.name} has {smallest.n} units whose outcome is known; every arm needs "
+            f"{policy.warm_up_units}"
+        )
+    elif policy.warm_up_hours > 0 and (hours is None or hours < policy.warm_up_hours):
+        since = "an unknown time has" if hours is None else f"{hours:.1f} hours have"
+        seen = f"{since} passed since the start, {policy.warm_up_hours:g} are needed"
+    else:
+        return None
+    return Reason("warming-up", f"All arms get the same until the split may follow: {seen}.")
+
+
+def _quality(evidence: AllocationEvidence) -> Reason | None:
+    """Every check of the data has passed; one that could not be made is no better than failed."""
+    if not evidence.checks:
+        return Reason("quality-unknown", "Held: the data were not checked.")
+    closed = closing(evidence.checks)
+    if not closed:
+        return None
+    check, others = closed[0], len(closed) - 1
+    more = f" ({others} more have not passed)" if others else ""
+    told = check.message.rstrip(".") or "it says no more"
+    return Reason(f"quality-{check.outcome}", f"Held by the check {check.name}{more}: {told}.")
