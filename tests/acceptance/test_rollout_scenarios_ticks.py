@@ -13,27 +13,22 @@ from sqlalchemy import Engine
 from flows.pipeline import run_by_ledger
 from flows.rollout import progress_rollouts
 from tasks.decisions import replay
-from tasks.rollouts.definition.policy import DEFAULT_CHECKS, CheckPolicy, GuardName, RolloutPolicy
+from tasks.rollouts.definition.policy import CheckPolicy, GuardName, RolloutPolicy
 from tests.database.rollouts import (
+    BOTH_GUARDS,
+    CHECKS,
+    POLICY,
     an_hour,
     begin,
     codes,
     hours_pass,
+    judged_by,
     sample,
     standing,
     tick_now,
     traffic,
 )
 from tests.rows import rows_of
-
-CHECKS = tuple(check.model_copy(update={"min_samples": 500}) for check in DEFAULT_CHECKS)
-POLICY = RolloutPolicy(checks=CHECKS)
-BOTH_GUARDS = pytest.mark.parametrize("guard", ["threshold", "sequential"])
-
-
-def policy(guard: GuardName) -> RolloutPolicy:
-    """The rates: for a mean the sequential guard asks for its spread, too."""
-    return RolloutPolicy(guard=guard, checks=(CHECKS[0], CHECKS[2]))
 
 
 def errors(guard: GuardName) -> RolloutPolicy:
@@ -43,7 +38,7 @@ def errors(guard: GuardName) -> RolloutPolicy:
 @BOTH_GUARDS
 def test_a_healthy_rollout_climbs_bakes_and_completes(database: Engine, guard: GuardName) -> None:
     """Scenario 1. Guard: threshold, and sequential."""
-    assert begin(database, policy=policy(guard)).percentage == 5
+    assert begin(database, policy=judged_by(guard)).percentage == 5
     seen = {0: 5.0}
     for hour in range(1, 51):
         outcome = an_hour(database)
@@ -67,7 +62,7 @@ def test_a_minute_before_the_stage_is_over_nothing_changes(
     database: Engine, guard: GuardName
 ) -> None:
     """Scenario 2. Guard: threshold, and sequential; the stage's clock is the database's."""
-    begin(database, policy=policy(guard))
+    begin(database, policy=judged_by(guard))
     hours_pass(database, 1 + 58.9 / 60)
     traffic(database)
     outcome = tick_now(database)
@@ -82,7 +77,7 @@ def test_harm_takes_it_to_nobody_in_that_tick_with_a_warning_and_an_alert(
     database: Engine, guard: GuardName, failed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Scenario 3. Guard: threshold, and sequential; verdict and rollback are one transaction."""
-    begin(database, policy=policy(guard))
+    begin(database, policy=judged_by(guard))
     hours_pass(database, 1)
     sample(database, "error_rate", failed, 1000)
     with caplog.at_level(logging.WARNING):
@@ -132,7 +127,7 @@ def test_two_breaches_are_one_rollback_that_keeps_both_reasons(database: Engine)
 @BOTH_GUARDS
 def test_without_samples_of_this_version_it_holds(database: Engine, guard: GuardName) -> None:
     """Scenario 6. Guard: threshold, and sequential; samples are read by their version."""
-    begin(database, policy=policy(guard))
+    begin(database, policy=judged_by(guard))
     hours_pass(database, 3)
     traffic(database, version="v1")
     outcome = tick_now(database)

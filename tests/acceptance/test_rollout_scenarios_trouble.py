@@ -17,13 +17,17 @@ from tasks import retries
 from tasks.database import create_engine
 from tasks.errors import ItemsFailed
 from tasks.ledger import Point, observers
-from tasks.rollouts.definition.policy import DEFAULT_CHECKS, GuardName, RolloutPolicy
+from tasks.rollouts.definition.policy import GuardName, RolloutPolicy
 from tests.database.rollouts import (
+    BOTH_GUARDS,
+    CHECKS,
     FAILING,
+    POLICY,
     an_hour,
     begin,
     codes,
     hours_pass,
+    judged_by,
     sample,
     standing,
     tick_now,
@@ -31,8 +35,6 @@ from tests.database.rollouts import (
 )
 from tests.rows import rows_of
 
-CHECKS = tuple(check.model_copy(update={"min_samples": 500}) for check in DEFAULT_CHECKS)
-POLICY = RolloutPolicy(checks=CHECKS)
 ROLLBACKS = "SELECT count(*) FROM rollout_change WHERE cause = 'rollback'"
 REFUSE_SOME = """
     CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
@@ -40,12 +42,6 @@ REFUSE_SOME = """
     CREATE TRIGGER refuse BEFORE UPDATE ON rollout FOR EACH ROW EXECUTE FUNCTION refuse();
 """
 TERMINATE = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = :name"
-BOTH_GUARDS = pytest.mark.parametrize("guard", ["threshold", "sequential"])
-
-
-def judged_by(guard: GuardName) -> RolloutPolicy:
-    """The rates: for a mean the sequential guard asks for its spread, too."""
-    return RolloutPolicy(guard=guard, checks=(CHECKS[0], CHECKS[2]))
 
 
 def without_samples(**hold: Any) -> RolloutPolicy:

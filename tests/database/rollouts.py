@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Engine, text
+import pytest
+from sqlalchemy import Engine, event, text
 
 from flows.demo_traffic import Traffic, simulate_traffic
 from tasks import clock
 from tasks.rollouts.changes import manual
 from tasks.rollouts.changes.outcome import ManualOutcome
 from tasks.rollouts.definition.plan import RolloutPlan
-from tasks.rollouts.definition.policy import RolloutPolicy
+from tasks.rollouts.definition.policy import DEFAULT_CHECKS, GuardName, RolloutPolicy
 from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, parse_schedule, parse_slot
 from tasks.rollouts.ticks.found import find_rollouts
 from tasks.rollouts.ticks.measuring import MeasuredRollout, measure
@@ -22,7 +24,15 @@ from tests.rows import rows_of
 VERSION = "v2"
 HEALTHY = Traffic()
 FAILING = Traffic(error_rate=0.08)
+CHECKS = tuple(check.model_copy(update={"min_samples": 500}) for check in DEFAULT_CHECKS)
+POLICY = RolloutPolicy(checks=CHECKS)
+BOTH_GUARDS = pytest.mark.parametrize("guard", ["threshold", "sequential"])
 RECORD = text("SELECT record_health_sample(:version, :metric, :value_sum, :sample_count)")
+
+
+def judged_by(guard: GuardName) -> RolloutPolicy:
+    """The rates: for a mean the sequential guard asks for its spread, too."""
+    return RolloutPolicy(guard=guard, checks=(CHECKS[0], CHECKS[2]))
 
 
 def begin(
@@ -107,3 +117,16 @@ def standing(database: Engine) -> tuple[float, str]:
 def codes(outcome: TickOutcome) -> list[str]:
     """The codes of the reasons."""
     return [reason.code for reason in outcome.reasons]
+
+
+def statements(database: Engine, act: Callable[[], object]) -> int:
+    """How many statements the act sends to the database."""
+    sent: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        sent.append(statement)
+
+    event.listen(database, "before_cursor_execute", note)
+    act()
+    event.remove(database, "before_cursor_execute", note)
+    return len(sent)

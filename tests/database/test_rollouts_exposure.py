@@ -18,7 +18,7 @@ from tasks.rollouts.changes import drafts, manual
 from tasks.rollouts.definition.plan import RolloutPlan
 from tasks.rollouts.definition.schedule import parse_schedule
 from tasks.rollouts.exposure import should_use_new_model, users_of_new_model
-from tasks.rollouts.reporting.detail import read_detail
+from tasks.rollouts.reporting.detail import read_details
 from tasks.rollouts.reporting.detail_page import as_markdown
 from tasks.rollouts.reporting.status import rollout_status
 from tests.database.rollouts import an_hour, hours_pass, tick_now, traffic
@@ -160,7 +160,8 @@ def test_without_a_tick_for_two_intervals_the_old_version_is_the_answer_where_th
         assert (exposed(tx, "v2", ["user-1"]) == set()) is is_fail_closed
         [shown] = rollout_status(tx)
         assert shown.traffic == ("0 % (closed: no tick)" if is_fail_closed else "100 %")
-        page = as_markdown(read_detail(tx, "one"))
+        [found] = read_details(tx, ["one"])
+        page = as_markdown(found)
         assert ("closed, 0 % of users instead of 100 %" in page) is is_fail_closed
         assert manual.pause(tx, "one", "tester", "a test").percentage == 100
     traffic(database)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, text
 
 from tasks.errors import InputError, NotFound
 from tasks.ledger import RunInfo, in_run
@@ -27,6 +27,7 @@ from tests.database.rollouts import (
     measure_now,
     sample,
     standing,
+    statements,
     tick_now,
     tick_on,
     traffic,
@@ -49,18 +50,6 @@ SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = curren
 def do(database: Engine, action: Callable[..., object], *values: object) -> None:
     with database.begin() as tx:
         action(tx, "rollout", *values, "ada", "because")
-
-
-def statements(database: Engine, act: Callable[[], object]) -> int:
-    sent: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        sent.append(statement)
-
-    event.listen(database, "before_cursor_execute", note)
-    act()
-    event.remove(database, "before_cursor_execute", note)
-    return len(sent)
 
 
 def test_a_tick_takes_as_many_statements_for_many_rollouts_as_for_one(database: Engine) -> None:

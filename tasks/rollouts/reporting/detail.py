@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
@@ -10,8 +11,7 @@ from sqlalchemy import Connection
 
 from tasks import clock
 from tasks.database import control_engine, load_queries
-from tasks.decisions import latest_decisions
-from tasks.errors import Reason
+from tasks.errors import NotFound, Reason
 from tasks.rollouts.changes import record
 from tasks.rollouts.changes.record import Rollout
 from tasks.rollouts.definition.policy import Action, GuardName, Operator
@@ -20,6 +20,7 @@ from tasks.rollouts.health.measured import Health
 from tasks.rollouts.reporting.timeline import Measurement, Move
 
 QUERIES = load_queries(__package__, "detail.sql")
+_Rows: TypeAlias = dict[int, list[dict[str, Any]]]
 Step: TypeAlias = Literal["start", "advance", "complete"]
 
 
@@ -132,35 +133,57 @@ class RolloutDetail(_Row):
 
 def show_rollout(name: str, changes: int = 20) -> RolloutDetail:
     """Read a rollout as of one moment: a tick that commits meanwhile is in it whole, or not."""
+    [found] = show_rollouts([name], changes)
+    return found
+
+
+def show_rollouts(names: Sequence[str], changes: int = 20) -> list[RolloutDetail]:
+    """As `show_rollout`, for any number of rollouts by the same few statements."""
     with control_engine().connect() as connection:
         at_once = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        return read_detail(connection.execution_options(**at_once), name, changes)
+        return read_details(connection.execution_options(**at_once), names, changes)
 
 
-def read_detail(connection: Connection, name: str, changes: int = 20) -> RolloutDetail:
-    """Read a rollout with its last ``changes``; NotFound where there is none of that name."""
-    rollout = record.find(connection, name)
+def read_details(
+    connection: Connection, names: Sequence[str], changes: int = 20
+) -> list[RolloutDetail]:
+    """Read rollouts with their last ``changes``, in the order of the names.
+
+    NotFound where there is none of a name.
+    """
+    by_name = {each.name: each for each in record.read(connection, Rollout, names=names)}
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise NotFound(f"there is no rollout named {', '.join(map(repr, missing))}")
     now = clock.now(connection)
-    subject = f"rollout:{rollout.id}"
-    asked = {"rollout_id": rollout.id, "subject": subject, "limit": changes}
-    found = {
-        query: [row._asdict() for row in connection.execute(QUERIES[query], asked)]
-        for query in ("last_checks", "open_alerts", "origin", "changes", "moves", "measurements")
-    }
-    decisions = latest_decisions(connection, 1, subject)
+    asked = {"rollout_ids": [each.id for each in by_name.values()], "limit": changes}
+    found = {query: _by_rollout(connection, query, asked) for query in QUERIES}
+    return [_detail(by_name[name], now, found) for name in names]
+
+
+def _by_rollout(connection: Connection, query: str, asked: dict[str, Any]) -> _Rows:
+    rows: _Rows = {}
+    for row in connection.execute(QUERIES[query], asked).mappings():
+        rows.setdefault(row["rollout_id"], []).append(dict(row))
+    return rows
+
+
+def _detail(rollout: Rollout, now: datetime, found: dict[str, _Rows]) -> RolloutDetail:
+    rows = {query: by_rollout.get(rollout.id, []) for query, by_rollout in found.items()}
+    decision, origin = next(iter(rows["last_decisions"]), None), next(iter(rows["origins"]), None)
     return RolloutDetail(
         read_at=now,
         rollout=rollout,
         is_closed=rollout.is_closed(now),
         seconds_in_stage=_seconds_in_stage(rollout, now),
         next_step=next_step(rollout, now),
-        last_decision=LastDecision.model_validate(decisions[0]) if decisions else None,
-        checks=tuple(LastCheck.model_validate(row) for row in found["last_checks"]),
-        alerts=tuple(OpenAlert.model_validate(row) for row in found["open_alerts"]),
-        origin=Origin.model_validate(found["origin"][0]) if found["origin"] else None,
-        changes=tuple(Change.model_validate(row) for row in found["changes"]),
-        moves=tuple(Move.model_validate(row) for row in found["moves"]),
-        measurements=tuple(Measurement.model_validate(row) for row in found["measurements"]),
+        last_decision=decision and LastDecision.model_validate(decision),
+        checks=tuple(map(LastCheck.model_validate, rows["last_checks"])),
+        alerts=tuple(map(OpenAlert.model_validate, rows["open_alerts"])),
+        origin=origin and Origin.model_validate(origin),
+        changes=tuple(map(Change.model_validate, rows["changes"])),
+        moves=tuple(map(Move.model_validate, rows["moves"])),
+        measurements=tuple(map(Measurement.model_validate, rows["measurements"])),
     )
 
 

@@ -1,25 +1,41 @@
 -- name: last_checks
--- What the last tick that looked at a rollout's health found.
+-- What the last tick that looked at the health of each rollout found.
 SELECT
-    slot, metric, verdict, reason_code, message, value, operator, limit_value AS "limit",
-    sample_count, min_samples, control_value, control_count, guard, action, is_shadow, is_shared,
-    evidence, shadow_guard, shadow_verdict, shadow_message, window_start, window_end, checked_at,
-    decision_id
-FROM health_check
-WHERE rollout_id = :rollout_id
-    AND slot = (SELECT max(slot) FROM health_check WHERE rollout_id = :rollout_id)
-ORDER BY id;
+    rollout_id, slot, metric, verdict, reason_code, message, value, operator,
+    limit_value AS "limit", sample_count, min_samples, control_value, control_count, guard, action,
+    is_shadow, is_shared, evidence, shadow_guard, shadow_verdict, shadow_message, window_start,
+    window_end, checked_at, decision_id
+FROM unnest(CAST(:rollout_ids AS bigint[])) AS asked (id)
+JOIN health_check
+    ON rollout_id = asked.id
+    AND slot = (SELECT max(latest.slot) FROM health_check latest WHERE latest.rollout_id = asked.id)
+ORDER BY health_check.id;
 
 -- name: open_alerts
--- What is known to be wrong with a rollout and not resolved.
-SELECT id, metric, severity, state, title, message, occurrences, opened_at, acknowledged_at
-FROM alert
-WHERE subject = :subject AND state <> 'resolved'
-ORDER BY opened_at DESC, id DESC;
-
--- name: origin
--- The experiment that a rollout follows.
+-- What is known to be wrong with the rollouts and not resolved.
 SELECT
+    asked.id AS rollout_id, alert.id, metric, severity, state, title, message, occurrences,
+    opened_at, acknowledged_at
+FROM unnest(CAST(:rollout_ids AS bigint[])) AS asked (id)
+JOIN alert ON subject = 'rollout:' || asked.id AND state <> 'resolved'
+ORDER BY opened_at DESC, alert.id DESC;
+
+-- name: last_decisions
+-- What was decided last about each rollout.
+SELECT asked.id AS rollout_id, latest.*
+FROM unnest(CAST(:rollout_ids AS bigint[])) AS asked (id)
+CROSS JOIN LATERAL (
+    SELECT id, verdict, reasons, decided_at
+    FROM headway.decision
+    WHERE subject = 'rollout:' || asked.id
+    ORDER BY id DESC
+    LIMIT 1
+) AS latest;
+
+-- name: origins
+-- The experiments that the rollouts follow.
+SELECT
+    rollout.id AS rollout_id,
     ab_experiments.experiment_name AS experiment,
     coalesce(rollout_origin.variant_name, rollout.variant) AS variant,
     rollout_origin.decision_id
@@ -27,36 +43,45 @@ FROM rollout
 LEFT JOIN rollout_origin ON rollout_origin.rollout_id = rollout.id
 JOIN ab_experiments
     ON ab_experiments.id = coalesce(rollout_origin.experiment_id, rollout.experiment_id)
-WHERE rollout.id = :rollout_id;
+WHERE rollout.id = ANY(CAST(:rollout_ids AS bigint[]));
 
 -- name: changes
--- What was done to a rollout, the newest first.
-SELECT id, changed_at, cause, old_percentage, new_percentage, old_state, new_state, actor, reason,
-    slot, version, decision_id, health_check_id
-FROM rollout_change
-WHERE rollout_id = :rollout_id
-ORDER BY id DESC
-LIMIT :limit;
+-- What was done to each rollout, the newest first.
+SELECT newest.*
+FROM unnest(CAST(:rollout_ids AS bigint[])) AS asked (id)
+CROSS JOIN LATERAL (
+    SELECT
+        rollout_id, id, changed_at, cause, old_percentage, new_percentage, old_state, new_state,
+        actor, reason, slot, version, decision_id, health_check_id
+    FROM rollout_change
+    WHERE rollout_id = asked.id
+    ORDER BY id DESC
+    LIMIT :limit
+) AS newest
+ORDER BY newest.id DESC;
 
 -- name: moves
--- What changed a rollout's percentage or state, in order; of very many the newest.
-SELECT changed_at AS at, cause, new_percentage AS percentage, new_state AS state
-FROM (
+-- What changed the percentage or state of each rollout, in order; of very many the newest.
+SELECT
+    rollout_id, changed_at AS at, cause, new_percentage AS percentage, new_state AS state
+FROM unnest(CAST(:rollout_ids AS bigint[])) AS asked (id)
+CROSS JOIN LATERAL (
     SELECT *
     FROM rollout_change
-    WHERE rollout_id = :rollout_id AND cause NOT IN ('noop', 'edit')
+    WHERE rollout_id = asked.id AND cause NOT IN ('noop', 'edit')
     ORDER BY id DESC
     LIMIT 200
 ) AS newest
-ORDER BY id;
+ORDER BY newest.id;
 
 -- name: measurements
--- What was measured of each metric, in order; of very many the newest.
-SELECT metric, checked_at AS at, value, control_value AS control, limit_value AS "limit", verdict
+-- What was measured of each metric of each rollout, in order; of very many the newest.
+SELECT rollout_id, metric, checked_at AS at, value, control_value AS control,
+    limit_value AS "limit", verdict
 FROM (
-    SELECT *, row_number() OVER (PARTITION BY metric ORDER BY id DESC) AS age
+    SELECT *, row_number() OVER (PARTITION BY rollout_id, metric ORDER BY id DESC) AS age
     FROM health_check
-    WHERE rollout_id = :rollout_id
+    WHERE rollout_id = ANY(CAST(:rollout_ids AS bigint[]))
 ) AS check_by_age
 WHERE age <= 200
 ORDER BY id;
