@@ -11,7 +11,7 @@ FROM (
 
 -- name: drop_tables
 -- What an earlier fold of the same transaction left.
-DROP TABLE IF EXISTS pg_temp.fold_due, pg_temp.fold_unit, pg_temp.fold_value,
+DROP TABLE IF EXISTS pg_temp.fold_due, pg_temp.fold_unit, pg_temp.fold_value, pg_temp.fold_old,
                      pg_temp.fold_change, pg_temp.fold_truth, pg_temp.fold_gap;
 
 -- name: forget_metrics
@@ -280,6 +280,16 @@ COALESCE(regr_avgx(value, covariate), 0) AS covariate_mean,
 COALESCE(regr_sxx(value, covariate), 0) AS covariate_m2,
 COALESCE(regr_sxy(value, covariate), 0) AS covariate_c2
 
+-- name: make_old
+-- What was kept of those units, and where: looked up once. Nobody else moves it, the lock sees to it.
+CREATE TEMPORARY TABLE fold_old ON COMMIT DROP AS
+SELECT u.number, u.assignment_id, o.ctid AS place, o.variant_id, o.epoch, o.levels, o.events,
+       o.value, o.denominator, o.covariate, o.matures_at
+FROM fold_unit u
+JOIN fold_due d ON d.number = u.number
+LEFT JOIN unit_value o ON o.experiment_id = d.experiment_id AND o.metric_id = d.metric_id
+                      AND o.assignment_id = u.assignment_id;
+
 -- name: make_change
 -- The moments of each cell (metric, arm, dimension, level) that changes, less what is gone, with
 -- what came: Chan, Golub and LeVeque (1979) for several samples, of which some count negatively.
@@ -289,11 +299,9 @@ WITH side AS (
     SELECT d.number, s.sign, s.variant_id, s.epoch, s.levels, s.events,
            CASE WHEN s.value > d.cap THEN d.cap ELSE s.value END AS value,
            s.denominator, s.covariate
-    FROM fold_unit u
-    JOIN fold_due d ON d.number = u.number
-    LEFT JOIN unit_value o ON o.experiment_id = d.experiment_id AND o.metric_id = d.metric_id
-                          AND o.assignment_id = u.assignment_id
-    LEFT JOIN fold_value n ON n.number = u.number AND n.assignment_id = u.assignment_id
+    FROM fold_old o
+    JOIN fold_due d ON d.number = o.number
+    LEFT JOIN fold_value n ON n.number = o.number AND n.assignment_id = o.assignment_id
     CROSS JOIN LATERAL (VALUES
         (-1, o.variant_id, o.epoch, o.levels, o.events, o.value, o.denominator, o.covariate),
         (1, n.variant_id, n.epoch, n.levels, n.events, n.value, n.denominator, n.covariate)
@@ -406,15 +414,10 @@ WHERE d.is_full AND v.experiment_id = d.experiment_id AND v.metric_id = d.metric
 
 -- name: drop_gone_values
 -- The values of units that do not count any more.
-DELETE FROM unit_value v USING (
-    SELECT d.experiment_id, d.metric_id, u.assignment_id
-    FROM fold_unit u
-    JOIN fold_due d ON d.number = u.number
-    LEFT JOIN fold_value n ON n.number = u.number AND n.assignment_id = u.assignment_id
-    WHERE n.number IS NULL
-) gone
-WHERE v.experiment_id = gone.experiment_id AND v.metric_id = gone.metric_id
-  AND v.assignment_id = gone.assignment_id;
+DELETE FROM unit_value v USING fold_old o
+WHERE v.ctid = o.place AND NOT EXISTS (
+    SELECT FROM fold_value n WHERE n.number = o.number AND n.assignment_id = o.assignment_id
+);
 
 -- name: keep_all_values
 -- The values of metrics that are folded in full.
@@ -431,25 +434,28 @@ ORDER BY n.number * 65536::bigint + get_byte(uuid_send(n.assignment_id), 0) * 25
          + get_byte(uuid_send(n.assignment_id), 1);
 
 -- name: keep_changed_values
--- The values that are new or not what they were.
-INSERT INTO unit_value AS old (
+-- The values that are not what they were.
+UPDATE unit_value v
+SET (variant_id, epoch, value, denominator, covariate, events, levels, matures_at)
+    = (n.variant_id, n.epoch, n.value, n.denominator, n.covariate, n.events, n.levels, n.matures_at)
+FROM fold_old o JOIN fold_value n ON n.number = o.number AND n.assignment_id = o.assignment_id
+WHERE v.ctid = o.place
+  AND (o.variant_id, o.epoch, o.value, o.denominator, o.covariate, o.events, o.levels, o.matures_at)
+      IS DISTINCT FROM
+      (n.variant_id, n.epoch, n.value, n.denominator, n.covariate, n.events, n.levels, n.matures_at);
+
+-- name: keep_new_values
+-- The values of units that had none.
+INSERT INTO unit_value (
     experiment_id, metric_id, assignment_id, variant_id, epoch, value, denominator, covariate,
     events, levels, matures_at
 )
 SELECT d.experiment_id, d.metric_id, n.assignment_id, n.variant_id, n.epoch, n.value,
        n.denominator, n.covariate, n.events, n.levels, n.matures_at
-FROM fold_due d JOIN fold_value n ON n.number = d.number
-WHERE NOT d.is_full
-ON CONFLICT (experiment_id, metric_id, assignment_id) DO UPDATE
-SET (variant_id, epoch, value, denominator, covariate, events, levels, matures_at) = (
-        excluded.variant_id, excluded.epoch, excluded.value, excluded.denominator,
-        excluded.covariate, excluded.events, excluded.levels, excluded.matures_at
-    )
-WHERE (old.variant_id, old.epoch, old.value, old.denominator, old.covariate, old.events,
-       old.levels, old.matures_at)
-      IS DISTINCT FROM
-      (excluded.variant_id, excluded.epoch, excluded.value, excluded.denominator,
-       excluded.covariate, excluded.events, excluded.levels, excluded.matures_at);
+FROM fold_old o
+JOIN fold_due d ON d.number = o.number
+JOIN fold_value n ON n.number = o.number AND n.assignment_id = o.assignment_id
+WHERE o.place IS NULL;
 
 -- name: freeze_caps
 -- The day's caps: a quantile of the values of all arms. Where more than that share are 0, a
@@ -654,12 +660,23 @@ SET (folded_at, definition, cap, cap_frozen_on)
     = (excluded.folded_at, excluded.definition, excluded.cap, excluded.cap_frozen_on);
 
 -- name: summarize
--- What was done, one row an experiment.
+-- What was done, one row an experiment. Of all units' values only those are read that leave
+-- something out: how many there are, the moments know.
 SELECT d.experiment_id::text AS experiment_id, count(*) AS metrics,
        bool_or(d.is_full) AS is_full, COALESCE(sum(v.units), 0)::bigint AS units,
-       COALESCE(sum(v.left_out), 0)::bigint AS left_out
+       COALESCE(sum(l.left_out), 0)::bigint AS left_out
 FROM fold_due d
 LEFT JOIN (
-    SELECT number, count(*) AS units, sum(left_out) AS left_out FROM fold_value GROUP BY number
+    SELECT d.number, sum(s.assigned) AS units
+    FROM fold_due d JOIN moment_statistic s USING (experiment_id, metric_id)
+    WHERE d.is_full AND NOT d.is_aggregated AND s.dimension = ''
+    GROUP BY d.number
+    UNION ALL
+    SELECT o.number, count(*)
+    FROM fold_old o JOIN fold_value n ON n.number = o.number AND n.assignment_id = o.assignment_id
+    GROUP BY o.number
 ) v USING (number)
+LEFT JOIN (
+    SELECT number, sum(left_out) AS left_out FROM fold_value WHERE left_out > 0 GROUP BY number
+) l USING (number)
 GROUP BY d.experiment_id ORDER BY d.experiment_id;

@@ -88,11 +88,13 @@ def fold_units(tx: Connection, experiment_ids: Sequence[str]) -> None:
     if stale or not layers:
         tx.execute(text((_ADD if layers else _CREATE) + _stale_values(due)))
         tx.execute(text("ANALYZE fold_value (number, assignment_id)"))
+    tx.execute(QUERIES["make_old"])
     tx.execute(MAKE_CHANGE)
     tx.execute(QUERIES["mark_whole"])
     if stale:
         tx.execute(QUERIES["drop_gone_values"])
         tx.execute(QUERIES["keep_changed_values"])
+        tx.execute(QUERIES["keep_new_values"])
     tx.execute(QUERIES["freeze_caps"])
 
 
