@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+from pydantic import ValidationError
 from sqlalchemy import Engine
 
 from tasks.rollouts.changes import manual
@@ -17,6 +19,13 @@ CLOSED = """
     WHERE new_state = 'resolved' ORDER BY alert_change.id
 """
 SLOW = HEALTHY.model_copy(update={"latency_ms": 150.0})
+
+
+@pytest.mark.parametrize("name", ["health source", "health unknown", "tick"])
+def test_no_check_is_named_as_an_alert_of_the_rollout_itself(database: Engine, name: str) -> None:
+    named = CheckPolicy(check="custom", metric=name, limit=1)
+    with pytest.raises(ValidationError, match=f"no check can be named '{name}'"):
+        begin(database, policy=RolloutPolicy(checks=(named,)))
 
 
 def test_a_rollout_that_completes_closes_what_is_open(database: Engine) -> None:

@@ -26,3 +26,7 @@ Name = Annotated[
     Field(json_schema_extra={"pattern": r"\S"}),  # the form refuses blanks too
     AfterValidator(_seen),
 ]
+
+SOURCE_ALERT, UNKNOWN_ALERT, TICK_ALERT = "health source", "health unknown", "tick"
+OWN_ALERTS = frozenset({SOURCE_ALERT, UNKNOWN_ALERT, TICK_ALERT})
+"""Alerts of a rollout that are not about the value of one check: no check may be named so."""

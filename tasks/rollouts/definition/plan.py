@@ -18,7 +18,7 @@ from pydantic import (
 
 from tasks.errors import InputError
 from tasks.misfits import problems
-from tasks.rollouts.definition.naming import Name
+from tasks.rollouts.definition.naming import OWN_ALERTS, Name
 from tasks.rollouts.definition.policy import RolloutPolicy
 from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, Schedule, parse_schedule
 
@@ -72,6 +72,11 @@ class RolloutPlan(BaseModel):
             raise ValueError("control_version is the version before; it cannot be model_version")
         if (self.experiment is None) != (self.variant is None):
             raise ValueError("experiment and variant are named together, or neither")
+        taken = sorted(OWN_ALERTS & {check.name for check in self.policy.checks})
+        if taken:
+            raise ValueError(
+                f"no check can be named {taken[0]!r}: an alert of the rollout itself has that name"
+            )
         return self
 
 

@@ -7,12 +7,9 @@ from typing import Any
 
 from tasks.alerts.model import Observation, Severity
 from tasks.rollouts.changes.ending import ended
+from tasks.rollouts.definition.naming import SOURCE_ALERT, UNKNOWN_ALERT
 from tasks.rollouts.health.measured import CheckResult, Health
 from tasks.rollouts.ticks.ticked import Ticked, is_source_trouble
-
-SOURCE = "health source"
-UNKNOWN = "health unknown"
-"""What is not about the value of one check."""
 
 
 def observations_of(each: Ticked) -> list[Observation]:
@@ -31,7 +28,7 @@ def observations_of(each: Ticked) -> list[Observation]:
 
 
 def _is_grave(seen: Observation) -> bool:
-    return seen.severity == "critical" and seen.metric != SOURCE
+    return seen.severity == "critical" and seen.metric != SOURCE_ALERT
 
 
 def _seen(each: Ticked) -> Iterator[Observation]:
@@ -81,17 +78,19 @@ def _of_sources(each: Ticked) -> Iterator[Observation]:
     troubles = [check for check in each.move.checks if is_source_trouble(check)]
     if troubles:
         messages = "; ".join(check.reason.message for check in troubles)
-        yield _of_rollout(each, SOURCE, "unhealthy", "cannot be checked", messages)
-    elif each.move.checks and SOURCE in each.before.alerted:
-        yield _of_rollout(each, SOURCE, "healthy", "can be checked", "every source was read")
+        yield _of_rollout(each, SOURCE_ALERT, "unhealthy", "cannot be checked", messages)
+    elif each.move.checks and SOURCE_ALERT in each.before.alerted:
+        yield _of_rollout(each, SOURCE_ALERT, "healthy", "can be checked", "every source was read")
 
 
 def _of_unknown(each: Ticked) -> Iterator[Observation]:
     overdue = next((why for why in each.reasons if why.code == "max-hold"), None)
     if overdue is not None and (each.move.is_escalated or each.verdict == "rollback"):
-        yield _of_rollout(each, UNKNOWN, "unhealthy", "health is not known", overdue.message)
-    elif each.move.health is Health.HEALTHY and UNKNOWN in each.before.alerted:
-        yield _of_rollout(each, UNKNOWN, "healthy", "health is known", "every check is healthy")
+        yield _of_rollout(each, UNKNOWN_ALERT, "unhealthy", "health is not known", overdue.message)
+    elif each.move.health is Health.HEALTHY and UNKNOWN_ALERT in each.before.alerted:
+        yield _of_rollout(
+            each, UNKNOWN_ALERT, "healthy", "health is known", "every check is healthy"
+        )
 
 
 def _of_rollout(each: Ticked, metric: str, health: Any, what: str, message: str) -> Observation:

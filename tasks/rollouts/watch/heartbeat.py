@@ -9,14 +9,14 @@ from sqlalchemy import Connection
 from tasks.alerts.model import AlertNews, Observation
 from tasks.alerts.recording import observe
 from tasks.database import load_queries
+from tasks.rollouts.definition.naming import TICK_ALERT
 
 QUERIES = load_queries(__package__, "watch.sql")
-METRIC = "tick"
 
 
 def check_heartbeats(tx: Connection) -> list[AlertNews]:
     """Alert of rollouts without a tick for two intervals; a tick, or their end, resolves it."""
-    rows = tx.execute(QUERIES["heartbeats"], {"metric": METRIC}).all()
+    rows = tx.execute(QUERIES["heartbeats"], {"metric": TICK_ALERT}).all()
     return observe(tx, [_observation(row) for row in rows])
 
 
@@ -30,7 +30,7 @@ def _observation(row: Any) -> Observation:
     )
     return Observation(
         subject=f"rollout:{row.id}",
-        metric=METRIC,
+        metric=TICK_ALERT,
         health="unhealthy" if row.is_missed else "healthy",
         severity="critical",
         title=f"{named}: nobody guards it" if row.is_missed else f"{named}: it is guarded",
