@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from tasks.bucketing import is_exposed
 from tasks.database import load_queries
+from tasks.errors import InputError
 
 QUERIES = load_queries(__package__, "exposure.sql")
 
@@ -17,7 +18,7 @@ def should_use_new_model(connection: Connection, user_id: str, model_version: st
 
     False for a version without one, for one that was rolled back, and for one that fails closed
     while its ticks do not come. The user id is text: "7" and "007" are two users; InputError for
-    anything else.
+    anything else, and for an empty one.
     """
     return users_of_new_model(connection, [user_id], model_version)[user_id]
 
@@ -28,4 +29,13 @@ def users_of_new_model(
     """As `should_use_new_model` for many users, by one look at the rollout."""
     row = connection.execute(QUERIES["exposure"], {"model_version": model_version}).first()
     salt, percentage = (row.salt, row.percentage) if row else ("", 0.0)
-    return {user_id: is_exposed(salt, user_id, percentage) for user_id in user_ids}
+    return {user_id: is_exposed(salt, _named(user_id), percentage) for user_id in user_ids}
+
+
+def _named(user_id: str) -> str:
+    """Nobody is no user: all who are not logged in would get one answer, by chance."""
+    if user_id == "":
+        raise InputError(
+            "a user id names somebody; this one is empty. Give those without one the old version"
+        )
+    return user_id

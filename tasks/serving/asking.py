@@ -13,7 +13,9 @@ from tasks.serving.wire import Problem, Text, Wire, errors, reply
 
 router = APIRouter(prefix="/v1", tags=["Decisions"])
 _NOT_STORED = {"Cache-Control": "no-store"}
-UserId = Annotated[Text, Query(alias="userId", description="the user; exactly as everywhere else")]
+UserId = Annotated[
+    Text, Query(alias="userId", min_length=1, description="the user; exactly as everywhere else")
+]
 
 
 class VersionDecision(Wire):

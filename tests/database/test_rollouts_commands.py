@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,22 @@ def test_check_answers_for_one_user(headway: Call) -> None:
     headway("start", "ranker", "v2", "--schedule", "100/1h", *WHO)
     assert headway("check", "user-1", "v2", "--json")[1]["should_use"] is True
     assert headway("check", "user-1", "v3") == (0, "no\n")
+    code, told = headway("check", "", "v2", "--json")
+    assert (code, "a user id names somebody; this one is empty" in told["message"]) == (2, True)
+
+
+def test_what_had_not_begun_is_said_to_be_rolled_back_before_it_began(
+    headway: Call, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("headway.step").addHandler(caplog.handler)
+    headway("start", "ranker", "v2", "--starts-at", "2100-01-01T08:00", *WHO)
+    code, out = headway("rollback", "ranker", *WHO)
+    assert (code, out.partition("\n")[0]) == (
+        0,
+        "ranker: rolled back before it began; draft at 0 %",
+    )
+    assert "rollout ranker (v2) rolled back before it began by ada: a new ranker" in caplog.messages
+    logging.getLogger("headway.step").removeHandler(caplog.handler)
 
 
 def test_a_secret_where_none_should_be_is_refused_and_kept_nowhere(

@@ -24,7 +24,6 @@ from tasks.rollouts.reporting.status import rollout_status
 from tests.database.rollouts import an_hour, hours_pass, tick_now, traffic
 
 ODD_UNITS = [
-    "",
     " ",
     "7",
     "007",
@@ -259,6 +258,16 @@ def test_a_rollout_may_draw_other_users(database: Engine) -> None:
         manual.start(tx, plan, "tester", "a test")
         after = set(tx.scalars(SQL_EXPOSED, {"units": UNITS, "version": "v2"}))
     assert 0.15 < len(before & after) / len(before) < 0.35
+
+
+def test_nobody_is_no_user(database: Engine) -> None:
+    with database.begin() as tx:
+        start(tx, "one", "v2", "100/1h")
+        with pytest.raises(InputError, match="this one is empty"):
+            should_use_new_model(tx, "", "v2")
+        with pytest.raises(InputError, match="this one is empty"):
+            users_of_new_model(tx, ["user-1", ""], "v2")
+        assert tx.scalar(text("SELECT should_use_new_model(NULL, 'v2')")) is False
 
 
 def test_a_number_is_not_a_user_id(database: Engine) -> None:

@@ -80,7 +80,7 @@ def test_the_plain_questions_get_the_answers_of_the_functions(database: Engine) 
     roll_out(database, 50)
     experiments.start()
     with served(database) as server, database.begin() as tx:
-        for user in ("user-1", "", *LONG):
+        for user in ("user-1", *LONG):
             found = server.get("/v1/rollouts/check/v2", params={"userId": user[:8_000]}).json()
             by_sql = tx.scalar(text("SELECT should_use_new_model(:u, 'v2')"), {"u": user[:8_000]})
             assert found["shouldUseNewModel"] is by_sql
@@ -88,6 +88,9 @@ def test_the_plain_questions_get_the_answers_of_the_functions(database: Engine) 
             unknown = server.get(f"/v1/rollouts/check/{version}?userId=u").json()
             assert unknown["shouldUseNewModel"] is False
         choice = explain_variant(tx, "buttons", "user-1").variant
+        for path in ("rollouts/check/v2", "experiments/buttons/variant"):
+            nobody = server.get(f"/v1/{path}?userId=")
+            assert (nobody.status_code, "userId" in nobody.json()["errorDetails"]) == (400, True)
         given = server.get("/v1/experiments/buttons/variant?userId=user-1").json()
         assert given == {
             "experiment": "buttons",

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tasks.errors import Reason
+from tasks.rollouts.changes.announcing import RolloutChange, notices_of
 from tasks.rollouts.definition.policy import DEFAULT_CHECKS
 from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, parse_schedule
 from tasks.rollouts.definition.state import State
@@ -95,3 +96,23 @@ def test_a_row_for_each_check() -> None:
         "< 0.05",
         "unhealthy",
     )
+
+
+def test_the_notice_of_one_that_had_not_begun_says_so() -> None:
+    change = RolloutChange(
+        rollout_id=1,
+        version=2,
+        name="ranker",
+        model_version="v2",
+        old_percentage=0,
+        new_percentage=0,
+        old_state=State.SCHEDULED,
+        new_state=State.DRAFT,
+        cause="manual_rollback",
+        actor="ada",
+        reason="not yet",
+    )
+    [notice] = notices_of(change)
+    assert notice.title == "ranker (v2): rolled back before it began"
+    begun = change.model_copy(update={"old_percentage": 5, "old_state": State.PAUSED})
+    assert next(notices_of(begun)).title == "ranker (v2): manual rollback, 5 % to 0 %"

@@ -55,12 +55,11 @@ def notices_of(change: RolloutChange) -> Iterator[Notice]:
     if not change.is_news:
         return
     named = f"{change.name} ({change.model_version})"
-    moved = f"{change.old_percentage:g} % to {change.new_percentage:g} %"
     changed = Notice(
         kind="rollout-changed",
         subject=f"rollout:{change.rollout_id}",
         key=f"rollout-changed:{change.rollout_id}:{change.version}",
-        title=f"{named}: {change.cause.replace('_', ' ')}, {moved}",
+        title=f"{named}: {_done(change)}",
         text=f"{change.new_state} at {change.new_percentage:g} % by {change.actor}: "
         f"{change.reason}",
         details=change.model_dump(mode="json"),
@@ -73,3 +72,10 @@ def notices_of(change: RolloutChange) -> Iterator[Notice]:
             "title": f"{named} was rolled back from {change.old_percentage:g} % to 0 %",
         }
         yield changed.model_copy(update=told)
+
+
+def _done(change: RolloutChange) -> str:
+    if change.cause == "manual_rollback" and change.old_state is State.SCHEDULED:
+        return "rolled back before it began"
+    moved = f"{change.old_percentage:g} % to {change.new_percentage:g} %"
+    return f"{change.cause.replace('_', ' ')}, {moved}"

@@ -33,14 +33,20 @@ class ManualOutcome(BaseModel):
     is_noop: bool = False
 
     @property
+    def done(self) -> str:
+        """What was done, in a few words."""
+        if self.action == "manual_rollback" and self.old_state is State.SCHEDULED:
+            return "rolled back before it began"
+        return "nothing to do" if self.is_noop else self.action.replace("_", " ")
+
+    @property
     def summary(self) -> str:
         """One line."""
-        done = "nothing to do" if self.is_noop else self.action.replace("_", " ")
         if self.action == "delete":
             return f"{self.name}: draft deleted"
         starts = self.starts_at if self.state is State.SCHEDULED else None
         when = f", starts {starts.astimezone(UTC):%F %H:%M} UTC" if starts else ""
-        return f"{self.name}: {done}; {self.state} at {self.percentage:g} %{when}"
+        return f"{self.name}: {self.done}; {self.state} at {self.percentage:g} %{when}"
 
 
 def apply(

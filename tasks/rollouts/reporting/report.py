@@ -22,10 +22,9 @@ _BAR, _GAP, _HEIGHT = 96, 8, 120
 
 def manual_report(outcome: ManualOutcome, actor: str, reason: str) -> str:
     """Markdown on what a person did."""
-    done = "nothing to do" if outcome.is_noop else outcome.action.replace("_", " ")
     return "\n".join(
         [
-            f"# Rollout {markdown.plain(outcome.name)}: {done}",
+            f"# Rollout {markdown.plain(outcome.name)}: {outcome.done}",
             "",
             _headline(outcome),
             "",

@@ -12,6 +12,7 @@ from tasks.rollouts.changes import drafts, manual
 from tasks.rollouts.changes.outcome import ManualOutcome
 from tasks.rollouts.changes.updating import RolloutUpdate, carry_out
 from tasks.rollouts.definition.plan import RolloutPlan
+from tasks.rollouts.definition.state import State
 
 
 @step(key="{plan.name}")
@@ -56,12 +57,9 @@ def _warn_of_rollback(
     actor: str,
     reason: str,
 ) -> None:
-    if not outcome.is_noop:
-        logger.warning(
-            "rollout %s (%s) rolled back from %g %% to 0 %% by %s: %s",
-            outcome.name,
-            outcome.model_version,
-            outcome.old_percentage,
-            actor,
-            reason,
-        )
+    if outcome.is_noop:
+        return
+    begun = f"rolled back from {outcome.old_percentage:g} % to 0 %"
+    done = outcome.done if outcome.old_state is State.SCHEDULED else begun
+    named = (outcome.name, outcome.model_version)
+    logger.warning("rollout %s (%s) %s by %s: %s", *named, done, actor, reason)
