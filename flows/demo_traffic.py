@@ -37,15 +37,15 @@ def simulate_traffic(
 ) -> None:
     """Record health samples as if ``traffic`` had been served during the last ``minutes``.
 
-    Errors and right answers are binomial draws, latency a normal mean; the same seed draws the
-    same. The end of the interval is the database's clock.
+    Errors and right answers are binomial draws, latency a normal mean with its squares; the
+    same seed draws the same. The end of the interval is the database's clock.
     """
-    random = np.random.default_rng(seed)
+    random, spreads = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     now = clock.now(tx)
     sizes = [len(part) for part in np.array_split(np.arange(traffic.requests), batches)]
     for index, size in enumerate(sizes):
         observed_at = now - timedelta(minutes=minutes * (index + 0.5) / batches)
-        _record_batch(tx, model_version, traffic, size, observed_at, random)
+        _record_batch(tx, model_version, traffic, size, observed_at, random, spreads)
 
 
 def _record_batch(
@@ -55,6 +55,7 @@ def _record_batch(
     size: int,
     observed_at: datetime,
     random: np.random.Generator,
+    spreads: np.random.Generator,
 ) -> None:
     spread = traffic.latency_ms * _LATENCY_SPREAD * np.sqrt(size)
     sums = {
@@ -62,6 +63,9 @@ def _record_batch(
         "latency": max(float(random.normal(traffic.latency_ms * size, spread)), 0.0),
         "accuracy": float(random.binomial(size, traffic.accuracy)),
     }
+    # Of normal values the sum and the squared deviations are independent (Cochran).
+    deviation = (traffic.latency_ms * _LATENCY_SPREAD) ** 2 * spreads.chisquare(max(size - 1, 1))
+    squares = {"latency": sums["latency"] ** 2 / max(size, 1) + deviation}
     for metric, value_sum in sums.items():
         tx.execute(
             QUERIES["record_sample"],
@@ -72,6 +76,6 @@ def _record_batch(
                 "sample_count": size,
                 "observed_at": observed_at,
                 "source": SOURCE,
-                "square_sum": None,
+                "square_sum": squares.get(metric),
             },
         )

@@ -32,6 +32,7 @@ def create(tx: Connection, plan: RolloutPlan, actor: str, reason: str) -> Manual
     now = clock.now(tx)
     if found is not None:
         return apply(tx, found, found, now, "noop", actor, reason)
+    check_sources(plan.policy)
     draft = insert(tx, plan, now, State.DRAFT, 0.0)
     record.record_change(tx, None, draft, now, cause="create", actor=actor, reason=reason)
     return outcome_of(None, draft, "create")
@@ -48,8 +49,7 @@ def edit(tx: Connection, name: str, changes: RolloutEdit, actor: str, reason: st
     tx.execute(QUERIES["update_draft"], _row(plan) | {"id": draft.id})
     tx.execute(QUERIES["delete_stages"], {"rollout_id": draft.id})
     _insert_stages(tx, draft.id, plan)
-    follow_users(tx, record.lock(tx, draft.id))
-    after = record.lock(tx, draft.id)
+    after = follow_users(tx, record.find(tx, name))
     record.record_change(tx, draft, after, now, cause="edit", actor=actor, reason=reason)
     return outcome_of(draft, after, "edit")
 
@@ -90,8 +90,7 @@ def find(tx: Connection, plan: RolloutPlan) -> Rollout | None:
 def insert(
     tx: Connection, plan: RolloutPlan, now: datetime, state: State, percentage: float
 ) -> Rollout:
-    """Write a new rollout with its stages; unknown names in the plan are told with the known."""
-    check_sources(plan.policy)
+    """Write a new rollout with its stages; Refused where somebody took its name."""
     begun = {"state": state.value, "percentage": percentage, "now": now}
     origin = {"experiment_id": _experiment_id(tx, plan), "variant": plan.variant}
     salt = _salt(tx, plan.name, plan.model_version, is_resalted=plan.resalt)
@@ -100,7 +99,7 @@ def insert(
     if rollout_id is None:  # somebody was faster
         raise _taken(plan)
     _insert_stages(tx, int(rollout_id), plan)
-    return record.lock(tx, int(rollout_id))
+    return record.find(tx, plan.name)
 
 
 def plan_of(rollout: Rollout) -> RolloutPlan:
@@ -117,11 +116,13 @@ def _is_same(plan: RolloutPlan, other: RolloutPlan) -> bool:
     ) == other.model_dump(exclude=apart)
 
 
-def follow_users(tx: Connection, draft: Rollout) -> None:
+def follow_users(tx: Connection, draft: Rollout) -> Rollout:
     """Let the rollout go to the users of its version's last one, unless it draws others."""
-    if draft.salt != _own_salt(draft.name, is_resalted=True):
-        salt = _salt(tx, draft.name, draft.model_version)
-        tx.execute(QUERIES["set_salt"], salt | {"rollout_id": draft.id})
+    if draft.salt == _own_salt(draft.name, is_resalted=True):
+        return draft
+    salt = _salt(tx, draft.name, draft.model_version)
+    tx.execute(QUERIES["set_salt"], salt | {"rollout_id": draft.id})
+    return draft.changed(salt=salt["salt"])
 
 
 def _salt(

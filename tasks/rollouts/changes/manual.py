@@ -10,13 +10,13 @@ from sqlalchemy import Connection
 from tasks import clock
 from tasks.errors import InputError, Reason, Refused
 from tasks.rollouts.changes import drafts, record
+from tasks.rollouts.changes.deciding import undecidable
 from tasks.rollouts.changes.ending import close_alerts
 from tasks.rollouts.changes.outcome import ManualOutcome, apply, outcome_of
 from tasks.rollouts.changes.record import Rollout
 from tasks.rollouts.definition.plan import RolloutPlan
 from tasks.rollouts.definition.schedule import TOLERANCE_SECONDS
 from tasks.rollouts.definition.state import State
-from tasks.rollouts.guard.traffic import can_decide
 from tasks.rollouts.health.sources.configuring import check_sources
 
 
@@ -35,7 +35,6 @@ def start(tx: Connection, plan: RolloutPlan, actor: str, reason: str) -> ManualO
         return _begin(tx, found, found.starts_at, now, actor, reason)
     if found is not None:
         return apply(tx, found, found, now, "noop", actor, reason)
-    check_sources(plan.policy)
     _check_start(tx, plan, None, plan.starts_at, now)
     is_due = _is_due(plan.starts_at, now)
     first = plan.schedule.stages[0].percentage if is_due else 0.0
@@ -72,10 +71,8 @@ def _begin(
     reason: str,
 ) -> ManualOutcome:
     plan = drafts.plan_of(draft)
-    check_sources(plan.policy)
     _check_start(tx, plan, draft.id, starts_at, now)
-    drafts.follow_users(tx, draft)
-    planned = draft.changed(starts_at=starts_at)
+    planned = drafts.follow_users(tx, draft).changed(starts_at=starts_at)
     if not _is_due(starts_at, now):
         return apply(
             tx, draft, planned.changed(state=State.SCHEDULED), now, "schedule", actor, reason
@@ -97,6 +94,7 @@ def _check_start(
     now: datetime,
 ) -> None:
     """Refuse a start that another rollout, a freeze or the plan itself is in the way of."""
+    check_sources(plan.policy)
     _lock_start(tx, plan)
     asked = {
         "rollout_id": rollout_id,
@@ -106,7 +104,7 @@ def _check_start(
     found = tx.execute(drafts.QUERIES["in_the_way"], asked).all()
     reasons = [_in_the_way(plan, each.name, each.state, each.is_of_version) for each in found]
     reasons += _frozen(plan, now) if _is_due(starts_at, now) else []
-    reasons += _undecidable(plan)
+    reasons += undecidable(tx, plan)
     if reasons:
         raise Refused(f"starting rollout {plan.name}", reasons)
 
@@ -131,16 +129,6 @@ def _in_the_way(plan: RolloutPlan, name: str, state: str, is_of_version: bool) -
 def _frozen(plan: RolloutPlan, now: datetime) -> list[Reason]:
     freezes = [freeze for freeze in plan.policy.freezes if freeze.covers(now)]
     return [Reason("frozen", f"nothing starts {each}; give a later starts_at") for each in freezes]
-
-
-def _undecidable(plan: RolloutPlan) -> list[Reason]:
-    """The checks that the stated traffic can never decide: they would hold the rollout for ever."""
-    policy, hours = plan.policy, plan.tick_seconds / 3600
-    found = (
-        can_decide(check, policy, plan.schedule, plan.requests_per_hour, tick_hours=hours)
-        for check in policy.checks
-    )
-    return [Reason("never-decides", each.message) for each in found if each is not None]
 
 
 def roll_back(tx: Connection, name: str, actor: str, reason: str) -> ManualOutcome:

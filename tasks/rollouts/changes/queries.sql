@@ -1,7 +1,7 @@
 -- name: lock_rollout
--- Serialise decisions about one rollout, by its number or its name. Who locks it reads it
--- afterwards: only then is nobody else's change missed.
-SELECT id FROM rollout WHERE id = :rollout_id OR name = :name FOR UPDATE;
+-- Serialise decisions about one rollout. Who locks it reads it afterwards: only then is nobody
+-- else's change missed.
+SELECT id FROM rollout WHERE name = :name FOR UPDATE;
 
 -- name: rollouts
 -- Rollouts with their stages and what their ticks left: all, or these numbers or names, the newest

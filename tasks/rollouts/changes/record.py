@@ -90,17 +90,9 @@ class Rollout(BaseModel):
 R = TypeVar("R", bound=Rollout)
 
 
-def lock(tx: Connection, rollout_id: int) -> Rollout:
-    """Lock one rollout until the transaction ends; NotFound if there is none."""
-    if tx.scalar(QUERIES["lock_rollout"], {"rollout_id": rollout_id, "name": None}) is None:
-        raise NotFound(f"there is no rollout with the number {rollout_id}")
-    [rollout] = read(tx, Rollout, rollout_ids=[rollout_id])
-    return rollout
-
-
 def lock_by_name(tx: Connection, name: str) -> Rollout:
     """Lock the rollout of that name until the transaction ends; NotFound if there is none."""
-    tx.execute(QUERIES["lock_rollout"], {"rollout_id": None, "name": name})
+    tx.execute(QUERIES["lock_rollout"], {"name": name})
     return find(tx, name)
 
 

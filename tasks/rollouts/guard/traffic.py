@@ -29,8 +29,7 @@ def can_decide(
     cannot hold. Raise UnknownName for a check that nobody registered.
     """
     question = question_of(check, policy, len(schedule.stages))
-    holds = check.action != "warn" and not check.is_shadow
-    if requests_per_hour is None or not holds or question.quantity.kind == "value":
+    if requests_per_hour is None or not _holds(check) or question.quantity.kind == "value":
         return None
     for stage in schedule.stages:
         hours = max(stage.hours, tick_hours)
@@ -45,6 +44,19 @@ def can_decide(
         if reason is not None:
             return reason
     return None
+
+
+def needs_spread(check: CheckPolicy, policy: RolloutPolicy) -> bool:
+    """Tell whether a check that can hold is judged by the spread of its values: by sums of squares.
+
+    Raise UnknownName for a check that nobody registered.
+    """
+    kind = question_of(check, policy, stages=1).quantity.kind
+    return policy.guard == "sequential" and kind == "mean" and _holds(check)
+
+
+def _holds(check: CheckPolicy) -> bool:
+    return check.action != "warn" and not check.is_shadow
 
 
 def _too_few(question: Question, count: float, where: str) -> Reason | None:
