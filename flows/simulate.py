@@ -16,6 +16,7 @@ from tasks.rollouts.definition.policy import RolloutPolicy
 from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, parse_schedule
 from tasks.rollouts.simulation.course import follow
 from tasks.rollouts.simulation.estimate import Assumed, estimate
+from tasks.rollouts.simulation.possible import impossible
 from tasks.rollouts.simulation.simulated import Simulated, StoredCourse
 from tasks.rollouts.simulation.stored import Stored, read_stored
 from tasks.rollouts.simulation.truth import Level, Truth
@@ -70,6 +71,8 @@ def simulate_rollout(
         )
     else:
         raise InputError("state what is true (error_rate=0.03), or name a version that was sampled")
+    if truth:
+        _refuse_impossible(true, policy)
     known, left_out = _known(policy, true)
     assumed = _model(
         Assumed,
@@ -100,6 +103,12 @@ def _stored(
     # reads again.
     with control_engine().connect() as connection:
         return read_stored(connection, policy, model_version, control_version, tick_hours)
+
+
+def _refuse_impossible(truth: Truth, policy: RolloutPolicy) -> None:
+    told = impossible(truth, policy)
+    if told:
+        raise InputError(f"this cannot be true, so it is not simulated: {'; '.join(told)}")
 
 
 def _known(policy: RolloutPolicy, truth: Truth) -> tuple[RolloutPolicy, tuple[str, ...]]:

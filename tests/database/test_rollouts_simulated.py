@@ -175,6 +175,21 @@ def test_the_command_reads_a_plan_and_an_outage(simulate: Call, tmp_path: Path) 
         (["--canary", "queue=3"], "the policy has no check queue"),
         (["--canary", "error_rate=0.1", "--runs", "0"], "runs"),
         (["--canary", "error_rate=nan"], "finite"),
+        (
+            ["--canary", "error_rate=5"],
+            "error_rate lies between 0 and 1, not 5 (canary); 5 % is 0.05",
+        ),
+        (["--canary", "accuracy=-0.1"], "accuracy lies between 0 and 1, not -0.1 (canary)"),
+        (["--canary", "latency=-1"], "latency is at least 0, not -1 (canary)"),
+        (["--canary", "latency=1", "--control", "latency=-2"], "at least 0, not -2 (control)"),
+        (["--canary", "latency=1", "--deviation", "latency=-2"], "deviation: Input should be gr"),
+        (
+            ["--canary", "error_rate=0.1", "--outage", "error_rate=20@10-12"],
+            "error_rate lies between 0 and 1, not 20 (canary, from hour 10); 20 % is 0.2",
+        ),
+        (["--canary", "error_rate=0.1", "--drift", "error_rate=2"], "drifts by 1 an hour at most"),
+        (["--canary", "error_rate=0.1", "--deviation", "error_rate=2"], "is a rate: it has no dev"),
+        (["--canary", "error_rate=0.1", "--requests-per-hour", "-5"], "greater than 0, not -5"),
     ],
 )
 def test_what_cannot_be_simulated_is_told(simulate: Call, words: list[str], says: str) -> None:

@@ -102,6 +102,16 @@ def test_an_outage_is_a_level_that_takes_over_for_some_hours() -> None:
     assert truth.level("latency", 1) is None
 
 
+def test_what_drifts_ends_where_nothing_can_be_beyond() -> None:
+    falling = Level(check="latency", canary=100, drift_per_hour=-60)
+    see = drawn(Truth(levels=(falling,)), RolloutPolicy(), 1.0, np.random.default_rng(3))
+    assert [see(tick, 50)["latency"].canary.total == 0 for tick in (1, 2, 3)] == [
+        False,
+        False,
+        True,
+    ]
+
+
 def test_harm_is_what_the_version_does_and_its_control_does_not() -> None:
     def harmful(*levels: Level, has_control: bool = True) -> float | None:
         return Truth(levels=levels, has_control=has_control).harmful_from(THRESHOLD, 50)

@@ -58,6 +58,7 @@ def _see(
 def _draw(mean: float, count: int, level: Level, quantity: Quantity, rng: Generator) -> Sums:
     if count == 0:
         return Sums()
+    mean = min(max(mean, quantity.lowest), quantity.highest)  # drifting ends there
     if quantity.kind == "rate":
         total = float(rng.binomial(count, min(max(mean, 0.0), 1.0)))
         return Sums(total=total, squares=total, samples=count)

@@ -20,7 +20,8 @@ class Level(BaseModel):
     """Where one check stands from an hour of the rollout on, until another level takes over.
 
     ``control`` is the control's, by default the same. ``deviation`` is that of single values of a
-    mean, by default half the mean. ``drift_per_hour`` is added to the version's for every hour.
+    mean, by default half the mean. ``drift_per_hour`` is added to the version's for every hour,
+    as far as its values go.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
