@@ -19,6 +19,7 @@ _REACHES = np.array([1.7, 3.4, 5.2, 7.3])
 EDGES = 2 * len(_REACHES) + 1
 _NEWTON_STEPS = 80
 _LEAST_PRIOR = 0.1
+_LEAST_VARYING = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +120,18 @@ def normal_arms(n: ArrayLike, mean: ArrayLike, m2: ArrayLike) -> NormalArms:
     """Posteriors of means under a flat prior: normal, with variance s² / n.
 
     An arm that hardly varied is not taken for certain: its sum of squared deviations counts as at
-    least that of one unit which lies as far off as units do over all arms. Without units
-    an arm is thought to be like one unit drawn from all of them. Where nothing varies at
-    all every arm is alike.
+    least that of five of its units (all of them, if fewer) that lie as far off as units of all
+    arms do. Without units an arm is thought to be like one unit drawn from all of them. Where
+    nothing varies at all every arm is alike.
     """
     count, means, squares = (np.asarray(each, float) for each in (n, mean, m2))
     units = count.sum(axis=1, keepdims=True)
     middle = (count * means).sum(axis=1, keepdims=True) / np.maximum(units, 1)
     spread = squares + count * (means - middle) ** 2
     variance = spread.sum(axis=1, keepdims=True) / np.maximum(units - 1, 1)
-    least = np.where(variance > 0, variance, 1.0)
-    error = np.maximum(squares, least) / np.maximum(count - 1, 1) / np.maximum(count, 1)
+    freedom = np.maximum(count - 1, 1)
+    least = np.where(variance > 0, variance, 1.0) * np.minimum(freedom, _LEAST_VARYING)
+    error = np.maximum(squares, least) / freedom / np.maximum(count, 1)
     return NormalArms(np.where(count > 0, means, middle), np.sqrt(error))
 
 

@@ -21,7 +21,7 @@ from tasks.experiments.statistics.posteriors import EDGES
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_ORDER = 8
+_ORDER = 10
 _NEARLY_NONE = 1e-300
 _BLOCK = 400_000  # values at a time: larger arrays leave the processor's cache
 
@@ -62,7 +62,7 @@ def chances(arms: Arms, is_there: Bools | None = None, *, is_higher_better: bool
     """Integrate which arm is best, which is second, and what each would lose.
 
     P(i best) = ∫ f_i Π F_j, P(i second) = ∫ f_i Σ_m (1 - F_m) Π F_j over the other arms j, and
-    loss_i = ∫ F_i (1 - Π F_j). Errors stay below 1e-8.
+    loss_i = ∫ F_i (1 - Π F_j). Errors stay below 1e-8, below 1e-7 of a hundred arms.
 
     Args:
         arms: posteriors, bandits x arms.
