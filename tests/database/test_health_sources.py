@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,28 +11,10 @@ import pytest
 from sqlalchemy import Engine, text
 
 from tasks.rollouts.health.measured import Measured
-from tests.conftest import created_database
 from tests.database.health_sources import NOON, asked, measured, read, verdict
-from tests.database.web import Web, web_server
+from tests.database.web import Web
 
-
-@pytest.fixture(scope="module")
-def engine(server_url: str, template: str) -> Iterator[Engine]:
-    """One database for all: most sources lie elsewhere."""
-    with created_database(server_url, template) as made:
-        yield made
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with web_server() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tries follow each other at once."""
-    monkeypatch.setattr("tasks.retries.FIRST_DELAY_SECONDS", 0.001)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def http(web: Web, path: str = "/errors", **more: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,28 +14,10 @@ from sqlalchemy import Engine, text
 
 from tasks.rollouts.health.measured import Measured
 from tasks.rollouts.health.sources.model import SecretName, Secrets
-from tests.conftest import created_database
 from tests.database.health_sources import NOON, TOKEN, measured
-from tests.database.web import Web, web_server
+from tests.database.web import Web
 
-
-@pytest.fixture(scope="module")
-def engine(server_url: str, template: str) -> Iterator[Engine]:
-    """One database for all: most sources lie elsewhere."""
-    with created_database(server_url, template) as made:
-        yield made
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with web_server() as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tries follow each other at once."""
-    monkeypatch.setattr("tasks.retries.FIRST_DELAY_SECONDS", 0.001)
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 def prometheus(web: Web, **more: Any) -> dict[str, Any]:

@@ -6,17 +6,22 @@ rollout; a step up needs the stage's time and health; anything else holds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC
 
 from tasks.decisions import Verdict, rule
 from tasks.errors import Reason
-from tasks.rollouts.definition.policy import CheckPolicy
 from tasks.rollouts.definition.schedule import TOLERANCE_SECONDS
-from tasks.rollouts.definition.state import State, Streak
-from tasks.rollouts.guard.judging import judge_check
-from tasks.rollouts.health.measured import CheckResult, Health, Measured, Reading
+from tasks.rollouts.definition.state import State
+from tasks.rollouts.health.measured import CheckResult, Health
 from tasks.rollouts.ticks.evidence import Move, TickEvidence
+from tasks.rollouts.ticks.findings import (
+    harm_of,
+    health_of,
+    judged,
+    streaks_of,
+    unhealthy_of,
+    unknown_of,
+)
 
 
 @rule("rollout-tick", version=2)
@@ -27,18 +32,18 @@ def decide_tick(evidence: TickEvidence) -> Verdict:
         return _stay(evidence, "skip", [skipped], None)
     if evidence.state is State.SCHEDULED:
         return _start(evidence)
-    checks = tuple(_judge(evidence, check) for check in evidence.policy.checks)
-    seen = evidence.model_copy(update={"streaks": _streaks(evidence, checks)})
-    harm = _harm(seen, checks)
+    checks = judged(evidence)
+    seen = evidence.model_copy(update={"streaks": streaks_of(evidence, checks)})
+    harm = harm_of(seen, checks)
     if harm:
         return _roll_back(seen, checks, Health.UNHEALTHY, harm)
     # At 0 % nobody uses the version, so nothing can be measured; the first stage may begin.
-    unknown = _unknown(checks) if evidence.percentage > 0 else []
+    unknown = unknown_of(checks) if evidence.percentage > 0 else []
     if unknown:
         return _wait_for_data(seen, checks, unknown)
-    blocks = [*_unhealthy(seen, checks), *_blocks(seen)]
+    blocks = [*unhealthy_of(seen, checks), *_blocks(seen)]
     if blocks:
-        return _stay(seen, "hold", blocks, _health(seen, checks), checks)
+        return _stay(seen, "hold", blocks, health_of(seen, checks), checks)
     return _go_on(seen, checks)
 
 
@@ -83,87 +88,11 @@ def _taken(evidence: TickEvidence) -> list[Reason]:
     return reasons
 
 
-def _judge(evidence: TickEvidence, check: CheckPolicy) -> CheckResult:
-    reading = next((each for each in evidence.readings if each.check == check.name), None)
-    reading = reading or Reading(
-        check=check.name,
-        canary=Measured(),
-        window_start=evidence.now,
-        window_end=evidence.now,
-    )
-    return judge_check(reading, check, evidence.policy, len(evidence.schedule.stages))
-
-
-def _streaks(evidence: TickEvidence, checks: Sequence[CheckResult]) -> dict[str, Streak]:
-    return {
-        each.check: _streak(evidence.streaks.get(each.check, Streak()), each) for each in checks
-    }
-
-
-def _streak(before: Streak, check: CheckResult) -> Streak:
-    if check.health is Health.INCONCLUSIVE:
-        return before.model_copy(update={"inconclusive": before.inconclusive + 1})
-    if check.health is Health.UNHEALTHY:
-        return Streak(unhealthy=before.unhealthy + 1)
-    return Streak(healthy=before.healthy + 1)
-
-
-def _harm(evidence: TickEvidence, checks: Sequence[CheckResult]) -> list[Reason]:
-    """Why the version must go back to nobody: every check that says so, k times in a row."""
-    return [
-        each.reason
-        for each, policy in zip(checks, evidence.policy.checks, strict=True)
-        if _is_harm(each, evidence.streaks[each.check].unhealthy, policy)
-    ]
-
-
-def _is_harm(check: CheckResult, streak: int, policy: CheckPolicy) -> bool:
-    return (
-        check.health is Health.UNHEALTHY
-        and not check.judgement.is_shared
-        and not policy.is_shadow
-        and policy.action == "rollback"
-        and streak >= policy.consecutive
-    )
-
-
-def _unknown(checks: Sequence[CheckResult]) -> list[Reason]:
-    """Why health is not known, by the checks that may hold a rollout back."""
-    return [each.reason for each in _deciding(checks) if each.health is Health.INCONCLUSIVE]
-
-
-def _unhealthy(evidence: TickEvidence, checks: Sequence[CheckResult]) -> list[Reason]:
-    """What is unhealthy and yet no harm: not often enough in a row, or only to be held at."""
-    return [
-        Reason("unhealthy", f"{each.reason.message}; {_times(evidence, each)}")
-        for each in _deciding(checks)
-        if each.health is Health.UNHEALTHY
-    ]
-
-
-def _times(evidence: TickEvidence, check: CheckResult) -> str:
-    times = evidence.streaks[check.check].unhealthy
-    follows = "hold" if check.judgement.is_shared else check.action
-    return f"{times} time{'s' if times > 1 else ''} in a row, {follows} is what follows"
-
-
-def _deciding(checks: Sequence[CheckResult]) -> list[CheckResult]:
-    return [each for each in checks if not each.is_shadow and each.action != "warn"]
-
-
-def _health(evidence: TickEvidence, checks: Sequence[CheckResult]) -> Health:
-    verdicts = {each.health for each in _deciding(checks)}
-    if Health.UNHEALTHY in verdicts:
-        return Health.UNHEALTHY
-    is_unknown = Health.INCONCLUSIVE in verdicts and evidence.percentage > 0
-    return Health.INCONCLUSIVE if is_unknown else Health.HEALTHY
-
-
 def _wait_for_data(
     evidence: TickEvidence, checks: tuple[CheckResult, ...], unknown: list[Reason]
 ) -> Verdict:
-    reasons = [*unknown, *_unhealthy(evidence, checks), *_blocks(evidence)]
-    health = _health(evidence, checks)
+    reasons = [*unknown, *unhealthy_of(evidence, checks), *_blocks(evidence)]
+    health = health_of(evidence, checks)
     overdue = _overdue(evidence)
     if overdue is None:
         return _stay(evidence, "hold", reasons, health, checks)
@@ -184,7 +113,7 @@ def _overdue(evidence: TickEvidence) -> Reason | None:
 
 
 def _go_on(evidence: TickEvidence, checks: tuple[CheckResult, ...]) -> Verdict:
-    health = _health(evidence, checks)
+    health = health_of(evidence, checks)
     target = evidence.schedule.position(evidence.percentage) + 1
     if target > evidence.schedule.last:
         return _complete(evidence, checks)
@@ -240,7 +169,7 @@ def _complete(evidence: TickEvidence, checks: tuple[CheckResult, ...]) -> Verdic
         "complete",
         [Reason("bake-passed", message)],
         Move(
-            health=_health(evidence, checks),
+            health=health_of(evidence, checks),
             checks=checks,
             streaks=evidence.streaks,
             state=state,
