@@ -65,6 +65,8 @@ def own() -> Project:
         "privileges-changed@008",
         "index-not-concurrent@008",
         "triggers-disabled@008",
+        "privileges-changed@009",
+        "index-not-concurrent@009",
     )
     return Project(ROOT / "migrations", approved=approved)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tasks.schema import (
     ab_testing,
+    adaptive,
     alerts,
     experiments,
     ingestion,
@@ -22,6 +23,7 @@ from tasks.schema.columns import metadata
 
 __all__ = [
     "ab_testing",
+    "adaptive",
     "alerts",
     "experiments",
     "ingestion",

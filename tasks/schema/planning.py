@@ -1,4 +1,4 @@
-"""What an experiment was planned to be, and who gets which arm (revision 006)."""
+"""What an experiment was planned to be, and who gets which arm (revisions 006 and 009)."""
 
 from __future__ import annotations
 
@@ -41,6 +41,11 @@ experiment_plan = sa.Table(
     sa.Column("dimensions", pg.ARRAY(sa.Text), nullable=False, server_default="{}"),
     moment("starts_at"),
     moment("ends_at"),
+    sa.Column("bandit", pg.JSONB(none_as_null=True)),  # how the split follows the figures
+    sa.Column("factors", pg.JSONB(none_as_null=True)),  # of a factorial design, with their levels
+    sa.Column("generators", pg.ARRAY(sa.Text), nullable=False, server_default="{}"),
+    sa.Column("is_holdout", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("segment_of", sa.Text),  # the experiment that it was cut out of
     sa.Column("version", sa.Integer, nullable=False, server_default="1"),
     sa.CheckConstraint("power > 0 AND power < 1", name="power"),
     sa.CheckConstraint("minimum_effect > 0", name="minimum_effect"),
