@@ -29,7 +29,7 @@ def together(*actions: Callable[[], T]) -> list[T]:
 
 def test_two_workers_of_one_slot_make_one_transition(database: Engine) -> None:
     """Scenario 22, 50 times. Guard: the row lock, and one row of checks for each slot."""
-    schedule = ",".join(f"{percentage}/0h" for percentage in range(1, 60))
+    schedule = ",".join(f"{percentage}/0.01h" for percentage in range(1, 60))
     errors = RolloutPolicy(checks=(CheckPolicy(check="error_rate", limit=0.05),))
     begin(database, schedule, policy=errors)
     for number in range(50):

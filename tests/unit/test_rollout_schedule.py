@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.errors import InputError
+from tasks.rollouts.definition.plan import RolloutEdit, as_plan
 from tasks.rollouts.definition.schedule import (
     DEFAULT_SCHEDULE,
     Schedule,
@@ -37,6 +38,8 @@ def test_the_default_schedule_has_the_five_stages() -> None:
         ("0/1h", "greater than 0"),
         ("-5/1h", "greater than 0"),
         ("5/-1h", "greater than or equal to 0"),
+        ("5/0h,100/1h", r"stage 1 \(5 %\) has no hours: write 5/1h, say, or leave it out"),
+        ("5/2h,25/0.0h,100/0h", r"stage 2 \(25 %\) has no hours"),
         ("nan/1h", "looks like"),
         ("5/infh", "looks like"),
         ("x/1h", "looks like"),
@@ -66,6 +69,21 @@ def test_a_schedule_may_be_text_a_list_of_stages_or_what_was_stored() -> None:
     written = parse_schedule("5/2h,100/1.5h")
     assert Schedule.model_validate(stages) == Schedule.model_validate({"stages": stages}) == written
     assert Schedule.model_validate_json(written.model_dump_json()) == written
+
+
+def test_only_the_last_stage_may_do_without_hours() -> None:
+    named = {"name": "ranker", "model_version": "v2"}
+    assert as_plan(named | {"schedule": "5/2h,100/0h"}, "f").schedule.stages[1].hours == 0
+    stages = [{"percentage": 5, "hours": 0}, {"percentage": 100, "hours": 1}]
+    with pytest.raises(InputError, match=r"schedule: stage 1 \(5 %\) has no hours"):
+        as_plan(named | {"schedule": stages}, "f")
+    with pytest.raises(ValidationError, match="has no hours"):
+        RolloutEdit.model_validate({"schedule": stages})
+
+
+def test_what_was_stored_before_stages_had_to_last_can_still_be_read() -> None:
+    stored = {"stages": [{"percentage": 5, "hours": 0}, {"percentage": 100, "hours": 1}]}
+    assert str(Schedule.model_validate(stored)) == "5/0h,100/1h"
 
 
 def test_a_schedule_is_written_as_exactly_as_it_was_given() -> None:

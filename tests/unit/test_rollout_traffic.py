@@ -42,8 +42,8 @@ def test_a_later_stage_may_be_the_one_that_is_too_short() -> None:
 
 
 def test_a_stage_shorter_than_a_tick_is_judged_after_one_tick() -> None:
-    assert why(2_000, schedule="5/0h,100/0h") == ""
-    assert why(1_999, schedule="5/0h,100/0h") != ""
+    assert why(2_000, schedule="5/0.1h,100/0h") == ""
+    assert why(1_999, schedule="5/0.1h,100/0h") != ""
 
 
 def test_a_threshold_sees_its_window_only_and_evidence_the_whole_stage() -> None:

@@ -20,7 +20,7 @@ from tasks.errors import InputError
 from tasks.misfits import problems
 from tasks.rollouts.definition.naming import OWN_ALERTS, Name
 from tasks.rollouts.definition.policy import RolloutPolicy
-from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, Schedule, parse_schedule
+from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, Planned, parse_schedule
 
 Requests = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 TickSeconds = Annotated[float, Field(gt=0, le=31 * 86_400, allow_inf_nan=False)]
@@ -53,7 +53,7 @@ class RolloutPlan(BaseModel):
 
     name: Name
     model_version: Name
-    schedule: Schedule = parse_schedule(DEFAULT_SCHEDULE)
+    schedule: Planned = parse_schedule(DEFAULT_SCHEDULE)
     policy: RolloutPolicy = RolloutPolicy()
     control_version: Name | None = None
     organization: Name | None = None
@@ -86,7 +86,7 @@ class RolloutEdit(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model_version: Name | None = None
-    schedule: Schedule | None = None
+    schedule: Planned | None = None
     policy: RolloutPolicy | None = None
     control_version: Name | None = None
     organization: Name | None = None

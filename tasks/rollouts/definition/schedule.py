@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from tasks.errors import InputError
 from tasks.misfits import problems
@@ -70,13 +78,32 @@ class Schedule(BaseModel):
         return sum(stage.percentage <= percentage for stage in self.stages) - 1
 
 
+def _lasting(schedule: Schedule) -> Schedule:
+    """Refuse a stage that nobody would be watched in: it was left out, or is a slip."""
+    for number, stage in enumerate(schedule.stages[:-1], start=1):
+        if stage.hours == 0:
+            percentage = f"{stage.percentage:g}"
+            raise ValueError(
+                f"stage {number} ({percentage} %) has no hours: write {percentage}/1h, say, or "
+                "leave it out; only the last may have none, and is completed by its first healthy "
+                "tick"
+            )
+    return schedule
+
+
+Planned: TypeAlias = Annotated[Schedule, AfterValidator(_lasting)]
+"""A schedule as it is planned now; what is stored may be older than a rule."""
+
+_PLANNED: TypeAdapter[Schedule] = TypeAdapter(Planned)
+
+
 def parse_schedule(text: str) -> Schedule:
     """Read a schedule such as ``5/2h,25/4h,100/24h``: percentage/hours, comma-separated.
 
     Raise InputError that says what is wrong with it.
     """
     try:
-        return Schedule.model_validate(text)
+        return _PLANNED.validate_python(text)
     except ValidationError as error:
         told = problems(error, Schedule)
         raise InputError(f"schedule {text[:200]!r} cannot be used: {told}") from None
