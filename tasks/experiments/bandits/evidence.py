@@ -38,7 +38,7 @@ class BanditArm(_Frozen):
     weight: Share  # as it is now
     n: Annotated[int, Field(ge=0)]
     mean: float = 0.0
-    m2: Annotated[float, Field(ge=0)] = 0.0
+    m2: float = 0.0
     is_open: bool = True  # False: switched off; it gets nobody and takes no part
 
     @property

@@ -20,7 +20,7 @@ def closed_gate(evidence: AllocationEvidence) -> Reason | None:
         message = f"No algorithm is called {evidence.policy.algorithm!r}; choose one of: {known}."
         return Reason("unknown-algorithm", message)
     if not is_usable(evidence):
-        why = evidence.problem or "they are not finite, or too large to calculate with"
+        why = evidence.problem or "they are not those of a rate or a mean"
         return Reason("metric-missing", f"{evidence.metric} has no usable figures: {why}.")
     return _quality(evidence)
 

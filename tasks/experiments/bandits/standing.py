@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from math import isfinite
 
 import numpy as np
 
 from tasks.experiments.bandits.algorithms import Standing
-from tasks.experiments.bandits.evidence import AllocationEvidence
+from tasks.experiments.bandits.evidence import AllocationEvidence, BanditArm
 from tasks.experiments.statistics.posteriors import BetaArms, NormalArms, beta_arms, normal_arms
 from tasks.experiments.statistics.thompson import chances
 
@@ -19,9 +18,8 @@ _Shape = tuple[int, bool, bool]
 
 def is_usable(evidence: AllocationEvidence) -> bool:
     """Tell whether the figures of its arms can be calculated with, and there is a choice."""
-    figures = [abs(value) for arm in evidence.arms for value in (arm.mean, arm.m2**0.5)]
-    is_finite = all(isfinite(each) and each < _LARGEST for each in figures)
-    return is_finite and not evidence.problem and len(evidence.open_arms) > 1
+    is_sound = all(_is_sound(arm, is_rate=evidence.is_rate) for arm in evidence.open_arms)
+    return is_sound and not evidence.problem and len(evidence.open_arms) > 1
 
 
 def stand_many(bandits: Sequence[AllocationEvidence]) -> list[Standing | None]:
@@ -36,6 +34,11 @@ def stand_many(bandits: Sequence[AllocationEvidence]) -> list[Standing | None]:
         for place, standing in zip(places, _stand([bandits[p] for p in places]), strict=True):
             found[place] = standing
     return found
+
+
+def _is_sound(arm: BanditArm, *, is_rate: bool) -> bool:
+    lowest, highest = (0.0, 1.0) if is_rate else (-_LARGEST, _LARGEST)
+    return lowest <= arm.mean <= highest and 0 <= arm.m2 <= _LARGEST**2  # NaN is neither
 
 
 def _stand(bandits: Sequence[AllocationEvidence]) -> list[Standing]:
