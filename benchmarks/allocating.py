@@ -6,7 +6,7 @@ Runs go side by side, so that one integration serves the same hour of all of the
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import sqrt
+from math import pi, sin, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 HOURS, UNITS_AN_HOUR = 336, 250  # two weeks
+HOURS_A_WEEK = 168
 LIKELY = 0.95
 _PASSED = (QualityCheck(name="srm", outcome="passed"),)
 
@@ -32,6 +33,7 @@ class Bandit:
     policy: BanditPolicy = field(default_factory=BanditPolicy)
     deviation: float | None = None  # of a unit's value; None: a rate
     window_hours: int = 0  # until a unit's outcome is known
+    swing: float = 0.0  # by which part all values go up and down in a week
     hours: int = HOURS
 
 
@@ -80,7 +82,7 @@ def run(bandit: Bandit, runs: int, seed: int) -> Course:
     for hour in range(bandit.hours):
         added = rng.multinomial(UNITS_AN_HOUR, weights)
         units += added
-        waiting.append(_drawn(bandit, added, rng))
+        waiting.append(_drawn(bandit, added, hour, rng))
         known.add(waiting.pop(0))
         verdicts = allocate_many(_evidence(bandit, known, weights, hour + 1))
         weights = np.array([list(verdict.details["weights"].values()) for verdict in verdicts])
@@ -103,9 +105,9 @@ def _nothing(units: Ints) -> _Known:
     return _Known(np.zeros_like(units), np.zeros(units.shape), np.zeros(units.shape))
 
 
-def _drawn(bandit: Bandit, added: Ints, rng: np.random.Generator) -> _Known:
+def _drawn(bandit: Bandit, added: Ints, hour: int, rng: np.random.Generator) -> _Known:
     """Outcomes of the units that came in one hour."""
-    values = np.array(bandit.values)
+    values = np.array(bandit.values) * (1 + bandit.swing * sin(2 * pi * hour / HOURS_A_WEEK))
     if bandit.deviation is None:
         mean = rng.binomial(added, values) / np.maximum(added, 1)
         return _Known(added, mean, added * mean * (1 - mean))

@@ -42,6 +42,7 @@ def bandits() -> Iterator[tuple[str, Bandit, bool]]:
         yield f"{setting}, equal split", untouched(Bandit(values)), False
     yield "5 arms, thompson, means", Bandit(MEANS, deviation=5.0), True
     yield "5 arms, thompson, known after a day", Bandit(FIVE, window_hours=24), False
+    yield "5 arms, thompson, a week that swings by half", Bandit(FIVE, swing=0.5), False
     yield "5 arms, thompson, warm-up of a day", Bandit(FIVE, BanditPolicy(warm_up_hours=24)), False
     yield "5 arms, thompson, small steps", Bandit(FIVE, BanditPolicy(maximum_step=0.05)), False
     free = BanditPolicy(maximum_step=1, minimum_change=0, warm_up_units=0)

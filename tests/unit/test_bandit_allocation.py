@@ -6,9 +6,12 @@ from math import inf, nan
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tasks import jsonb
 from tasks.decisions import Verdict
+from tasks.experiments.bandits.algorithms import algorithms
 from tasks.experiments.bandits.allocation import allocate_many, allocate_traffic
 from tasks.experiments.bandits.balance import balance_traffic
 from tasks.experiments.bandits.evidence import (
@@ -209,6 +212,43 @@ def test_many_at_once_come_out_as_one_by_one_and_as_stored() -> None:
     stored = [AllocationEvidence.model_validate_json(jsonb.dump(each)) for each in evidence]
     assert together == allocate_many(stored)
     assert allocate_many([]) == []
+
+
+ODD = st.one_of(st.floats(), st.floats(0, 1), st.sampled_from([0.0, 1.0, 1e-12, 1e90]))
+ARMS = st.lists(
+    st.builds(
+        lambda n, mean, m2, weight, is_open: (n, mean, m2, weight, is_open),
+        st.one_of(st.integers(0, 2000), st.integers(0, 10**12)),
+        ODD,
+        ODD,
+        st.floats(0, 1),
+        st.booleans(),
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=300)
+@given(ARMS, st.sampled_from(algorithms.names()), st.booleans(), st.booleans(), st.floats(0, 1))
+def test_whatever_the_figures_a_change_is_a_split_with_its_floor(
+    fields: list[tuple[Any, ...]], algorithm: str, is_rate: bool, is_higher: bool, floor: float
+) -> None:
+    names = ("n", "mean", "m2", "weight", "is_open")
+    arms = [
+        BanditArm(name=str(place), **dict(zip(names, each, strict=True)))
+        for place, each in enumerate(fields)
+    ]
+    limits = {"floor": floor, "maximum_step": 1.0, "warm_up_units": 1, "algorithm": algorithm}
+    evidence = bandit(*arms, is_rate=is_rate, is_higher_better=is_higher, **limits)
+    verdict = allocate_traffic(evidence)
+    split = verdict.details["weights"]
+    if verdict.verdict == "held":
+        assert split == {arm.name: arm.weight for arm in arms}
+        return
+    assert sum(split.values()) == 1.0
+    least = min(floor, 1 / len(evidence.open_arms)) - 1e-9
+    assert all(split[arm.name] >= (least if arm.is_open else 0) for arm in arms)
+    assert not any(split[arm.name] for arm in arms if not arm.is_open)
 
 
 @pytest.mark.parametrize("cause", ["srm", "operator"])
