@@ -25,13 +25,18 @@ _OF_NUMBERS = frozenset(
         "less_than_equal",
     }
 )
+_OF_TIMES = frozenset({"datetime_from_date_parsing", "datetime_parsing", "datetime_type"})
 
 
 class _Place(NamedTuple):
-    """Where something does not fit: in words, in which model, and by which one of several."""
+    """Where something does not fit: in words, in which model, and by which one of several.
+
+    ``held`` is the model that belongs there, if one does.
+    """
 
     words: str
     owner: Known | None
+    held: Known | None
     choice: tuple[str, str] | None
 
 
@@ -65,6 +70,10 @@ def _is_told_inside(told: Any, places: Sequence[Sequence[int | str]]) -> bool:
 def _message(place: _Place, told: Any) -> str:
     if told["type"] == "extra_forbidden" and place.owner is not None:
         return _unknown_field(place.owner, str(told["loc"][-1]))
+    if told["type"] == "model_type" and place.held is not None:
+        return f"it is made of fields: {', '.join(_fields(place.held))}"
+    if told["type"] in _OF_TIMES:
+        return "write a time such as 2026-12-01T08:00:00Z"
     message = str(told["msg"]).removeprefix("Value error, ")
     value = f", not {told['input']}" if told["type"] in _OF_NUMBERS else ""
     return message + value[:_LONGEST]
@@ -92,8 +101,8 @@ def _place(known: Known | None, parts: Sequence[int | str]) -> _Place:
             continue
         words += f".{part}"
         owners, inside = inside, _inside(inside, part)
-    owner = owners[0] if len(owners) == 1 else None
-    return _Place(words.removeprefix("."), owner, choice)
+    owner, held = (each[0] if len(each) == 1 else None for each in (owners, inside))
+    return _Place(words.removeprefix("."), owner, held, choice)
 
 
 def _is_named(known: Known, part: str) -> bool:

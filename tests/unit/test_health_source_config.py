@@ -50,7 +50,7 @@ def test_a_source_that_is_told_all_is_taken(source: dict[str, Any]) -> None:
         (HTTP | {"headers": {"X-Api-Key": {"env": "A", "block": "b"}}}, "either env or block"),
         (HTTP | {"timeout_seconds": 0}, "timeout_seconds: Input should be greater than 0"),
         (PROM | {"is_sum": True}, "a sum needs its count_query"),
-        (QUERY | {"url": "postgresql://ann:hunter2@h/d"}, "url: Input should be"),
+        (QUERY | {"url": "postgresql://ann:hunter2@h/d"}, "url: it is made of fields: env, block"),
         (QUERY | {"query": "SELECT 1 AS value"}, "must ask for its :model_version"),
         (QUERY | {"query": "SELECT :model_version, :since"}, ":since is not bound"),
     ],

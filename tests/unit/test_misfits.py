@@ -75,6 +75,26 @@ def test_a_number_out_of_its_range_is_told_with_the_limit(
     assert told(**changes) == said
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"policy": "threshold"},
+            "policy: it is made of fields: checks, guard, al",
+        ),
+        ({"schedule": 5}, "schedule: a schedule looks like '5/2h,25/4h,100/24h'"),
+        ({"starts_at": "soon"}, "starts_at: write a time such as 2026-12-01T08:00:00Z"),
+        (
+            {"policy": {"checks": ["error_rate"]}},
+            "policy.checks[0]: it is made of fields: check, limit, ",
+        ),
+    ],
+    ids=["policy", "schedule", "time", "check"],
+)
+def test_a_value_of_another_form_is_told_with_the_form(changes: dict[str, Any], said: str) -> None:
+    assert told(**changes).startswith(said)
+
+
 def test_what_cannot_be_read_at_all_is_not_shown_for_it_may_be_a_secret() -> None:
     assert "hush" not in told(policy={"checks": [CHECK | {"limit": "hush"}]})
 

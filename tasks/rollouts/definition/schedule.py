@@ -23,6 +23,7 @@ from tasks.misfits import problems
 TOLERANCE_SECONDS = 60.0
 """An hourly tick that comes a little early must not cost a whole hour."""
 
+_EXAMPLE = "'5/2h,25/4h,100/24h'"
 _STAGE = re.compile(r"\s*(?P<percentage>-?[0-9.]+)\s*/\s*(?P<hours>-?[0-9.]+)\s*h\s*")
 
 
@@ -53,7 +54,11 @@ class Schedule(BaseModel):
     def _written_in_any_form(cls, given: Any) -> Any:
         if isinstance(given, str):
             return {"stages": _stages(given)}
-        return {"stages": given} if isinstance(given, list | tuple) else given
+        if isinstance(given, list | tuple):
+            return {"stages": given}
+        if not isinstance(given, dict | Schedule):
+            raise ValueError(f"a schedule looks like {_EXAMPLE}")  # noqa: TRY004 - pydantic's way
+        return given
 
     @model_validator(mode="after")
     def _percentages_increase(self) -> Schedule:
@@ -112,7 +117,7 @@ def parse_schedule(text: str) -> Schedule:
 def _stages(text: str) -> list[dict[str, Any]]:
     matches = [_STAGE.fullmatch(part) for part in text.split(",")]
     if not all(matches):
-        raise ValueError(f"a schedule looks like '5/2h,25/4h,100/24h', not {text[:200]!r}")
+        raise ValueError(f"a schedule looks like {_EXAMPLE}, not {text[:200]!r}")
     return [match.groupdict() for match in matches if match]
 
 
