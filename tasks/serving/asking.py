@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import Field
+from pydantic import AfterValidator, Field, StringConstraints
 
 from tasks.serving import flags
 from tasks.serving.admission import Evaluator
-from tasks.serving.wire import Problem, Text, Wire, errors, reply
+from tasks.serving.wire import Problem, Text, Wire, errors, reply, storable
 
 router = APIRouter(prefix="/v1", tags=["Decisions"])
 _NOT_STORED = {"Cache-Control": "no-store"}
 UserId = Annotated[
-    Text, Query(alias="userId", min_length=1, description="the user; exactly as everywhere else")
+    str,
+    StringConstraints(min_length=1),
+    AfterValidator(storable),
+    Query(alias="userId", description="the user; exactly as everywhere else"),
 ]
 
 
