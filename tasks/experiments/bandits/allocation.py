@@ -24,7 +24,8 @@ from tasks.experiments.bandits.standing import stand_many
 
 Floats = NDArray[np.float64]
 
-_DIGITS = 9  # of figures: a replay on another machine may differ in the last ones
+# Of figures: a replay on another machine may differ in the last ones.
+_DECIMALS = 9
 _SAME = 1e-9
 
 
@@ -149,15 +150,15 @@ def _rows(
             "name": arm.name,
             "n": arm.n,
             "weight": split[arm.name],
-            "target": None if wanted is None else _rounded(wanted[place]),
-            "posterior_mean": _rounded(sign * standing.values[place]),
-            "chance_best": _rounded(standing.best[place]),
-            "chance_second": _rounded(standing.second[place]),
-            "expected_loss": _rounded(standing.loss[place]),
+            "target": None if wanted is None else round(float(wanted[place]), _DECIMALS),
+            "posterior_mean": _rounded(sign * standing.values[place], 9),
+            "chance_best": round(float(standing.best[place]), _DECIMALS),
+            "chance_second": round(float(standing.second[place]), _DECIMALS),
+            "expected_loss": _rounded(standing.loss[place], 6),
         }
         for place, arm in enumerate(evidence.open_arms)
     ]
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.{_DIGITS}g}")
+def _rounded(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}g}")

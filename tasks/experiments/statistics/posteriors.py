@@ -153,7 +153,9 @@ def _distances(a: Floats, b: Floats) -> Floats:
         grown = c / total * np.expm1(u)
         slope = (total - c) * grown / (1 + grown)  # of the fall, at u
         step = (total * np.log1p(grown) - c * u - fall) / slope
-        u = np.minimum(u - step, furthest)
-        if np.all(np.abs(step) <= 0.01 * u):
+        is_near = np.abs(step) <= 0.01 * u
+        if is_near.all():
             break
+        # Each stops on its own, so that an arm comes out alike whoever is calculated beside it.
+        u = np.where(is_near, u, np.minimum(u - step, furthest))
     return np.asarray(u)
