@@ -1,4 +1,4 @@
-"""A rollout that is over closes its alerts, but those that say why it was taken back."""
+"""Alerts of a rollout: its end closes them, but those that say why it was taken back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy import Engine
 
+from tasks.alerts.handling import acknowledge, resolve
 from tasks.rollouts.changes import manual
 from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
 from tests.database.rollouts import FAILING, HEALTHY, an_hour, begin, standing
@@ -71,3 +72,21 @@ def test_a_rollback_by_hand_says_who_closed_and_why(database: Engine) -> None:
     with database.begin() as tx:
         manual.roll_back(tx, "rollout", "ada", "again")
     assert len(rows_of(database, CLOSED)) == 1
+
+
+def test_what_comes_back_after_somebody_resolved_it_is_a_new_alert(database: Engine) -> None:
+    """Scenario 30."""
+    begin(database, policy=RolloutPolicy(checks=(ERRORS, WARNED)))
+    an_hour(database, SLOW)
+    an_hour(database, SLOW)
+    with database.begin() as tx:
+        resolve(tx, 1, "ada", "was the load test")
+    an_hour(database, SLOW)
+    counts = "SELECT id, state, occurrences FROM alert ORDER BY id"
+    assert rows_of(database, counts) == [(1, "resolved", 2), (2, "open", 1)]
+    with database.begin() as tx:
+        acknowledge(tx, 2, "ada", "on it")
+    fast = SLOW.model_copy(update={"latency_ms": 60.0})
+    for _ in range(3):
+        an_hour(database, fast)
+    assert rows_of(database, counts) == [(1, "resolved", 2), (2, "resolved", 1)]
