@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isclose, isfinite
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -13,17 +14,22 @@ from tasks.database import load_queries
 from tasks.errors import InputError, NotFound, Reason, Refused
 from tasks.experiments.assignment.ranges import Range, moved_ranges
 
-QUERIES = load_queries(__package__)
+QUERIES = load_queries(__package__, "allocation.sql")
+
+
+class NewSplit(NamedTuple):
+    """What a split is to be from now on, by the names of the arms, and why."""
+
+    experiment_id: UUID
+    weights: Mapping[str, float]
+    reason: str | None
 
 
 def open_first_epoch(
     tx: Connection, experiment_id: UUID, actor: str | None, reason: str | None
 ) -> None:
     """Write epoch 1 with the weights that the variants have now; nothing where there is one."""
-    tx.execute(
-        QUERIES["open_first_epoch"],
-        {"experiment_id": experiment_id, "actor": actor, "reason": reason},
-    )
+    _open_first_epochs(tx, [experiment_id], actor, reason)
 
 
 def reallocate(
@@ -48,33 +54,68 @@ def reallocate(
     Raises InputError for weights that do not fit, NotFound, and Refused where the experiment is
     a draft (edit its plan) or over.
     """
-    name = _lock(tx, experiment_id)
-    open_first_epoch(tx, experiment_id, actor, "the first split")
-    held = tx.execute(QUERIES["current_split"], {"experiment_id": experiment_id}).one()
-    wanted = _checked(weights, held.weights, name)
-    if wanted == held.weights:
-        return int(held.epoch)
-    ranges = moved_ranges([Range(*each) for each in held.ranges], list(wanted.items()))
-    epoch = int(held.epoch) + 1
-    split = {"weights": json.dumps(wanted), "ranges": json.dumps(ranges)}
-    who = {"actor": actor, "reason": reason}
-    tx.execute(
-        QUERIES["open_epoch"], {"experiment_id": experiment_id, "epoch": epoch} | split | who
-    )
-    return epoch
+    return reallocate_many(tx, [NewSplit(experiment_id, weights, reason)], actor)[experiment_id]
 
 
-def _lock(tx: Connection, experiment_id: UUID) -> str:
-    """Make other changes of the split wait; returns the name of an experiment that has one."""
-    locked = tx.execute(QUERIES["lock_allocation"], {"experiment_id": experiment_id}).first()
-    if locked is None:
-        raise NotFound(f"no experiment has the id {experiment_id}")
-    if locked.status not in {"active", "paused"}:
-        is_draft = locked.status == "draft"
-        code, advice = ("draft", "; edit its plan instead") if is_draft else ("over", "")
-        message = f"its split cannot change: it is {locked.status}{advice}"
-        raise Refused(f"experiment {locked.name}", [Reason(code, message)])
-    return str(locked.name)
+def reallocate_many(
+    tx: Connection, splits: Sequence[NewSplit], actor: str | None
+) -> dict[UUID, int]:
+    """As `reallocate`, for many experiments by four statements; returns the epoch of each.
+
+    What is wrong with one of them raises its error, and then none is changed.
+    """
+    ids = [split.experiment_id for split in splits]
+    names = _lock(tx, ids)
+    _open_first_epochs(tx, ids, actor, "the first split")
+    asked = {"experiment_ids": ids}
+    held = {row.experiment_id: row for row in tx.execute(QUERIES["current_splits"], asked)}
+    epochs = {each: int(held[each].epoch) for each in ids}
+    opened: list[dict[str, Any]] = []
+    for split in splits:
+        row = held[split.experiment_id]
+        wanted = _checked(split.weights, row.weights, names[split.experiment_id])
+        if wanted != row.weights:
+            epochs[split.experiment_id] += 1
+            ranges = moved_ranges([Range(*each) for each in row.ranges], list(wanted.items()))
+            opened.append(
+                {
+                    "experiment_id": str(split.experiment_id),
+                    "epoch": epochs[split.experiment_id],
+                    "weights": wanted,
+                    "ranges": ranges,
+                    "reason": split.reason,
+                }
+            )
+    if opened:
+        tx.execute(QUERIES["open_epochs"], {"splits": json.dumps(opened), "actor": actor})
+    return epochs
+
+
+def _open_first_epochs(
+    tx: Connection, experiment_ids: Sequence[UUID], actor: str | None, reason: str | None
+) -> None:
+    asked = {"experiment_ids": list(experiment_ids), "actor": actor, "reason": reason}
+    tx.execute(QUERIES["open_first_epochs"], asked)
+
+
+def _lock(tx: Connection, experiment_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Make other changes of the splits wait; returns the names of experiments that have one."""
+    asked = {"experiment_ids": list(experiment_ids)}
+    locked = {row.id: row for row in tx.execute(QUERIES["lock_allocations"], asked)}
+    for each in experiment_ids:
+        if each not in locked:
+            raise NotFound(f"no experiment has the id {each}")
+        _require_split(locked[each])
+    return {each: str(row.name) for each, row in locked.items()}
+
+
+def _require_split(row: Any) -> None:
+    if row.status in {"active", "paused"}:
+        return
+    is_draft = row.status == "draft"
+    code, advice = ("draft", "; edit its plan instead") if is_draft else ("over", "")
+    message = f"its split cannot change: it is {row.status}{advice}"
+    raise Refused(f"experiment {row.name}", [Reason(code, message)])
 
 
 def _checked(
