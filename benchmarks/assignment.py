@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, column, func, select, text
 from benchmarks.harness import Result, compare
 from benchmarks.surroundings import control_database
 from tasks.database import control_engine
-from tasks.experiments.assignment import batch
+from tasks.experiments.assignment import batch, choosing_many
 from tasks.experiments.assignment.choosing import salt_of
 from tasks.experiments.assignment.units import UnitSource, stage_units
 from tasks.migrations.validation import alembic_config
@@ -49,7 +49,9 @@ def choosing_for_1m_units() -> Result:
         _prepare(UNITS)
         with control_engine().connect() as tx:
             stage_units(tx, SOURCE)
-            split = tx.execute(batch.QUERIES["batch_split"], {"experiment": "buttons"}).one()
+            split = tx.execute(
+                choosing_many.QUERIES["batch_split"], {"experiment": "buttons"}
+            ).one()
             return compare(
                 "choosing-for-1m-units",
                 lambda: _choose(tx, split),
@@ -82,8 +84,8 @@ def _narrow() -> dict[str, Any]:
 
 
 def _choose(tx: Connection, split: Row[Any], **changes: Any) -> float:
-    chosen = batch.QUERIES["choose_units"].columns(column("variant_id")).subquery()
-    parameters = batch.chosen_by(split, "buttons") | changes
+    chosen = choosing_many.QUERIES["choose_units"].columns(column("variant_id")).subquery()
+    parameters = choosing_many.chosen_by(split) | changes
     started = time.perf_counter()
     tx.execute(select(func.count(chosen.c.variant_id)), parameters).one()
     return time.perf_counter() - started

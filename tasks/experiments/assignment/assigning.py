@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from tasks import jsonb
 from tasks.bucketing import bucket
@@ -74,12 +74,15 @@ def explain_variant(
     Raises NotFound for an unknown experiment, InputError for a unit that cannot be one.
     """
     bucket(salt_of(experiment), checked_unit(unit))
-    row = connection.execute(
-        QUERIES["find_enrolment"], {"experiment": experiment, "unit": unit}
-    ).first()
-    if row is None:
+    asked = {"experiment": experiment, "unit": unit}
+    rows = connection.execute(QUERIES["find_enrolment"], asked).all()
+    if not rows:
         raise NotFound(f"no experiment is called {experiment!r}")
-    found = row._asdict()
+    own, *holdouts = ({**row._asdict(), "ranges": _ranges(row)} for row in rows)
+    own["holdouts"] = [each for each in holdouts if each["held_out"] is not None]
+    return choose(unit, Enrolment.model_validate(own), attributes or {})
+
+
+def _ranges(row: Row[Any]) -> Sequence[Any]:
     # Who made an experiment active by hand opened no allocation; the first request will.
-    ranges = found["ranges"] or first_ranges(list(found.pop("weights").items()))
-    return choose(unit, Enrolment.model_validate(found | {"ranges": ranges}), attributes or {})
+    return row.ranges or first_ranges(list((row.weights or {}).items()))

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row
 
-from tasks import jsonb
-from tasks.database import load_queries
 from tasks.errors import NotFound, Reason, Refused
-from tasks.experiments.assignment.allocation import open_first_epoch
-from tasks.experiments.assignment.choosing import salt_of, traffic_salt_of
+from tasks.experiments.assignment.choosing_many import (
+    QUERIES,
+    assign_chosen,
+    choose_units,
+    lock_split,
+)
+from tasks.experiments.assignment.holdouts import refuse_held_out
 from tasks.experiments.assignment.units import UnitSource, stage_units
 from tasks.markdown import plain, table
-
-QUERIES = load_queries(__package__)
 
 
 class BrokenUnit(BaseModel):
@@ -29,7 +30,7 @@ class BrokenUnit(BaseModel):
 
 
 class AssignedUnits(BaseModel):
-    """What became of a batch: rows = assigned + kept + outside_traffic + not_targeted + rejected.
+    """What became of a batch: each row is assigned, kept, not let in for a reason, or rejected.
 
     ``kept`` had an arm before, or are rows of a unit that an earlier row names. ``broken`` holds
     the first hundred rejected rows.
@@ -45,6 +46,8 @@ class AssignedUnits(BaseModel):
     outside_traffic: int
     not_targeted: int
     rejected: int
+    outside_layer: int = 0
+    held_out: int = 0
     variants: dict[str, int] = {}
     broken: tuple[BrokenUnit, ...] = ()
 
@@ -52,10 +55,13 @@ class AssignedUnits(BaseModel):
     def summary(self) -> str:
         """One line."""
         arms = ", ".join(f"{name} {units}" for name, units in self.variants.items())
+        layer = f", {self.outside_layer} outside the layer's part" if self.outside_layer else ""
+        held_out = f", {self.held_out} held out" if self.held_out else ""
         return (
             f"{self.experiment}: {self.assigned} of {self.rows} units assigned"
             f"{f' ({arms})' if arms else ''}; {self.kept} had an arm, {self.outside_traffic} "
-            f"outside the traffic, {self.not_targeted} not targeted, {self.rejected} rejected"
+            f"outside the traffic, {self.not_targeted} not targeted{layer}{held_out}, "
+            f"{self.rejected} rejected"
         )
 
     @property
@@ -77,70 +83,43 @@ class AssignedUnits(BaseModel):
 def assign_batch(tx: Connection, experiment: str, source: UnitSource) -> AssignedUnits:
     """Assign every unit of the source that has no arm yet and is let in.
 
+    Units that would get an arm are first assigned to the holdouts that are asked about them.
     Raises NotFound for an unknown experiment, Refused where it is not active, and what
     stage_units raises.
     """
-    split = _split(tx, experiment)
-    tx.execute(QUERIES["lock_batch"], {"experiment_id": split.experiment_id})
+    split = _active_split(tx, experiment)
     stage_units(tx, source)
-    choices = QUERIES["choose_units"]
-    tx.execute(
-        text(f"CREATE TEMPORARY TABLE chosen_unit ON COMMIT DROP AS {choices}"),
-        chosen_by(split, experiment),
-    )
-    key = {"experiment_id": split.experiment_id}
-    given = tx.execute(QUERIES["assign_chosen"], key | {"epoch": split.epoch}).all()
-    tx.execute(QUERIES["flag_overridden"], key)
-    variants = {row.variant: row.units for row in given}
-    return _counted(tx, experiment, source, variants, key)
+    choose_units(tx, split)
+    refuse_held_out(tx, split.experiment_id)
+    return _counted(tx, source, assign_chosen(tx, split), split)
 
 
-def chosen_by(split: Row[Any], experiment: str) -> dict[str, Any]:
-    """The parameters of the query `choose_units`, from a row of `batch_split`."""
-    return {
-        "experiment_id": split.experiment_id,
-        "salt": salt_of(experiment),
-        "traffic_salt": traffic_salt_of(experiment),
-        "fraction": split.fraction,
-        "rules": jsonb.dump(split.rules),
-        "has_overrides": split.has_overrides,
-        "bounds": split.bounds,
-        "arms": split.arms,
-    }
-
-
-def _split(tx: Connection, experiment: str) -> Row[Any]:
-    asked = {"experiment": experiment}
-    split = tx.execute(QUERIES["batch_split"], asked).first()
+def _active_split(tx: Connection, experiment: str) -> Row[Any]:
+    split = lock_split(tx, experiment)
     if split is None:
         raise NotFound(f"no experiment is called {experiment!r}")
     if split.status != "active":
         message = f"it is {split.status}: only an active experiment lets new units in"
         raise Refused(f"experiment {experiment}", [Reason("not-active", message)])
-    if split.epoch is not None:
-        return split
-    open_first_epoch(tx, split.experiment_id, None, "the first split")
-    return tx.execute(QUERIES["batch_split"], asked).one()
+    return split
 
 
 def _counted(
-    tx: Connection,
-    experiment: str,
-    source: UnitSource,
-    variants: dict[str, int],
-    key: dict[str, Any],
+    tx: Connection, source: UnitSource, variants: dict[str, int], split: Row[Any]
 ) -> AssignedUnits:
     aside = tx.execute(QUERIES["list_broken_units"]).one()
-    chosen = tx.execute(QUERIES["count_chosen"], key).one()
+    chosen = tx.execute(QUERIES["count_chosen"], {"experiment_id": split.experiment_id}).one()
     assigned = sum(variants.values())
     return AssignedUnits(
-        experiment=experiment,
+        experiment=split.experiment,
         source=source.name,
         rows=chosen.units + aside.rejected,
         assigned=assigned,
         kept=chosen.with_arm - assigned,
         outside_traffic=chosen.outside_traffic,
         not_targeted=chosen.not_targeted,
+        outside_layer=chosen.outside_layer,
+        held_out=chosen.held_out,
         rejected=aside.rejected,
         variants=variants,
         broken=tuple(

@@ -7,7 +7,9 @@ The SQL function ``assign_variant`` and the batch assignment follow the same ord
 3. only an active experiment lets new units in;
 4. the share of the traffic that takes part at all is drawn by a bucket of its own;
 5. the target rules must hold;
-6. the arm is the one whose range the unit's bucket falls into.
+6. an experiment in a layer lets in the units of its own part of the layer, and no others;
+7. the holdouts are asked, by name: a unit that one of them holds out takes part in nothing;
+8. the arm is the one whose range the unit's bucket falls into.
 """
 
 from __future__ import annotations
@@ -24,7 +26,26 @@ from tasks.experiments.assignment.targeting import TargetRule, matches
 
 MAX_UNIT_LENGTH = 255
 
-Why = Literal["override", "assigned", "not-active", "outside-traffic", "not-targeted", "allocated"]
+Why = Literal[
+    "override",
+    "assigned",
+    "not-active",
+    "outside-traffic",
+    "not-targeted",
+    "outside-layer",
+    "held-out",
+    "allocated",
+]
+
+
+class LayerPart(BaseModel):
+    """The buckets of a layer, from ``lower`` up to ``upper``, that are one experiment's."""
+
+    model_config = ConfigDict(frozen=True)
+
+    layer: str
+    lower: float
+    upper: float
 
 
 class Enrolment(BaseModel):
@@ -36,9 +57,17 @@ class Enrolment(BaseModel):
     is_active: bool
     traffic_fraction: Annotated[float, Field(ge=0, le=1)] = 1.0
     target_rules: tuple[TargetRule, ...] = ()
+    part: LayerPart | None = None
+    holdouts: tuple[Holdout, ...] = ()
     ranges: tuple[Range, ...] = ()
     override: str | None = None
     assigned: str | None = None
+
+
+class Holdout(Enrolment):
+    """A holdout that is asked first: who gets its arm ``held_out`` takes part in nothing else."""
+
+    held_out: str
 
 
 class Choice(BaseModel):
@@ -49,6 +78,7 @@ class Choice(BaseModel):
     variant: str | None
     why: Why
     bucket: float
+    by: str | None = None  # the layer or the holdout that kept the unit out
 
 
 def salt_of(experiment: str) -> str:
@@ -59,6 +89,11 @@ def salt_of(experiment: str) -> str:
 def traffic_salt_of(experiment: str) -> str:
     """Salt of the draw who takes part at all: independent of who gets which arm."""
     return f"traffic:{experiment}"
+
+
+def layer_salt_of(layer: str) -> str:
+    """Salt of a layer: who is in which part of it; each layer shuffles the units anew."""
+    return f"layer:{layer}"
 
 
 def choose(unit: str, enrolment: Enrolment, attributes: Mapping[str, Any]) -> Choice:
@@ -78,7 +113,17 @@ def choose(unit: str, enrolment: Enrolment, attributes: Mapping[str, Any]) -> Ch
         return Choice(variant=None, why="outside-traffic", bucket=place)
     if not matches(enrolment.target_rules, attributes):
         return Choice(variant=None, why="not-targeted", bucket=place)
+    if enrolment.part is not None and not is_inside(unit, enrolment.part):
+        return Choice(variant=None, why="outside-layer", bucket=place, by=enrolment.part.layer)
+    for holdout in enrolment.holdouts:
+        if choose(unit, holdout, attributes).variant == holdout.held_out:
+            return Choice(variant=None, why="held-out", bucket=place, by=holdout.experiment)
     return Choice(variant=variant_at(enrolment.ranges, place), why="allocated", bucket=place)
+
+
+def is_inside(unit: str, part: LayerPart) -> bool:
+    """Tell whether the unit is in this part of the layer."""
+    return part.lower <= bucket(layer_salt_of(part.layer), unit) < part.upper
 
 
 def checked_unit(unit: str) -> str:

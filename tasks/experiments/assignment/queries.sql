@@ -5,60 +5,14 @@ SELECT assign_variant(
 ) AS variant
 FROM ab_experiments e WHERE e.experiment_name = :experiment;
 
--- name: open_first_epoch
--- The split that an experiment starts with, unless one holds already.
-SELECT open_first_allocation(:experiment_id, headway.clock_now(), :actor, :reason);
-
--- name: lock_allocation
--- One change of a split at a time; assignments do not wait for it.
-SELECT experiment_name AS name, status::text AS status
-FROM ab_experiments WHERE id = :experiment_id FOR NO KEY UPDATE;
-
--- name: current_split
--- The newest epoch: weights in the order of assignment, and the ranges of the bucket.
-SELECT newest.epoch,
-       (SELECT json_object_agg(v.variant_name, w.weight
-                               ORDER BY v.is_control DESC, v.variant_name COLLATE "C")
-        FROM allocation_weight w JOIN ab_variants v ON v.id = w.variant_id
-        WHERE w.experiment_id = newest.experiment_id AND w.epoch = newest.epoch) AS weights,
-       (SELECT json_agg(json_build_array(r.lower_bound, v.variant_name) ORDER BY r.lower_bound)
-        FROM allocation_range r JOIN ab_variants v ON v.id = r.variant_id
-        WHERE r.experiment_id = newest.experiment_id AND r.epoch = newest.epoch) AS ranges
-FROM allocation newest
-WHERE newest.experiment_id = :experiment_id
-ORDER BY newest.epoch DESC LIMIT 1;
-
--- name: open_epoch
--- A new split: its weights and ranges, and the same where applications and reports look.
-WITH opened AS (
-    INSERT INTO allocation (experiment_id, epoch, started_at, actor, reason)
-    VALUES (:experiment_id, :epoch, headway.clock_now(), :actor, :reason)
-), weighted AS (
-    INSERT INTO allocation_weight (experiment_id, epoch, variant_id, weight)
-    SELECT v.experiment_id, :epoch, v.id, CAST(wanted.value AS double precision)
-    FROM json_each_text(CAST(:weights AS json)) wanted
-    JOIN ab_variants v ON v.experiment_id = :experiment_id AND v.variant_name = wanted.key
-), ranged AS (
-    INSERT INTO allocation_range (experiment_id, epoch, lower_bound, variant_id)
-    SELECT v.experiment_id, :epoch, CAST(range.bounds ->> 0 AS double precision), v.id
-    FROM json_array_elements(CAST(:ranges AS json)) range (bounds)
-    JOIN ab_variants v
-        ON v.experiment_id = :experiment_id AND v.variant_name = range.bounds ->> 1
-), shown AS (
-    UPDATE ab_variants v
-    SET traffic_weight = CAST(wanted.value AS double precision), updated_at = headway.clock_now()
-    FROM json_each_text(CAST(:weights AS json)) wanted
-    WHERE v.experiment_id = :experiment_id AND v.variant_name = wanted.key
-)
-UPDATE ab_experiments
-SET default_traffic_split = CAST(:weights AS jsonb), updated_at = headway.clock_now()
-WHERE id = :experiment_id;
-
 -- name: find_enrolment
--- What decides about one unit, but for its attributes.
+-- What decides about one unit, but for its attributes: of the experiment, and of the holdouts that
+-- are asked before it, by name.
 SELECT e.experiment_name AS experiment, e.status = 'active' AS is_active,
        coalesce(p.traffic_fraction, 1) AS traffic_fraction,
        coalesce(p.target_rules, '[]') AS target_rules,
+       CASE WHEN s.experiment_id IS NOT NULL THEN json_build_object(
+           'layer', s.layer, 'lower', s.lower_bound, 'upper', s.upper_bound) END AS part,
        forced.variant_name AS override, given.variant_name AS assigned,
        coalesce((
            SELECT json_agg(json_build_array(r.lower_bound, v.variant_name) ORDER BY r.lower_bound)
@@ -68,14 +22,24 @@ SELECT e.experiment_name AS experiment, e.status = 'active' AS is_active,
        ), '[]') AS ranges,
        (SELECT json_object_agg(v.variant_name, v.traffic_weight
                                ORDER BY v.is_control DESC, v.variant_name COLLATE "C")
-        FROM ab_variants v WHERE v.experiment_id = e.id) AS weights
-FROM ab_experiments e
+        FROM ab_variants v WHERE v.experiment_id = e.id) AS weights,
+       (SELECT min(v.variant_name) FROM ab_variants v
+        WHERE v.experiment_id = e.id AND v.is_control AND e.id <> asked.id) AS held_out
+FROM ab_experiments asked
+LEFT JOIN experiment_plan asking ON asking.experiment_id = asked.id
+JOIN ab_experiments e ON e.id = asked.id OR e.id IN (
+    SELECT h.experiment_id FROM experiment_plan h
+    WHERE h.is_holdout AND NOT coalesce(asking.is_holdout, false)
+      AND (h.organization IS NULL OR h.organization = asking.organization))
 LEFT JOIN experiment_plan p ON p.experiment_id = e.id
+LEFT JOIN layer_slot s ON s.experiment_id = e.id
 LEFT JOIN assignment_override o ON o.experiment_id = e.id AND o.user_id = :unit
 LEFT JOIN ab_variants forced ON forced.id = o.variant_id
 LEFT JOIN ab_assignments a ON a.experiment_id = e.id AND a.user_id = :unit
 LEFT JOIN ab_variants given ON given.id = a.variant_id
-WHERE e.experiment_name = :experiment;
+WHERE asked.experiment_name = :experiment
+  AND (e.id = asked.id OR e.status IN ('active', 'paused'))
+ORDER BY e.id = asked.id DESC, e.experiment_name COLLATE "C";
 
 -- name: lock_for_override
 -- An experiment and one of its arms; new assignments wait, so that none misses the override.
@@ -161,12 +125,14 @@ SELECT pg_advisory_xact_lock(hashtextextended('assign:' || CAST(:experiment_id A
 
 -- name: batch_split
 -- What decides about all units alike.
-SELECT e.id AS experiment_id, e.status::text AS status,
+SELECT e.id AS experiment_id, e.experiment_name AS experiment, e.status::text AS status,
        coalesce(p.traffic_fraction, 1) AS fraction, coalesce(p.target_rules, '[]') AS rules,
+       s.layer, ARRAY[s.lower_bound, s.upper_bound] AS part,
        EXISTS (SELECT FROM assignment_override o WHERE o.experiment_id = e.id) AS has_overrides,
        split.epoch, split.bounds, split.arms
 FROM ab_experiments e
 LEFT JOIN experiment_plan p ON p.experiment_id = e.id
+LEFT JOIN layer_slot s ON s.experiment_id = e.id
 LEFT JOIN LATERAL (
     SELECT r.epoch, array_agg(r.lower_bound ORDER BY r.lower_bound) AS bounds,
            array_agg(r.variant_id ORDER BY r.lower_bound) AS arms
@@ -176,27 +142,73 @@ LEFT JOIN LATERAL (
 WHERE e.experiment_name = :experiment
 FOR KEY SHARE OF e;
 
+-- name: asked_holdouts
+-- The holdouts that are asked before units are let into the experiment, by name.
+SELECT h.experiment_name AS name, v.id AS held_out
+FROM ab_experiments e
+LEFT JOIN experiment_plan asking ON asking.experiment_id = e.id
+JOIN experiment_plan p ON p.is_holdout AND NOT coalesce(asking.is_holdout, false)
+    AND (p.organization IS NULL OR p.organization = asking.organization)
+JOIN ab_experiments h ON h.id = p.experiment_id AND h.status IN ('active', 'paused')
+JOIN ab_variants v ON v.experiment_id = h.id AND v.is_control
+WHERE e.id = :experiment_id
+ORDER BY h.experiment_name COLLATE "C";
+
 -- name: choose_units
 -- Bucket, override and arm of every unit; as choosing.py has it. OFFSET 0 keeps the bucket from
--- being worked out twice.
+-- being worked out twice. Without an arm `refusal` says why: outside the traffic, not targeted,
+-- or outside its part of the layer.
 SELECT drawn.line_number, drawn.user_id, drawn.session_id, drawn.metadata, drawn.bucket,
-       drawn.override_id, drawn.is_in_traffic,
-       CASE WHEN drawn.is_in_traffic AND (CAST(:rules AS jsonb) = '[]' OR matches_target(
-                CAST(:rules AS jsonb), coalesce(drawn.attributes, '{}')))
-            THEN (CAST(:arms AS uuid[]))[
-                width_bucket(drawn.bucket, CAST(:bounds AS double precision[]))] END AS variant_id
+       drawn.override_id, drawn.refusal,
+       CASE WHEN drawn.refusal IS NULL THEN (CAST(:arms AS uuid[]))[
+           width_bucket(drawn.bucket, CAST(:bounds AS double precision[]))] END AS variant_id
 FROM (
-    SELECT u.line_number, u.user_id, u.session_id, u.attributes, u.metadata,
+    SELECT u.line_number, u.user_id, u.session_id, u.metadata,
            bucket(:salt, u.user_id) AS bucket,
            CASE WHEN CAST(:has_overrides AS boolean) THEN (
                SELECT o.variant_id FROM assignment_override o
                WHERE o.experiment_id = :experiment_id AND o.user_id = u.user_id
            ) END AS override_id,
-           CAST(:fraction AS double precision) >= 1
-               OR bucket(:traffic_salt, u.user_id) < :fraction AS is_in_traffic
+           CASE
+               WHEN CAST(:fraction AS double precision) < 1
+                   AND bucket(:traffic_salt, u.user_id) >= :fraction THEN 'traffic'
+               WHEN CAST(:rules AS jsonb) <> '[]' AND NOT matches_target(
+                   CAST(:rules AS jsonb), coalesce(u.attributes, '{}')) THEN 'target'
+               WHEN CAST(:layer_salt AS text) IS NOT NULL AND width_bucket(
+                   bucket(:layer_salt, u.user_id), CAST(:part AS double precision[])) <> 1
+                   THEN 'layer'
+           END AS refusal
     FROM incoming_unit u
     OFFSET 0
 ) drawn;
+
+-- name: create_asked_units
+-- Units that the holdouts are asked about.
+CREATE TEMPORARY TABLE asked_unit (LIKE incoming_unit) ON COMMIT DROP;
+
+-- name: choose_asked
+-- The first row of each unit that would get an arm now.
+INSERT INTO asked_unit
+SELECT DISTINCT ON (c.user_id) u.*
+FROM chosen_unit c JOIN incoming_unit u USING (line_number)
+WHERE c.variant_id IS NOT NULL AND c.override_id IS NULL AND NOT EXISTS (
+    SELECT FROM ab_assignments a
+    WHERE a.experiment_id = :experiment_id AND a.user_id = c.user_id)
+ORDER BY c.user_id, c.line_number;
+
+-- name: refuse_held_out
+-- Units that the holdout holds out get no arm, and are asked by no other holdout.
+WITH held AS (
+    DELETE FROM asked_unit q
+    USING asked_unit u
+    LEFT JOIN ab_assignments a ON a.experiment_id = :holdout_id AND a.user_id = u.user_id
+    LEFT JOIN assignment_override o ON o.experiment_id = :holdout_id AND o.user_id = u.user_id
+    WHERE u.line_number = q.line_number AND coalesce(o.variant_id, a.variant_id) = :held_out
+    RETURNING q.user_id
+)
+UPDATE chosen_unit c SET variant_id = NULL, refusal = 'holdout'
+FROM held
+WHERE c.user_id = held.user_id AND c.variant_id IS NOT NULL AND c.override_id IS NULL;
 
 -- name: assign_chosen
 -- Write the assignments; who has an arm keeps it, and of a unit's rows the first one counts.
@@ -222,8 +234,10 @@ GROUP BY v.variant_name ORDER BY v.variant_name;
 -- name: count_chosen
 -- Rows of units that have an arm now, and of those that are not let in.
 SELECT count(*) AS units, count(*) FILTER (WHERE a.id IS NOT NULL) AS with_arm,
-       count(*) FILTER (WHERE a.id IS NULL AND NOT c.is_in_traffic) AS outside_traffic,
-       count(*) FILTER (WHERE a.id IS NULL AND c.is_in_traffic) AS not_targeted
+       count(*) FILTER (WHERE a.id IS NULL AND c.refusal = 'traffic') AS outside_traffic,
+       count(*) FILTER (WHERE a.id IS NULL AND c.refusal = 'target') AS not_targeted,
+       count(*) FILTER (WHERE a.id IS NULL AND c.refusal = 'layer') AS outside_layer,
+       count(*) FILTER (WHERE a.id IS NULL AND c.refusal = 'holdout') AS held_out
 FROM chosen_unit c
 LEFT JOIN ab_assignments a ON a.experiment_id = :experiment_id AND a.user_id = c.user_id;
 
