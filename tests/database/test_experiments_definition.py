@@ -106,6 +106,26 @@ _OF_LOOKS = {
     "ab_variants.confidence_interval_upper",
 }
 PLANNED_TABLES = ["ab_experiments", "ab_variants", "experiment_plan", "experiment_metric", "metric"]
+PLANNED_TABLES += ["variant_level", "layer_slot"]
+BANDIT: dict[str, Any] = {
+    "name": "bandit",
+    "bandit": {"algorithm": "top_two", "floor": 0.02},
+    "layer": "chat",
+    "layer_share": 0.3,
+    "segment_of": "greeting",
+}
+FACTORS: list[dict[str, Any]] = [
+    {"name": "price", "levels": ["low", "high"]},
+    {"name": "color", "levels": ["red", "blue"], "configuration": {"blue": {"ui": {"hue": 240}}}},
+    {"name": "size", "levels": ["s", "m"], "configuration": {"m": {"ui": {"width": 2}}}},
+]
+DESIGN: dict[str, Any] = {
+    "name": "design",
+    "variants": [],
+    "factors": FACTORS,
+    "generators": ["C = -AB"],
+}
+HOLDOUT: dict[str, Any] = {"name": "holdout", "is_holdout": True}
 
 
 def act(name: str, action: Any, version: int | None = None, **edit: Any) -> ChangedExperiment:
@@ -135,6 +155,8 @@ def test_a_plan_reaches_every_column(database: Engine) -> None:
         for changes in ({}, sequential | {"reserved_alpha": 0.01}):
             planned = ExperimentPlan.model_validate(EVERYTHING | changes)
             steps.create_experiment(plan=planned, is_started=True)
+        for changes in (BANDIT, DESIGN, HOLDOUT):
+            steps.create_experiment(plan=plan(**changes))
     act("greeting", "edit", hypothesis="Everybody answers a warm greeting.")
     with database.connect() as connection:
         untouched = {

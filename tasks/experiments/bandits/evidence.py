@@ -20,8 +20,10 @@ class BanditPolicy(_Frozen):
 
     algorithm: str = "thompson"
     floor: Share = 0.01  # of every open arm
-    warm_up_units: Annotated[int, Field(ge=0)] = 100  # of every arm, before anything moves
-    warm_up_hours: Annotated[float, Field(ge=0)] = 0.0  # since the start
+    warm_up_units: Annotated[int, Field(ge=0, le=2**53)] = (
+        100  # of every arm, before anything moves
+    )
+    warm_up_hours: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0  # since the start
     maximum_step: Annotated[float, Field(gt=0, le=1)] = 0.25  # of any arm's share, at one update
     minimum_change: Share = 0.01  # smaller ones are not worth an epoch
     epsilon: Share = 0.1  # explored by epsilon_greedy

@@ -10,6 +10,8 @@ from pydantic import Field
 
 from tasks.experiments.definition.words import Document, Name, Planned, Words
 
+FEWEST = 2
+
 
 class VariantPlan(Planned):
     """One arm: its share of the traffic, and what its users are given."""
@@ -39,6 +41,11 @@ def check_weights(weights: Sequence[float]) -> None:
 def check_arms(variants: Sequence[VariantPlan]) -> None:
     """Raise ValueError unless names differ, one arm is the control, and the weights fit."""
     names = [variant.name for variant in variants]
+    if len(names) < FEWEST:
+        raise ValueError(
+            f"an experiment needs two variants or more, not {len(names)}; or factors, which make "
+            "the variants of a multivariate design"
+        )
     if len(set(names)) != len(names):
         raise ValueError("two variants have the same name")
     controls = sum(variant.is_control for variant in variants)

@@ -10,16 +10,26 @@ from tasks.decisions import Verdict, decide
 from tasks.errors import InputError, Refused
 from tasks.experiments.assignment.allocation import reallocate
 from tasks.experiments.definition import creating
-from tasks.experiments.definition.editing import ExperimentEdit, differences, edited
+from tasks.experiments.definition.editing import (
+    ENDED,
+    ExperimentEdit,
+    as_it_stands,
+    differences,
+    edited,
+)
 from tasks.experiments.definition.lifecycle import (
     Action,
     ChangeEvidence,
     FieldChange,
     judge_change,
 )
+from tasks.experiments.definition.parents import check_parent
 from tasks.experiments.definition.plan import ExperimentPlan
 from tasks.experiments.definition.reading import QUERIES, StoredExperiment, read_experiment
+from tasks.experiments.layers.slots import free_slot
 from tasks.runs import active_run
+
+_OF_ARMS = {"variants", "factors", "generators"}
 
 
 class ChangedExperiment(BaseModel):
@@ -76,7 +86,7 @@ def change(
         raise InputError(f"say what to edit ({known}) with the action edit, and only with it")
     tx.execute(QUERIES["lock_definition"], {"name": name})
     stored = read_experiment(tx, name)
-    plan = edited(stored.plan, edit) if edit is not None else stored.plan
+    plan = _wanted(stored, edit) if edit is not None else stored.plan
     evidence = _evidence(tx, stored, plan, action, version)
     verdict = judge_change(evidence)
     if verdict.verdict == "refused":
@@ -91,6 +101,12 @@ def change(
         actor, reason = actor or run.actor, reason or run.reason
     new_version = _apply(tx, stored, outcome, plan, actor, reason)
     return outcome.model_copy(update={"version": new_version, "decision_id": decided.id})
+
+
+def _wanted(stored: StoredExperiment, edit: ExperimentEdit) -> ExperimentPlan:
+    """The plan as the edit would have it; a bandit keeps the split that it has come to."""
+    plan = edited(stored.plan, edit)
+    return plan if edit.weights else as_it_stands(plan, stored.plan, stored.status)
 
 
 def _evidence(
@@ -151,11 +167,13 @@ def _apply(
         creating.start(tx, stored.id, actor, reason)
     elif outcome.action != "edit":
         tx.execute(QUERIES["move_experiment"], key | {"status": outcome.status})
+        if outcome.status in ENDED:
+            free_slot(tx, stored.id)
     else:
         tx.execute(QUERIES["edit_plan"], key | creating.plan_columns(plan))
         tx.execute(QUERIES["edit_experiment"], key | creating.experiment_columns(plan))
         if stored.status == "draft":
-            _rewrite(tx, stored, outcome.changes, plan)
+            _rewrite(tx, stored, outcome.changes, plan, actor)
         else:
             _edit_arms(tx, stored, outcome.changes, plan, actor, reason)
     return int(tx.scalar(QUERIES["count_version"], key) or 1)
@@ -182,16 +200,20 @@ def _rewrite(
     stored: StoredExperiment,
     changes: tuple[FieldChange, ...],
     plan: ExperimentPlan,
+    actor: str | None,
 ) -> None:
-    """Write the metrics and, where they change, the arms of a draft anew."""
+    """Write the metrics and, where they change, the arms and the place of a draft anew."""
     key = {"experiment_id": stored.id}
+    if plan.segment_of != stored.plan.segment_of:
+        check_parent(tx, plan)
+    creating.place_in_layer(tx, stored.id, plan, actor)
     tx.execute(QUERIES["clear_roles"], key)
     known = {metric.name: metric for metric in stored.plan.measures}
     differing = [m.name for m in plan.measures if m.name in known and known[m.name] != m]
     tx.execute(QUERIES["drop_unused_metrics"], {"names": differing})
     creating.ensure_metrics(tx, plan.measures)
     creating.insert_roles(tx, stored.id, plan)
-    of_arms = {change.field for change in changes if change.variant or change.field == "variants"}
+    of_arms = {change.field for change in changes if change.variant or change.field in _OF_ARMS}
     if of_arms == {"label"}:
         tx.execute(QUERIES["edit_labels"], key | {"variants": jsonb.dump(plan.variants)})
     elif of_arms:

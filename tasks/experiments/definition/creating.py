@@ -12,9 +12,12 @@ from sqlalchemy import Connection
 from tasks import jsonb
 from tasks.errors import Reason, Refused
 from tasks.experiments.assignment.allocation import open_first_epoch
-from tasks.experiments.definition.editing import differences
+from tasks.experiments.definition.editing import as_it_stands, differences
+from tasks.experiments.definition.factors import levels_of
+from tasks.experiments.definition.parents import check_parent
 from tasks.experiments.definition.plan import ExperimentPlan, MetricPlan
 from tasks.experiments.definition.reading import QUERIES, read_experiment
+from tasks.experiments.layers.slots import free_slot, take_slot
 
 _OF_EXPERIMENT = {"name", "description", "hypothesis", "target_bot", "minimum_sample_size"}
 _OF_PLAN = {
@@ -29,6 +32,8 @@ _OF_PLAN = {
     "traffic_fraction",
     "starts_at",
     "ends_at",
+    "is_holdout",
+    "segment_of",
 }
 
 
@@ -51,13 +56,19 @@ class CreatedExperiment(BaseModel):
 
 
 def insert(tx: Connection, plan: ExperimentPlan, actor: str | None) -> UUID | None:
-    """Write a draft; returns its id, or None where the name is taken."""
+    """Write a draft; returns its id, or None where the name is taken.
+
+    NotFound where it is a segment of nothing, Refused where its metrics mean something else, or
+    its layer has no room.
+    """
     ensure_metrics(tx, plan.measures)
     experiment_id: UUID | None = tx.scalar(
         QUERIES["insert_experiment"], experiment_columns(plan) | {"actor": actor}
     )
     if experiment_id is not None:
+        check_parent(tx, plan)
         insert_parts(tx, experiment_id, plan)
+        place_in_layer(tx, experiment_id, plan, actor)
     return experiment_id
 
 
@@ -70,9 +81,22 @@ def insert_parts(tx: Connection, experiment_id: UUID, plan: ExperimentPlan) -> N
 
 
 def insert_variants(tx: Connection, experiment_id: UUID, plan: ExperimentPlan) -> None:
-    """Write the arms."""
-    arms = {"experiment_id": experiment_id, "variants": jsonb.dump(plan.variants)}
-    tx.execute(QUERIES["insert_variants"], arms)
+    """Write the arms, and of a multivariate design the levels that each of them has."""
+    key = {"experiment_id": experiment_id}
+    tx.execute(QUERIES["insert_variants"], key | {"variants": jsonb.dump(plan.variants)})
+    if plan.design is not None:
+        levels = levels_of(plan.design)
+        tx.execute(QUERIES["insert_levels"], key | {"levels": jsonb.dump(levels)})
+
+
+def place_in_layer(
+    tx: Connection, experiment_id: UUID, plan: ExperimentPlan, actor: str | None
+) -> None:
+    """Give a draft the part of a layer that it is planned with, and back what it no longer is."""
+    if plan.layer is None or plan.layer_share is None:
+        free_slot(tx, experiment_id)
+    else:
+        take_slot(tx, experiment_id, plan.layer, plan.layer_share, actor)
 
 
 def insert_roles(tx: Connection, experiment_id: UUID, plan: ExperimentPlan) -> None:
@@ -90,6 +114,9 @@ def plan_columns(plan: ExperimentPlan) -> dict[str, Any]:
         "method_options": jsonb.dump(plan.method_options),
         "target_rules": jsonb.dump(plan.target_rules),
         "dimensions": list(plan.dimensions),
+        "bandit": jsonb.dump(plan.bandit) if plan.bandit else None,
+        "factors": jsonb.dump(plan.factors) if plan.factors else None,
+        "generators": list(plan.generators),
     }
 
 
@@ -125,7 +152,8 @@ def ensure_metrics(tx: Connection, metrics: tuple[MetricPlan, ...]) -> None:
 def find_same(tx: Connection, plan: ExperimentPlan) -> CreatedExperiment:
     """Return the experiment of that name; Refused where it was planned otherwise."""
     known = read_experiment(tx, plan.name)
-    differing = [change.place for change in differences(known.plan, plan)]
+    wanted = as_it_stands(plan, known.plan, known.status)
+    differing = [change.place for change in differences(known.plan, wanted)]
     if differing:
         message = f"an experiment of that name exists with another {', '.join(differing)}"
         raise Refused(f"experiment {plan.name}", [Reason("plan-differs", message)])

@@ -10,10 +10,11 @@ from pydantic import Field, ValidationError
 from tasks.errors import InputError, Reason, Refused
 from tasks.experiments.definition.lifecycle import FieldChange
 from tasks.experiments.definition.plan import ExperimentPlan
-from tasks.experiments.definition.words import Moment, Name, Planned, Words
+from tasks.experiments.definition.words import Document, Moment, Name, Planned, Words
 from tasks.misfits import problems
 
 _EXACT_DIGITS = 16
+ENDED = {"completed", "archived"}
 _NAMED = ("description", "hypothesis", "starts_at", "ends_at", "minimum_sample_size")
 
 
@@ -29,6 +30,9 @@ class ExperimentEdit(Planned):
         default_factory=dict, description="new shares of the traffic, by variant"
     )
     labels: dict[Name, Words] = Field(default_factory=dict, description="by variant")
+    bandit: Document = Field(
+        default_factory=dict, description="what is to be different in the bandit's policy"
+    )
     plan: Annotated[
         ExperimentPlan | None, Field(description="the whole plan anew; also for what was emptied")
     ] = None
@@ -53,12 +57,31 @@ def edited(plan: ExperimentPlan, edit: ExperimentEdit) -> ExperimentPlan:
     for variant in wanted["variants"]:
         variant["weight"] = edit.weights.get(variant["name"], variant["weight"])
         variant["label"] = edit.labels.get(variant["name"], variant["label"])
+    if edit.bandit:
+        wanted["bandit"] = (wanted["bandit"] or {}) | edit.bandit
     try:
         return ExperimentPlan.model_validate(wanted)
     except ValidationError as error:
         raise Refused(
             f"experiment {plan.name}", [Reason("invalid-plan", problems(error))]
         ) from None
+
+
+def as_it_stands(plan: ExperimentPlan, known: ExperimentPlan, status: str) -> ExperimentPlan:
+    """The plan, but for what a known experiment changes by itself once it has started.
+
+    A bandit changes its split; what has ended gave back its part of the layer.
+    """
+    changed: dict[str, Any] = {}
+    if status != "draft" and plan.bandit is not None and known.bandit is not None:
+        held = {arm.name: arm.weight for arm in known.variants}
+        changed["variants"] = tuple(
+            arm.model_copy(update={"weight": held.get(arm.name, arm.weight)})
+            for arm in plan.variants
+        )
+    if status in ENDED:
+        changed |= {"layer": known.layer, "layer_share": known.layer_share}
+    return plan.model_copy(update=changed)
 
 
 def comparable(plan: ExperimentPlan) -> dict[str, Any]:

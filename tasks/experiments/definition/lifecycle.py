@@ -27,7 +27,7 @@ MOVES: dict[str, dict[str, str]] = {
     "archive": {"completed": "archived"},
 }
 WORDS = frozenset({"description", "hypothesis", "label"})
-_OPEN = WORDS | {"ends_at", "minimum_sample_size", "weight"}
+_OPEN = WORDS | {"ends_at", "minimum_sample_size", "weight", "bandit"}
 EDITABLE: dict[str, frozenset[str] | None] = {  # None: everything
     "draft": None,
     "active": _OPEN,
@@ -36,7 +36,10 @@ EDITABLE: dict[str, frozenset[str] | None] = {  # None: everything
     "archived": WORDS,
 }
 # What units were assigned and measured by, also where somebody loaded them into a draft.
-_OF_DATA = frozenset({"variants", "metric", "secondary_metrics", "guardrails"})
+_OF_DATA = frozenset(
+    {"variants", "metric", "secondary_metrics", "guardrails", "factors", "generators"}
+    | {"is_holdout", "layer", "layer_share"}
+)
 
 
 class _Frozen(BaseModel):

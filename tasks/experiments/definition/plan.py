@@ -8,7 +8,10 @@ from pydantic import Field, JsonValue, ValidationError, field_validator, model_v
 from pydantic_core.core_schema import ValidationInfo
 
 from tasks.experiments.assignment.targeting import TargetRule
+from tasks.experiments.bandits.evidence import BanditPolicy
+from tasks.experiments.definition import adaptive
 from tasks.experiments.definition.arms import VariantPlan, check_arms
+from tasks.experiments.definition.factors import FactorPlan, Generator, checked_arms, design_of
 from tasks.experiments.definition.measures import GuardrailPlan, MetricPlan
 from tasks.experiments.definition.methods import Policy, options_of
 from tasks.experiments.definition.sample import Baseline, Sizing
@@ -21,8 +24,17 @@ from tasks.experiments.definition.words import (
     Planned,
     Words,
 )
+from tasks.experiments.statistics.factorial_designs import Design
 
-__all__ = ["ExperimentPlan", "GuardrailPlan", "MetricPlan", "TargetRule", "VariantPlan"]
+__all__ = [
+    "BanditPolicy",
+    "ExperimentPlan",
+    "FactorPlan",
+    "GuardrailPlan",
+    "MetricPlan",
+    "TargetRule",
+    "VariantPlan",
+]
 
 RESERVED_DIMENSIONS = {"epoch"}
 _DAYS_A_WEEK = 7
@@ -32,7 +44,10 @@ class ExperimentPlan(Planned):
     """An experiment to create: a draft until it is started."""
 
     name: Name
-    variants: Annotated[tuple[VariantPlan, ...], Field(min_length=2, max_length=100)]
+    variants: Annotated[
+        tuple[VariantPlan, ...],
+        Field(max_length=100, description="two or more; with factors: empty, they are made"),
+    ] = ()
     metric: Annotated[MetricPlan, Field(description="the primary metric: it decides")]
     secondary_metrics: Annotated[
         tuple[MetricPlan, ...], Field(description="are reported beside it and decide nothing")
@@ -99,6 +114,30 @@ class ExperimentPlan(Planned):
     ] = ()
     starts_at: Annotated[Moment | None, Field(description="started then, if not before")] = None
     ends_at: Annotated[Moment | None, Field(description="completed then, if not before")] = None
+    bandit: Annotated[
+        BanditPolicy | None,
+        Field(description="the split follows the primary metric; empty: it stays as planned"),
+    ] = None
+    factors: Annotated[
+        tuple[FactorPlan, ...],
+        Field(max_length=24, description="multivariate: each cell of levels is a variant"),
+    ] = ()
+    generators: Annotated[
+        tuple[Generator, ...],
+        Field(max_length=11, description="only a fraction of the cells, as D=ABC"),
+    ] = ()
+    layer: Annotated[Name | None, Field(description="experiments of one layer share no unit")] = (
+        None
+    )
+    layer_share: Annotated[
+        float | None, Field(ge=1e-6, le=1, description="how much of the layer it needs")
+    ] = None
+    is_holdout: Annotated[
+        bool, Field(description="who is in its control takes part in no other experiment")
+    ] = False
+    segment_of: Annotated[
+        Name | None, Field(description="the experiment that this one was cut out of")
+    ] = None
 
     @field_validator("method")
     @classmethod
@@ -122,9 +161,21 @@ class ExperimentPlan(Planned):
             known = ", ".join(options.model_fields) or "none"
             raise ValueError(f"{field}: {first['msg']} (options: {known})") from None
 
+    @field_validator("bandit")
+    @classmethod
+    def _has_an_algorithm(cls, policy: BanditPolicy | None) -> BanditPolicy | None:
+        return None if policy is None else adaptive.known_algorithm(policy)
+
+    @field_validator("layer_share")
+    @classmethod
+    def _can_be_told_by_bounds(cls, share: float | None) -> float | None:
+        return None if share is None else adaptive.rounded_share(share)
+
     @model_validator(mode="after")
     def _fits_together(self) -> ExperimentPlan:
+        self._make_up()
         check_arms(self.variants)
+        self._check_adaptive()
         self._check_metrics()
         self._check_error()
         self._check_baseline()
@@ -134,8 +185,7 @@ class ExperimentPlan(Planned):
         if reserved := RESERVED_DIMENSIONS & {*self.dimensions}:
             raise ValueError(f"the dimension {reserved.pop()!r} is kept anyway; leave it out")
         if not self.planned_sample_size:
-            # Frozen for everybody else; here the plan is still being made.
-            object.__setattr__(self, "planned_sample_size", self._sample_size())
+            self._set("planned_sample_size", self._sample_size())
         return self
 
     @property
@@ -148,6 +198,38 @@ class ExperimentPlan(Planned):
         """Shares of the arms that get traffic, the control first."""
         ordered = sorted(self.variants, key=lambda variant: not variant.is_control)
         return tuple(variant.weight for variant in ordered if variant.weight > 0)
+
+    @property
+    def design(self) -> Design | None:
+        """Which cells a multivariate experiment tries; None for any other."""
+        return design_of(self.factors, self.generators) if self.factors else None
+
+    def _set(self, field: str, value: object) -> None:
+        # Frozen for everybody else; here the plan is still being made.
+        object.__setattr__(self, field, value)
+
+    def _make_up(self) -> None:
+        """Fill in what follows from the rest: the arms of a design, the policy of a holdout."""
+        if self.is_holdout and "policy" not in self.model_fields_set:
+            self._set("policy", "recommend")
+        if self.design is not None:
+            reserved = frozenset({*self.dimensions, *RESERVED_DIMENSIONS})
+            arms = checked_arms(self.variants, self.factors, self.design, reserved)
+            self._set("variants", arms)
+
+    def _check_adaptive(self) -> None:
+        if self.generators and not self.factors:
+            raise ValueError("generators say which cells of factors are tried; say the factors")
+        adaptive.check_layer(self.layer, self.layer_share)
+        others = {"bandit": self.bandit, "layer": self.layer, "factors": self.factors}
+        if self.is_holdout:
+            adaptive.check_holdout(self.variants, self.policy, [n for n in others if others[n]])
+        if self.bandit is not None:
+            adaptive.check_bandit(
+                self.bandit, self.variants, self.method, has_factors=bool(self.factors)
+            )
+        if self.segment_of == self.name:
+            raise ValueError("segment_of names the experiment itself; name what it was cut out of")
 
     def _check_metrics(self) -> None:
         names = [measure.name for measure in self.measures]

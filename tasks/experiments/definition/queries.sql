@@ -14,11 +14,13 @@ RETURNING id;
 INSERT INTO experiment_plan (
     experiment_id, method, method_options, policy, power, minimum_effect, minimum_weeks,
     reserved_alpha, tie_break_metric, organization, traffic_fraction, target_rules, dimensions,
-    starts_at, ends_at
+    starts_at, ends_at, bandit, factors, generators, is_holdout, segment_of
 ) VALUES (
     :experiment_id, :method, CAST(:method_options AS jsonb), :policy, :power, :minimum_effect,
     :minimum_weeks, :reserved_alpha, :tie_break_metric, :organization, :traffic_fraction,
-    CAST(:target_rules AS jsonb), CAST(:dimensions AS text[]), :starts_at, :ends_at
+    CAST(:target_rules AS jsonb), CAST(:dimensions AS text[]), :starts_at, :ends_at,
+    CAST(:bandit AS jsonb), CAST(:factors AS jsonb), CAST(:generators AS text[]), :is_holdout,
+    :segment_of
 );
 
 -- name: insert_variants
@@ -34,6 +36,13 @@ FROM jsonb_to_recordset(CAST(:variants AS jsonb)) AS arm(
     name text, label text, description text, response_template text, system_prompt text,
     config_overrides jsonb, weight double precision, is_control boolean, model_version text
 );
+
+-- name: insert_levels
+-- Which level of each factor the arms of a multivariate design have.
+INSERT INTO variant_level (variant_id, factor, level)
+SELECT v.id, told.factor, told.level
+FROM jsonb_to_recordset(CAST(:levels AS jsonb)) AS told(variant text, factor text, level text)
+JOIN ab_variants v ON v.experiment_id = :experiment_id AND v.variant_name = told.variant;
 
 -- name: insert_metrics
 -- The metrics that nobody has described before.
@@ -79,7 +88,9 @@ SELECT e.id, e.experiment_name AS name, e.status::text AS status,
        e.completed_at, e.winner_variant AS winner,
        (to_jsonb(p) - 'experiment_id' - 'version') || jsonb_build_object(
            'name', e.experiment_name, 'description', e.description, 'hypothesis', e.hypothesis,
-           'target_bot', e.target_bot, 'minimum_sample_size', e.minimum_sample_size
+           'target_bot', e.target_bot, 'minimum_sample_size', e.minimum_sample_size,
+           'factors', COALESCE(p.factors, '[]'), 'layer', s.layer,
+           'layer_share', s.upper_bound - s.lower_bound
        ) AS described,
        (SELECT jsonb_agg(jsonb_build_object(
                    'name', v.variant_name, 'label', v.variant_label,
@@ -98,6 +109,7 @@ SELECT e.id, e.experiment_name AS name, e.status::text AS status,
         WHERE em.experiment_id = e.id) AS metrics
 FROM ab_experiments e
 LEFT JOIN experiment_plan p ON p.experiment_id = e.id
+LEFT JOIN layer_slot s ON s.experiment_id = e.id
 WHERE e.experiment_name = :name;
 
 -- name: lock_definition
@@ -145,6 +157,10 @@ WHERE experiment_id = :experiment_id RETURNING version;
 -- Is the name taken?
 SELECT EXISTS (SELECT FROM ab_experiments WHERE experiment_name = :name);
 
+-- name: experiment_names
+-- Every experiment, to find the one that was meant.
+SELECT experiment_name FROM ab_experiments ORDER BY experiment_name;
+
 -- name: has_assignments
 -- Did anybody take part?
 SELECT EXISTS (SELECT FROM ab_assignments WHERE experiment_id = :experiment_id);
@@ -165,7 +181,9 @@ SET method = :method, method_options = CAST(:method_options AS jsonb), policy = 
     reserved_alpha = :reserved_alpha, tie_break_metric = :tie_break_metric,
     organization = :organization, traffic_fraction = :traffic_fraction,
     target_rules = CAST(:target_rules AS jsonb), dimensions = CAST(:dimensions AS text[]),
-    starts_at = :starts_at, ends_at = :ends_at
+    starts_at = :starts_at, ends_at = :ends_at, bandit = CAST(:bandit AS jsonb),
+    factors = CAST(:factors AS jsonb), generators = CAST(:generators AS text[]),
+    is_holdout = :is_holdout, segment_of = :segment_of
 WHERE experiment_id = :experiment_id;
 
 -- name: edit_labels

@@ -176,11 +176,14 @@ def _aliases(count: int, words: Sequence[Word]) -> dict[str, tuple[str, ...]]:
     return {
         _spelt(effect): tuple(
             _spelt(effect ^ mask, sign)
-            for mask, sign in sorted(words, key=lambda word: _order(effect ^ word[0]))
-            if (effect ^ mask).bit_count() <= _LONGEST_ALIAS
+            for mask, sign in sorted(_near(effect, words), key=lambda w: _order(effect ^ w[0]))
         )
         for effect in effects
     }
+
+
+def _near(effect: int, words: Sequence[Word]) -> list[Word]:
+    return [word for word in words if (effect ^ word[0]).bit_count() <= _LONGEST_ALIAS]
 
 
 def _order(mask: int) -> tuple[int, str]:

@@ -1,0 +1,1 @@
+"""Experiments that share no unit: each has a part of its layer's buckets."""
