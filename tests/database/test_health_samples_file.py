@@ -104,6 +104,14 @@ def test_a_file_that_cannot_be_read_is_said(
         load(tmp_path / name)
 
 
+def test_a_row_that_is_too_long_stops_no_other(database: Engine, tmp_path: Path) -> None:
+    rows = ["model_version,metric,value", f"v2,{'x' * 200_000},1", "v2,latency,1"]
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    loaded = load(tmp_path / "a.csv")
+    assert (loaded.rows, loaded.loaded, loaded.rejected) == (2, 1, {"no-csv": 1})
+    assert loaded.summary.endswith("line 2: [no-csv] field larger than field limit (131072)")
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_a_row_that_is_no_text_stops_no_other(
     database: Engine, tmp_path: Path, suffix: str

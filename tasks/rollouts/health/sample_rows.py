@@ -125,9 +125,20 @@ def _csv_rows(path: Path) -> Iterator[Parsed]:
         rows = csv.DictReader(_readable(file, wrong), restkey="more columns than the header")
         if rows.fieldnames and wrong:
             raise InputError(f"the header of {path} is not UTF-8; save the file as UTF-8")
-        for row in rows:
-            yield _no_text(rows.line_num, row, wrong) if wrong else _parsed(rows.line_num, row)
+        while (row := _next(rows)) is not None:
+            if isinstance(row, csv.Error):
+                yield Parsed(rows.reader.line_num, None, None, Reason("no-csv", str(row)))
+            else:
+                yield _no_text(rows.line_num, row, wrong) if wrong else _parsed(rows.line_num, row)
             wrong.clear()
+
+
+def _next(rows: csv.DictReader[str]) -> dict[str, Any] | csv.Error | None:
+    """The next row, or why it is none; None at the end."""
+    try:
+        return next(rows, None)
+    except csv.Error as error:
+        return error
 
 
 def _json_rows(path: Path) -> Iterator[Parsed]:
