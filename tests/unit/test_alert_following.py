@@ -31,7 +31,7 @@ SEEN = st.builds(
     Observation,
     subject=st.just("rollout:1"),
     metric=st.just("error_rate"),
-    health=st.sampled_from(["healthy", "unhealthy", "inconclusive"]),
+    health=st.sampled_from(["healthy", "unhealthy", "inconclusive", "over"]),
     severity=st.sampled_from(SEVERITIES),
     title=st.just("t"),
     message=st.just("m"),
@@ -40,7 +40,7 @@ SEEN = st.builds(
 
 
 @given(st.lists(SEEN, max_size=30))
-def test_it_is_resolved_by_healthy_looks_in_a_row_and_by_nothing_else(
+def test_it_is_resolved_by_healthy_looks_in_a_row_or_an_end_and_by_nothing_else(
     looks: list[Observation],
 ) -> None:
     alert, streak, worst = ALERT, 0, "info"
@@ -50,6 +50,13 @@ def test_it_is_resolved_by_healthy_looks_in_a_row_and_by_nothing_else(
             assert followed is None
             continue
         assert followed is not None
+        if seen.health == "over":
+            assert (followed.alert.state, followed.event, followed.note) == (
+                "resolved",
+                "closed",
+                "m",
+            )
+            return
         streak = streak + 1 if seen.health == "healthy" else 0
         is_graver = SEVERITIES.index(seen.severity) > SEVERITIES.index(alert.severity)
         is_worse = seen.health == "unhealthy" and is_graver
