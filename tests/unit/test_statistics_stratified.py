@@ -10,6 +10,7 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from statsmodels.stats.contingency_tables import StratifiedTable
 
 from tasks.errors import InputError
@@ -28,6 +29,9 @@ from tasks.experiments.statistics.ratios import joint_moments, ratio_of_means
 from tasks.experiments.statistics.strata import merging, standardised, strata_of
 from tasks.experiments.statistics.stratified import stratify
 
+Floats = NDArray[np.float64]
+Rows = list[list[Floats]]
+
 UNITS = ((40, 60), (30, 90), (9, 120))  # of control and treatment in three epochs
 TRAFFIC = (150, 200, 250)  # with other arms
 
@@ -37,7 +41,7 @@ def rate(n: int, successes: int) -> SampleMean:
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[list[np.ndarray[tuple[int], np.dtype[np.float64]]]]:
+def rows() -> Rows:
     """Values of units: epochs × arms. The mood rises, the effect is 0.5, spreads differ."""
     rng = np.random.default_rng(5)
     return [
@@ -57,7 +61,7 @@ def test_pooled_arms_differ_by_the_mood_alone_and_stratified_ones_do_not() -> No
 
 
 def test_the_effect_is_that_of_a_regression_on_all_cells_weighted_by_traffic(
-    rows: list[list[np.ndarray[tuple[int], np.dtype[np.float64]]]],
+    rows: Rows,
 ) -> None:
     """Independent route: unit rows, a dummy for every cell, HC2 errors."""
     cells = [
@@ -74,16 +78,43 @@ def test_the_effect_is_that_of_a_regression_on_all_cells_weighted_by_traffic(
     expected = fit.t_test(np.kron(shares, [-1, 1]))
     assert found.effect.difference == pytest.approx(expected.effect[0])
     assert found.effect.standard_error == pytest.approx(expected.sd[0, 0])
-    n_c, n_t = np.array(UNITS).T
-    weights = np.sqrt(np.array(TRAFFIC) * n_c * n_t / (n_c + n_t))
-    expected = fit.t_test(np.kron(weights / weights.sum(), [-1, 1]))
-    assert found.test.difference == pytest.approx(expected.effect[0])
-    assert found.test.standard_error == pytest.approx(expected.sd[0, 0])
     assert (found.traffic, found.strata) == (600, 3)
 
 
+def test_means_are_tested_as_if_units_had_been_dealt_out_anew_within_their_epochs(
+    rows: Rows,
+) -> None:
+    """Independent route: 4,000 permutations."""
+    n_c, n_t = np.array(UNITS).T
+    weights = np.sqrt(np.array(TRAFFIC) * n_c * n_t / (n_c + n_t))
+    weights /= weights.sum()
+    same = [[arms[0], (arms[1] - 0.5 - arms[1].mean()) / 2 + arms[0].mean()] for arms in rows]
+    rng = np.random.default_rng(6)
+
+    def difference(epochs: list[Floats]) -> float:
+        gaps = [units[n:].mean() - units[:n].mean() for units, n in zip(epochs, n_c, strict=True)]
+        return float(weights @ gaps)
+
+    joined = [np.concatenate(arms) for arms in same]
+    dealt = [difference([rng.permutation(units) for units in joined]) for _ in range(4_000)]
+    control, treatment = ([sample_mean(epoch[arm]) for epoch in same] for arm in (0, 1))
+    found = stratify(control, treatment, TRAFFIC).test
+    assert found.difference == pytest.approx(difference(joined))
+    assert found.standard_error == pytest.approx(np.std(dealt), rel=0.05)
+
+
+def test_an_arm_that_scatters_more_is_not_tested_with_the_spread_of_the_other() -> None:
+    control = [SampleMean(n, 5.0, 9.0 * (n - 1)) for n in (40, 30)]
+    treatment = [SampleMean(n, 5.2, 1.0 * (n - 1)) for n in (400, 900)]
+    found = stratify(control, treatment, [440, 930]).test
+    weights = np.sqrt([440 * 40 * 400 / 440, 930 * 30 * 900 / 930])
+    weights /= weights.sum()
+    own = sqrt(weights**2 @ [9 / 40 + 1 / 400, 9 / 30 + 1 / 900])
+    assert found.standard_error == pytest.approx(own, rel=0.01)
+
+
 def test_its_degrees_of_freedom_are_those_of_satterthwaite_over_all_cells(
-    rows: list[list[np.ndarray[tuple[int], np.dtype[np.float64]]]],
+    rows: Rows,
 ) -> None:
     control, treatment = ([sample_mean(epoch[arm]) for epoch in rows] for arm in (0, 1))
     shares = np.array(TRAFFIC)[:, None] / sum(TRAFFIC)

@@ -49,6 +49,14 @@ class Strata:
         return np.where(is_noise, 0.0, found)
 
     @property
+    def joint_variance(self) -> Floats:
+        """Sample variance of the units of both arms as one sample; NaN below 2; one-dimensional."""
+        gap = self.mean[:, 1] - self.mean[:, 0]
+        m2 = self.m2.sum(axis=1) + self.precision * gap**2
+        with np.errstate(all="ignore"):
+            return np.asarray(m2 / (self.n.sum(axis=1) - 1))
+
+    @property
     def precision(self) -> Floats:
         """How much a stratum tells where all units vary alike: n_t n_c / (n_t + n_c)."""
         return np.asarray(self.n.prod(axis=1) / self.n.sum(axis=1))

@@ -8,8 +8,8 @@ and why the effect and the test weigh them differently, says `strata`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import isnan, sqrt
+from dataclasses import dataclass, replace
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from tasks.experiments.statistics.estimates import (
     compare,
     of_mean,
     of_proportion,
+    with_error,
 )
 from tasks.experiments.statistics.lift import Lift, fieller_lift, lift_of_means, lift_of_proportions
 from tasks.experiments.statistics.means import welch
@@ -31,6 +32,7 @@ from tasks.experiments.statistics.proportions import LEAST_EXPECTED, compare_pro
 from tasks.experiments.statistics.strata import Strata, strata_of
 
 Floats = NDArray[np.float64]
+_TURNS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,9 @@ def stratify(
 ) -> Stratified:
     """Compare two arms whose shares changed from epoch to epoch; epochs as in `strata_of`.
 
-    With a single stratum both comparisons are the usual ones, exact at small counts. With several,
-    means are compared by Welch's t test, the effect of rates too; rates are tested by a pooled z,
-    which is undefined where an arm expects fewer than 5 conversions, or 5 units without one.
+    With a single stratum both comparisons are the usual ones, exact at small counts. With several
+    the effect has Welch's interval, and the test is a score test; that of rates is undefined where
+    an arm expects fewer than 5 conversions, or 5 units without one.
     ``alpha`` is that of the intervals, for a single look. Raises InputError as `strata_of` does.
     """
     epochs = strata_of(control, treatment, traffic)
@@ -67,13 +69,12 @@ def stratify(
         return _single(strata, alpha, is_rate=is_rate)
     arms = _weighed(strata, strata.effect_weights)
     effect = compare(*arms, alpha)
-    test = compare(*_weighed(strata, strata.test_weights), alpha)
     return Stratified(
         effect=effect,
         lift=fieller_lift(*arms, alpha, effect.dof),
         control=arms[0],
         treatment=arms[1],
-        test=_score_test(epochs, alpha) if is_rate else test,
+        test=_tested(epochs, alpha, is_rate=is_rate),
         traffic=int(strata.traffic.sum()),
         strata=len(strata.n),
     )
@@ -102,35 +103,53 @@ def _weighed(strata: Strata, weights: Floats) -> tuple[Estimate, Estimate]:
     return control, treatment
 
 
-def _score_test(epochs: Strata, alpha: float) -> Comparison:
-    """Test of rates: in each epoch the variance is that of both arms having one rate.
+def _tested(epochs: Strata, alpha: float, *, is_rate: bool) -> Comparison:
+    """Weighted difference over its standard error if the arm made no difference to any unit.
 
-    An epoch in which an arm has no units weighs nothing. With weights n_t n_c / (n_t + n_c) it
-    would be the test of Mantel and Haenszel (1959).
+    Within an epoch that variance is the one over all ways to deal its units out to the two arms:
+    a starved arm borrows it from the other one. For rates with weights n_t n_c / (n_t + n_c) this
+    is the test of Mantel and Haenszel (1959). Means may be alike where spreads are not: there the
+    larger error counts, this one or that with each arm's own spread.
     """
     both = epochs.where(epochs.n.min(axis=1) > 0)
-    total = both.n.sum(axis=1)
-    pooled = (both.n * both.mean).sum(axis=1) / total
-    fewest = min((pooled @ both.n).min(), ((1 - pooled) @ both.n).min())
-    if isnan(fewest) or fewest < LEAST_EXPECTED:
+    spread, weights = both.joint_variance, both.test_weights
+    parts = np.where(spread > 0, weights**2 * spread / both.precision, 0.0)
+    variance = float(parts.sum())
+    if not variance > 0 or (is_rate and _least_expected(both) < LEAST_EXPECTED):
         return Comparison()
-    weights = both.test_weights
-    spread = weights**2 * pooled * (1 - pooled) * total / (total - 1)
-    error = sqrt(float(spread @ (1 / both.n).sum(axis=1)))
     control, treatment = (weights @ both.mean).tolist()
-    return _normal(control, treatment, error, alpha)
+    if is_rate:
+        found = _normal(treatment - control, sqrt(variance), alpha)
+    else:
+        dof = 1 / float(((parts / variance) ** 2 / (both.n.sum(axis=1) - 1)).sum())
+        error = sqrt(max(variance, _own_variance(both, weights)))
+        found = with_error(treatment - control, error, dof, alpha)
+    return replace(found, lift=relative_lift(control, treatment))
 
 
-def _normal(control: float, treatment: float, error: float, alpha: float) -> Comparison:
-    difference, half = treatment - control, -float(special.ndtri(alpha / 2)) * error
-    z = difference / error
-    return Comparison(
-        difference=difference,
-        standard_error=error,
-        statistic=z,
-        p_value=normal_p_value(z),
-        z=z,
-        lower=difference - half,
-        upper=difference + half,
-        lift=relative_lift(control, treatment),
-    )
+def _own_variance(both: Strata, weights: Floats) -> float:
+    """With each arm's spread a multiple of the epoch's: cells may be too small for one of theirs.
+
+    The two are fitted in turns, as the likeliest of normal values; 0 where an arm has none.
+    """
+    free, of_arm = np.maximum(both.n - 1, 0.0), np.ones(2)
+    for _ in range(_TURNS):
+        of_epoch = (both.m2 / of_arm).sum(axis=1) / np.maximum(free.sum(axis=1), 1)
+        is_known = of_epoch > 0
+        scaled = both.m2[is_known] / of_epoch[is_known, None]
+        of_arm = scaled.sum(axis=0) / np.maximum(free[is_known].sum(axis=0), 1)
+        if not (of_arm > 0).all():
+            return 0.0
+    return float((weights**2 * of_epoch) @ (of_arm / both.n).sum(axis=1))
+
+
+def _least_expected(both: Strata) -> float:
+    """Conversions, or units without one, that the arm with the fewest expects."""
+    pooled = (both.n * both.mean).sum(axis=1) / both.n.sum(axis=1)
+    return float(min((pooled @ both.n).min(), ((1 - pooled) @ both.n).min()))
+
+
+def _normal(difference: float, error: float, alpha: float) -> Comparison:
+    z, half = difference / error, -float(special.ndtri(alpha / 2)) * error
+    ends = difference - half, difference + half
+    return Comparison(difference, error, z, None, normal_p_value(z), z, *ends)
