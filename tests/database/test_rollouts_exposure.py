@@ -202,9 +202,9 @@ def test_a_draft_or_one_that_waits_leaves_the_answer_to_the_last_rollout_of_its_
 @pytest.mark.parametrize("salt", ["rollout:one", "", "sälz:😀"])
 def test_sql_and_python_agree_on_every_bucket(database: Engine, salt: str) -> None:
     with database.connect() as connection:
-        rows = connection.execute(SQL_BUCKETS, {"salt": salt, "units": UNITS})
+        rows = connection.execute(SQL_BUCKETS, {"salt": salt, "units": ["", *UNITS]})
         found = {row.unit: row.bucket for row in rows}
-    assert found == {unit: bucket(salt, unit) for unit in UNITS}
+    assert found == {unit: bucket(salt, unit) for unit in ("", *UNITS)}
 
 
 def test_sql_and_python_give_the_same_users_the_new_model(database: Engine) -> None:
@@ -267,7 +267,10 @@ def test_nobody_is_no_user(database: Engine) -> None:
             should_use_new_model(tx, "", "v2")
         with pytest.raises(InputError, match="this one is empty"):
             users_of_new_model(tx, ["user-1", ""], "v2")
-        assert tx.scalar(text("SELECT should_use_new_model(NULL, 'v2')")) is False
+        for nobody in ("", None):
+            asked = {"nobody": nobody}
+            assert tx.scalar(text("SELECT should_use_new_model(:nobody, 'v2')"), asked) is False
+        assert exposed(tx, "v2", ["user-1", ""]) == {"user-1"}
 
 
 def test_a_number_is_not_a_user_id(database: Engine) -> None:
