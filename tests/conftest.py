@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 import subprocess
@@ -40,9 +41,17 @@ def pytest_configure(config: pytest.Config) -> None:
     Over a thousand are made and dropped. On ext4 that takes 0.3 s each, nearly all of it in the
     kernel, which looks through the inodes of the files that were deleted within seconds.
     """
+    gc.disable()  # while everything is imported there is no garbage, but much to look through
     os.environ.update(CERTIFICATE)
     if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH_BYTES:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage again, but not among all that was imported."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
