@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +18,7 @@ from tasks.experiments.assignment.batch import AssignedUnits, assign_batch
 from tasks.experiments.assignment.choosing_many import choose_units, lock_split
 from tasks.experiments.assignment.overrides import set_override
 from tasks.experiments.assignment.units import UnitSource, stage_units
+from tasks.experiments.quality.gathering import gather
 from tests.database.layered import make, make_holdout
 from tests.database.serving import FLAGS, served
 
@@ -222,3 +224,44 @@ def test_who_is_held_out_or_outside_the_layer_is_served_the_control(database: En
             # The holdout is a flag too: it says who sees nothing new.
             if choice.why == "held-out":
                 assert client.post(f"{FLAGS}/winter", json=body).json()["value"] == "held-out"
+
+
+def test_a_unit_in_two_experiments_of_one_layer_stops_both(database: Engine) -> None:
+    with database.begin() as tx:
+        ids = [
+            UUID(make(tx, "buttons", part=("pages", 0.0, 0.5))),
+            UUID(make(tx, "banners", part=("pages", 0.5, 1.0))),
+            UUID(make(tx, "prices", part=("money", 0.0, 1.0))),
+        ]
+        units = [f"u{n}" for n in range(60)]
+        for name in ("buttons", "banners", "prices"):
+            for unit in units:
+                get_variant(tx, name, unit)
+        assert _layer_checks(tx, ids) == ["passed", "passed", "passed"]
+        chosen = explain_variant(tx, "buttons", "u1")
+        set_override(tx, "buttons" if chosen.variant is None else "banners", "u1", "red", "a", "b")
+        get_variant(tx, "buttons", "u1")
+        get_variant(tx, "banners", "u1")
+        assert _layer_checks(tx, ids) == ["passed", "passed", "passed"]
+        # The two change places: who comes from now on is of the other one.
+        tx.execute(
+            text(
+                "UPDATE layer_slot SET lower_bound = 0.5 - lower_bound, "
+                "upper_bound = 1.5 - upper_bound WHERE layer = 'pages'"
+            )
+        )
+        for name in ("buttons", "banners"):
+            for unit in units:
+                get_variant(tx, name, unit)
+        assert _layer_checks(tx, ids) == ["failed", "failed", "passed"]
+        found = {check.name: check for check in gather(tx, ids)[ids[0]]}["layer"]
+        assert found.figures == {"shared_units": 59, "experiments": 1}
+        assert "59 units are also in other experiments of layer 'pages'" in found.message
+        end = "UPDATE ab_experiments SET status = 'completed' WHERE experiment_name = 'banners'"
+        tx.execute(text(end))
+        assert _layer_checks(tx, ids)[0] == "passed"
+
+
+def _layer_checks(tx: Connection, ids: list[UUID]) -> list[str]:
+    found = gather(tx, ids)
+    return [next(c.outcome for c in found[each] if c.name == "layer") for each in ids]

@@ -123,6 +123,14 @@ class Units(_Frozen):
     units: int
 
 
+class SharedUnits(_Frozen):
+    """Units that are also in another experiment of the same layer."""
+
+    layer: str
+    other: str
+    units: int
+
+
 class ExperimentFacts(_Frozen):
     """One experiment, as gathered at one moment."""
 
@@ -141,6 +149,7 @@ class ExperimentFacts(_Frozen):
     sampled: tuple[Sampled, ...] | NotGathered = ()
     rejected: tuple[Units, ...] | NotGathered = ()  # rows that named another arm than the unit's
     overridden: tuple[Units, ...] | NotGathered = ()
+    shared: tuple[SharedUnits, ...] | NotGathered = ()
     suites: SuiteFindings | NotGathered = NotGathered(reason="the suites were not run")
 
     @property

@@ -32,6 +32,7 @@ _PARTS: Mapping[str, type[BaseModel]] = {
     "sampled": facts.Sampled,
     "rejected": facts.Units,
     "overridden": facts.Units,
+    "shared": facts.SharedUnits,
 }
 _Rows = dict[str, dict[UUID, list[Any]] | NotGathered]
 

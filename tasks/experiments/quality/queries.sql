@@ -245,3 +245,18 @@ SELECT a.experiment_id, count(*) AS units
 FROM ab_assignments a
 WHERE a.experiment_id = ANY(CAST(:experiment_ids AS uuid[])) AND a.is_override
 GROUP BY a.experiment_id;
+
+-- name: shared
+-- Units that another running experiment of the same layer has too; whom a person put into either
+-- is left out there.
+SELECT own.experiment_id, own.layer, e.experiment_name AS other, count(*) AS units
+FROM layer_slot own
+JOIN layer_slot theirs
+  ON theirs.layer = own.layer AND theirs.experiment_id <> own.experiment_id
+JOIN ab_experiments e ON e.id = theirs.experiment_id AND e.status IN ('active', 'paused')
+JOIN ab_assignments a ON a.experiment_id = own.experiment_id AND NOT a.is_override
+JOIN ab_assignments b
+  ON b.experiment_id = theirs.experiment_id AND b.user_id = a.user_id AND NOT b.is_override
+WHERE own.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
+GROUP BY own.experiment_id, own.layer, e.experiment_name
+ORDER BY units DESC, e.experiment_name;

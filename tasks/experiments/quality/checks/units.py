@@ -85,6 +85,23 @@ def overrides(facts: ExperimentFacts) -> QualityCheck:
     return passed(message, **figures)
 
 
+@quality_checks.register("layer")
+def layer(facts: ExperimentFacts) -> QualityCheck:
+    """Units that another experiment of the same layer has too: not one may be shared."""
+    shared = need(facts.shared)
+    if not shared:
+        return passed()
+    units = sum(row.units for row in shared)
+    others = ", ".join(f"{row.other} ({row.units})" for row in shared[:5])
+    message = (
+        f"{units} units are also in other experiments of layer {shared[0].layer!r}, which is to "
+        f"keep them apart: {others}. Its part of the layer was another one before, or rows were "
+        "loaded that assign past the layer; end one of the experiments, or start it anew under "
+        "another name"
+    )
+    return failed(message, shared_units=units, experiments=len(shared))
+
+
 def _assigned(facts: ExperimentFacts) -> int:
     return sum(count.assigned for count in facts.whole_arms(facts.primary.name).values())
 
