@@ -18,6 +18,7 @@ import click
 from flows.commands import (
     alerts,
     experiments,
+    layers,
     ledger,
     local,
     migrate,
@@ -46,6 +47,7 @@ for _command in (
     status,
     migrate.migrate,
     experiments.experiment,
+    layers.layer,
     rollouts.rollout,
     alerts.alert,
     notifications.notifications,
