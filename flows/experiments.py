@@ -30,7 +30,8 @@ def create_experiment(
 
     Args:
         plan: name, variants with weights that add up to 1 (one of them the control), metric,
-            planned_sample_size; docs/experiments.md lists the rest.
+            planned_sample_size; of a multivariate design factors in place of the variants;
+            docs/experiments.md lists the rest.
         actor: who creates it.
         reason: why.
         start: start it at once; else it waits for its starts_at, or for change-experiment.
@@ -51,8 +52,8 @@ def change_experiment(
     """Start, pause, resume, complete, archive, edit or delete an experiment.
 
     A draft may be edited in everything, and deleted. Once it has started, only what keeps its
-    data valid may change: words, ends_at, a larger minimum_sample_size, and the weights, which
-    move only units that have no arm yet. Anything else is refused.
+    data valid may change: words, ends_at, a larger minimum_sample_size, the policy of a bandit,
+    and the weights, which move only units that have no arm yet. Anything else is refused.
 
     Args:
         experiment: its name.

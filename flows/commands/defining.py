@@ -20,7 +20,7 @@ _MOVES = {
 }
 _EDITS = (
     "--description, --hypothesis, --starts-at, --ends-at, --minimum-sample-size, "
-    "--weight VARIANT=SHARE, --label VARIANT=TEXT, --file PLAN"
+    "--weight VARIANT=SHARE, --label VARIANT=TEXT, --bandit FIELD=VALUE, --file PLAN"
 )
 _version = click.option("--version", type=int, help="Refuse if it is at another one by now.")
 
@@ -109,6 +109,7 @@ def plan(path: Path | None, file: Path | None, as_json: bool, **stated: Any) -> 
 @click.option("--minimum-sample-size", type=int, help="Once started, it can only grow.")
 @click.option("--weight", "weights", multiple=True, metavar="VARIANT=SHARE")
 @click.option("--label", "labels", multiple=True, metavar="VARIANT=TEXT")
+@click.option("--bandit", multiple=True, metavar="FIELD=VALUE", help="As floor=0.05.")
 @click.option("-f", "--file", type=_file, help="The whole plan anew: a file .toml or .json.")
 @_version
 @person_options
@@ -118,6 +119,7 @@ def edit(
     name: str,
     weights: tuple[str, ...],
     labels: tuple[str, ...],
+    bandit: tuple[str, ...],
     file: Path | None,
     version: int | None,
     actor: str,
@@ -129,9 +131,10 @@ def edit(
     """Change the experiment NAME in what keeps its data valid; a draft in everything."""
     edit = {field: value for field, value in words.items() if value is not None}
     document: dict[str, Any] = edit | {"weights": _shares(weights), "labels": _pairs(labels)}
+    document["bandit"] = {field: _value(said) for field, said in _pairs(bandit).items()}
     if file is not None:
         document["plan"] = _plan(file)
-    if not (edit or weights or labels or file):
+    if not (edit or weights or labels or bandit or file):
         raise click.UsageError(f"say what to change: one or more of {_EDITS}")
     given = {"edit": document, "version": version, "actor": actor, "reason": reason}
     _change(name, "edit", given, remote=remote, as_json=as_json)
@@ -171,9 +174,16 @@ def _shares(given: tuple[str, ...]) -> dict[str, float]:
         raise click.UsageError(f"a share is a number from 0 to 1: {error}") from None
 
 
+def _value(said: str) -> float | str:
+    try:
+        return float(said)
+    except ValueError:
+        return said
+
+
 def _pairs(given: tuple[str, ...]) -> dict[str, str]:
     parted = [each.partition("=") for each in given]
     wrong = [name for name, equals, _ in parted if not equals]
     if wrong:
-        raise click.UsageError(f"{wrong[0]!r} is no pair; write VARIANT={wrong[0]}")
+        raise click.UsageError(f"{wrong[0]!r} is no pair; write NAME={wrong[0]}")
     return {name: value for name, _, value in parted}

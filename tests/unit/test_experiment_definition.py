@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from math import inf, nan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,147 +17,34 @@ from tasks import jsonb
 from tasks.errors import InputError
 from tasks.experiments.definition.editing import comparable, differences
 from tasks.experiments.definition.files import as_plan, parse
-from tasks.experiments.definition.kinds import kind_rules
 from tasks.experiments.definition.lifecycle import ChangeEvidence, FieldChange, judge_change
-from tasks.experiments.definition.methods import method_options
 from tasks.experiments.definition.plan import ExperimentPlan, GuardrailPlan, MetricPlan, VariantPlan
 from tasks.experiments.definition.words import LARGEST_COUNT
+from tests.unit.definitions import BATCH, METRIC, PLAN, SOUND, Case, mutated, mutations
 
 FUZZED = 5_000
-Mutation = tuple[tuple[Any, ...], Any]  # a place in the document, and what stands there now
-
-METRIC = {"name": "m", "kind": "mean", "event_type": "e", "aggregation": "sum", "missing": "zero"}
-PLAN: dict[str, Any] = {
-    "name": "p",
-    "variants": [{"name": "a", "weight": 0.5, "is_control": True}, {"name": "b", "weight": 0.5}],
-    "metric": METRIC,
-    "planned_sample_size": 1000,
-}
-FULL: dict[str, Any] = PLAN | {
-    "secondary_metrics": [METRIC | {"name": "n", "window_start_hours": 1, "window_hours": 48}],
-    "guardrails": [METRIC | {"name": "g", "margin": 0.02, "alpha": 0.1, "cap_quantile": 0.9}],
-    "baseline": {"mean": 2, "standard_deviation": 3},
-    "minimum_effect": 0.1,
-    "minimum_sample_size": 10,
-    "minimum_weeks": 1,
-    "alpha": 0.05,
-    "power": 0.9,
-    "method": "group_sequential",
-    "method_options": {"spending_power": 3},
-    "policy": "select",
-    "is_stopped_at_winner": False,
-    "reserved_alpha": 0.01,
-    "tie_break_metric": "n",
-    "description": "d",
-    "hypothesis": "h",
-    "target_bot": "bot",
-    "organization": "acme",
-    "traffic_fraction": 0.5,
-    "target_rules": [{"attribute": "country", "op": "in", "value": ["DE"]}],
-    "dimensions": ["country"],
-    "starts_at": "2031-01-01T00:00:00Z",
-    "ends_at": "2031-02-01T00:00:00+01:00",
-}
-_ODD: list[Any] = [
-    None,
-    "",
-    " ",
-    "\0",
-    "\ud800",
-    "x" * 300,
-    True,
-    False,
-    0,
-    -1,
-    1,
-    2,
-    0.5,
-    0.999,
-    1e-9,
-    2**53,
-]
-_ODD += [10**400, 1e308, 5e-324, nan, inf, -inf, [], {}, [{}], {"a": nan}, {"a": ["\0"]}]
-_ODD += ["1e3", "0001-01-01T00:00:00+09:00", "2031-01-20", "2031-01-20 10:00:00", "epoch", "any"]
-_SENSIBLE: dict[str, list[Any]] = {
-    "kind": [*kind_rules.names(), "median"],
-    "aggregation": ["sum", "count", "any", "last", "median"],
-    "missing": ["zero", "exclude", "one"],
-    "method": [*method_options.names(), "guess"],
-    "method_options": [{"threshold": 0.9}, {"spending_power": 1}, {"tuned_for": 10}],
-    "policy": ["recommend", "roll_out", "guess"],
-    "op": ["eq", "not_in", "gt", "exists", "starts_with", "like"],
-    "value": ["DE", 3, ["DE", 4, True], [["DE"]]],
-    "weight": [0.4, 0.6, 0.25],
-    "name": ["a", "m", "n", "g", "c"],
-    "planned_sample_size": [0, 10],
-    "metric": [METRIC | {"kind": kind} for kind in kind_rules.names()],
-    "variants": [[*PLAN["variants"], {"name": "c", "weight": 0}], PLAN["variants"][:1]],
-    "weigth": [0.5],
-}
-_OPTIONAL = ["window_start_hours", "window_hours", "cap_quantile", "covariate_days", "quantile"]
-_OPTIONAL += ["covariate_attribute", "denominator_event_type", "denominator_aggregation", "weigth"]
-_OF_ARMS = ["label", "model_version", "config_overrides", "system_prompt"]
-
-
-def _places(document: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in the document, and some that it leaves out."""
-    inner = list(document.items()) if isinstance(document, dict) else []
-    inner += list(enumerate(document)) if isinstance(document, list) else []
-    more = _OPTIONAL if isinstance(document, dict) and "kind" in document else []
-    more = _OF_ARMS if isinstance(document, dict) and "weight" in document else more
-    below = [each for name, value in inner for each in _places(value, (*place, name))]
-    return [*([place] if place else []), *below, *((*place, name) for name in more)]
-
-
-PLACES = _places(FULL)
-_FULL = json.dumps(FULL)
-_place = st.sampled_from(PLACES)
-_usual = st.sampled_from(
-    [(place, value) for place in PLACES for value in _SENSIBLE.get(str(place[-1]), [0.2, 7])]
-)
-_mutation = (
-    _usual
-    | _usual
-    | st.tuples(_place, st.sampled_from(_ODD))
-    | st.tuples(_place, st.floats() | st.integers() | st.text(max_size=4))
-)
-mutations = st.lists(_mutation, min_size=1, max_size=2)
-BATCH = 20  # definitions an example: drawing one by one costs more than defining
 
 
 def test_fuzzed_definitions_are_accepted_or_refused_with_a_reason() -> None:
-    """A sound plan in which one or two things are otherwise, 5,000 times."""
+    """A sound plan of any sort in which one or two things are otherwise, 5,000 times."""
     counts: Counter[str] = Counter()
+    sorts: Counter[tuple[str, str]] = Counter()
 
     @settings(
         max_examples=FUZZED // BATCH, deadline=None, derandomize=True, phases=[Phase.generate]
     )
     @given(st.lists(mutations, min_size=BATCH, max_size=BATCH))
-    def define(batch: list[list[Mutation]]) -> None:
+    def define(batch: list[Case]) -> None:
         for each in batch:
-            counts[_outcome(mutated(each))] += 1
+            outcome = _outcome(mutated(each))
+            counts[outcome] += 1
+            sorts[each[0], outcome] += 1
 
     define()
     assert counts.total() >= FUZZED
     assert set(counts) == {"accepted", "refused"}
-    assert min(counts.values()) > FUZZED // 20, counts
-
-
-def mutated(otherwise: list[Mutation]) -> dict[str, Any]:
-    """The full plan with these values at these places, where there are such."""
-    document: dict[str, Any] = json.loads(_FULL)
-    for (*path, last), value in otherwise:
-        inner: Any = document
-        for part in path:
-            is_there = isinstance(inner, dict | list) and part in _indices(inner)
-            inner = inner[part] if is_there else {}
-        if isinstance(inner, dict) or (isinstance(inner, list) and last in _indices(inner)):
-            inner[last] = value
-    return document
-
-
-def _indices(inner: dict[Any, Any] | list[Any]) -> Any:
-    return inner if isinstance(inner, dict) else range(len(inner))
+    assert len(sorts) == 2 * len(SOUND)
+    assert min(sorts.values()) > FUZZED // 50, sorts
 
 
 _REASON = re.compile(r"the file is no plan of an experiment: (?=.*\w)[^\0]+", re.DOTALL)
@@ -175,6 +61,7 @@ def _outcome(document: dict[str, Any]) -> str:
     assert "\\u0000" not in json.dumps(comparable(plan), allow_nan=False)
     assert abs(sum(variant.weight for variant in plan.variants) - 1) <= 1e-6
     assert 1 <= plan.planned_sample_size <= LARGEST_COUNT
+    assert plan.design is None or len(plan.design.cells) == len(plan.variants)
     return "accepted"
 
 

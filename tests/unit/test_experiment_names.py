@@ -8,7 +8,7 @@ import pytest
 
 from tasks.errors import InputError
 from tasks.experiments.definition.files import as_plan
-from tests.unit.test_experiment_definition import METRIC, PLAN
+from tests.unit.definitions import METRIC, PLAN
 
 FIRST = {"name": "a", "weight": 0.5, "is_control": True}
 

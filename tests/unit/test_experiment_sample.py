@@ -17,7 +17,7 @@ from tasks.experiments.metrics import ArmMoments, metrics
 from tasks.experiments.statistics.moments import SampleMean
 from tasks.experiments.statistics.quantiles import quantile_estimate, quantile_ranks
 from tasks.experiments.statistics.ratios import JointMoments
-from tests.unit.test_experiment_definition import METRIC, PLAN
+from tests.unit.definitions import METRIC, PLAN
 
 HALVES = (0.5, 0.5)
 

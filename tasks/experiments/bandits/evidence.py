@@ -20,9 +20,7 @@ class BanditPolicy(_Frozen):
 
     algorithm: str = "thompson"
     floor: Share = 0.01  # of every open arm
-    warm_up_units: Annotated[int, Field(ge=0, le=2**53)] = (
-        100  # of every arm, before anything moves
-    )
+    warm_up_units: Annotated[int, Field(ge=0, le=2**53)] = 100  # of every arm, to begin with
     warm_up_hours: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0  # since the start
     maximum_step: Annotated[float, Field(gt=0, le=1)] = 0.25  # of any arm's share, at one update
     minimum_change: Share = 0.01  # smaller ones are not worth an epoch

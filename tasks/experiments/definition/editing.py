@@ -63,7 +63,7 @@ def edited(plan: ExperimentPlan, edit: ExperimentEdit) -> ExperimentPlan:
         return ExperimentPlan.model_validate(wanted)
     except ValidationError as error:
         raise Refused(
-            f"experiment {plan.name}", [Reason("invalid-plan", problems(error))]
+            f"experiment {plan.name}", [Reason("invalid-plan", problems(error, ExperimentPlan))]
         ) from None
 
 

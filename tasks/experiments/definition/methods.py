@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue, ValidationError
 
 from tasks.experiments.definition.words import Count, Planned
 from tasks.registry import Registry
@@ -73,3 +73,15 @@ def options_of(method: str) -> type[Planned]:
     if method not in known:
         raise ValueError(f"no method is called {method!r}; choose one of: {', '.join(known)}")
     return method_options.get(method)
+
+
+def checked_options(method: str, told: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """The options of a method, with its defaults; raise ValueError for what it cannot be told."""
+    options = options_of(method)
+    try:
+        return options.model_validate(told).model_dump(mode="json")
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(options.model_fields) or "none"
+        raise ValueError(f"{field}: {first['msg']} (options: {known})") from None

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from tasks.experiments.assignment.targeting import TargetRule
 from tasks.experiments.bandits.evidence import BanditPolicy
-from tasks.experiments.definition import adaptive
+from tasks.experiments.definition import adaptive, fitting
 from tasks.experiments.definition.arms import VariantPlan, check_arms
 from tasks.experiments.definition.factors import FactorPlan, Generator, checked_arms, design_of
 from tasks.experiments.definition.measures import GuardrailPlan, MetricPlan
-from tasks.experiments.definition.methods import Policy, options_of
+from tasks.experiments.definition.methods import Policy, checked_options, options_of
 from tasks.experiments.definition.sample import Baseline, Sizing
 from tasks.experiments.definition.words import (
     LARGEST_COUNT,
@@ -35,9 +35,6 @@ __all__ = [
     "TargetRule",
     "VariantPlan",
 ]
-
-RESERVED_DIMENSIONS = {"epoch"}
-_DAYS_A_WEEK = 7
 
 
 class ExperimentPlan(Planned):
@@ -152,14 +149,7 @@ class ExperimentPlan(Planned):
     ) -> dict[str, JsonValue]:
         if "method" not in info.data:
             return told  # the method itself is wrong, and said to be
-        options = options_of(info.data["method"])
-        try:
-            return options.model_validate(told).model_dump(mode="json")
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            field = ".".join(str(part) for part in first["loc"])
-            known = ", ".join(options.model_fields) or "none"
-            raise ValueError(f"{field}: {first['msg']} (options: {known})") from None
+        return checked_options(info.data["method"], told)
 
     @field_validator("bandit")
     @classmethod
@@ -176,14 +166,11 @@ class ExperimentPlan(Planned):
         self._make_up()
         check_arms(self.variants)
         self._check_adaptive()
-        self._check_metrics()
-        self._check_error()
-        self._check_baseline()
-        self._check_times()
-        if len(set(self.dimensions)) != len(self.dimensions):
-            raise ValueError("a dimension is named twice")
-        if reserved := RESERVED_DIMENSIONS & {*self.dimensions}:
-            raise ValueError(f"the dimension {reserved.pop()!r} is kept anyway; leave it out")
+        fitting.check_roles([measure.name for measure in self.measures], self.tie_break_metric)
+        fitting.check_error(self.method, self.alpha, self.reserved_alpha)
+        fitting.check_correlation(self.metric, self.baseline)
+        fitting.check_times(self.starts_at, self.ends_at, self.minimum_weeks)
+        fitting.check_dimensions(self.dimensions)
         if not self.planned_sample_size:
             self._set("planned_sample_size", self._sample_size())
         return self
@@ -213,7 +200,7 @@ class ExperimentPlan(Planned):
         if self.is_holdout and "policy" not in self.model_fields_set:
             self._set("policy", "recommend")
         if self.design is not None:
-            reserved = frozenset({*self.dimensions, *RESERVED_DIMENSIONS})
+            reserved = frozenset({*self.dimensions, *fitting.RESERVED_DIMENSIONS})
             arms = checked_arms(self.variants, self.factors, self.design, reserved)
             self._set("variants", arms)
 
@@ -230,44 +217,6 @@ class ExperimentPlan(Planned):
             )
         if self.segment_of == self.name:
             raise ValueError("segment_of names the experiment itself; name what it was cut out of")
-
-    def _check_metrics(self) -> None:
-        names = [measure.name for measure in self.measures]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"the metric {twice[0]!r} is there twice; each has one role")
-        if self.tie_break_metric is not None and self.tie_break_metric not in names:
-            raise ValueError(
-                f"tie_break_metric {self.tie_break_metric!r} is none of the metrics: "
-                f"{', '.join(names)}"
-            )
-
-    def _check_error(self) -> None:
-        if self.reserved_alpha and self.method != "group_sequential":
-            raise ValueError("reserved_alpha is for the method group_sequential")
-        if self.reserved_alpha >= self.alpha:
-            raise ValueError("reserved_alpha is a part of alpha; it must be less")
-
-    def _check_times(self) -> None:
-        if self.starts_at is None or self.ends_at is None:
-            return
-        if self.ends_at <= self.starts_at:
-            raise ValueError("ends_at must be after starts_at")
-        days = (self.ends_at - self.starts_at).total_seconds() / 86_400
-        if days < self.minimum_weeks * _DAYS_A_WEEK:
-            raise ValueError(
-                f"it would end after {days:.3g} days, before its {self.minimum_weeks} "
-                "minimum_weeks are over: no winner would be possible"
-            )
-
-    def _check_baseline(self) -> None:
-        if self.baseline is None or self.baseline.correlation is None:
-            return
-        if self.metric.covariate_days is None and self.metric.covariate_attribute is None:
-            raise ValueError(
-                "baseline.correlation is with the metric's covariate, and it has none: say "
-                "covariate_days or covariate_attribute, or leave the correlation out"
-            )
 
     def _sample_size(self) -> int:
         if self.minimum_effect is None or self.baseline is None:

@@ -10,11 +10,12 @@ from pydantic_core import to_json
 from sqlalchemy import Connection
 
 from tasks import markdown
+from tasks.experiments.definition.designed import design_parts
 from tasks.experiments.definition.plan import ExperimentPlan, MetricPlan, VariantPlan
 from tasks.experiments.definition.reading import QUERIES, StoredExperiment, read_experiment
 from tasks.experiments.definition.rollouts import RolledOut, rollouts_of, rollouts_table
 
-_SHOWN_APART = {"name", "variants", "metric", "secondary_metrics", "guardrails"}
+_SHOWN_APART = {"name", "variants", "metric", "secondary_metrics", "guardrails", "factors"}
 
 
 class Change(BaseModel):
@@ -54,6 +55,8 @@ def as_markdown(shown: ShownExperiment) -> str:
     """The experiment for people: what was set, arm by arm and metric by metric."""
     found, plan = shown.experiment, shown.experiment.plan
     said = plan.model_dump(mode="json", exclude=_SHOWN_APART, exclude_defaults=True)
+    if plan.bandit is not None:
+        said["bandit"] = plan.bandit.model_dump(mode="json")
     arms = [[arm.name, f"{arm.weight:g}", _rest(arm, "name", "weight")] for arm in plan.variants]
     metrics = [
         [role, metric.name, metric.kind, _rest(metric, "name", "kind")]
@@ -63,6 +66,7 @@ def as_markdown(shown: ShownExperiment) -> str:
     parts = [
         f"# {markdown.plain(found.name)}: {found.status}, version {found.version}",
         markdown.table(["field", "value"], [[name, _word(value)] for name, value in said.items()]),
+        *(design_parts(plan.factors, plan.design) if plan.design else []),
         markdown.table(["variant", "weight", "further"], arms),
         markdown.table(["role", "metric", "kind", "further"], metrics),
     ]
