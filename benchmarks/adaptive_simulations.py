@@ -34,7 +34,7 @@ from tasks.experiments.statistics.sequential import group_sequential_bounds
 Floats = NDArray[np.float64]
 
 ALPHA = 0.05
-RUNS = 2_000
+RUNS = 1_000
 SEED = 20261121
 METHODS = "group_sequential", "confidence_sequence", "fixed"
 LEAST_POOLED_BIAS, MOST_BIAS = 5.0, 2.0  # standard errors

@@ -26,8 +26,9 @@ from tasks.experiments.statistics.moments import (
 from tasks.experiments.statistics.non_inferiority import non_inferiority
 from tasks.experiments.statistics.proportions import compare_proportions
 from tasks.experiments.statistics.ratios import joint_moments, ratio_of_means
-from tasks.experiments.statistics.strata import merging, standardised, strata_of
+from tasks.experiments.statistics.strata import merging, strata_of
 from tasks.experiments.statistics.stratified import stratify
+from tasks.experiments.statistics.stratified_joint import stratify_joint
 
 Floats = NDArray[np.float64]
 Rows = list[list[Floats]]
@@ -199,6 +200,14 @@ def test_too_few_conversions_for_the_normal_limit_are_never_significant() -> Non
     assert found.test.difference is None
 
 
+def test_constants_that_were_added_up_are_never_significant() -> None:
+    same = [SampleMean(100, 0.1 + 1e-17 * epoch, 1e-33) for epoch in range(3)]
+    other = [SampleMean(100, 0.1 + 3e-17, 2e-33)] * 3
+    found = stratify(same, other, [200] * 3)
+    assert found.test.p_value is None
+    assert found.effect.p_value is None
+
+
 def test_traffic_below_the_units_of_the_two_arms_is_refused() -> None:
     with pytest.raises(InputError, match="count the units of all arms"):
         stratify([rate(50, 5)], [rate(51, 5)], [100])
@@ -209,8 +218,10 @@ def test_a_ratio_over_epochs_is_that_of_the_weighted_means() -> None:
     views = [rng.poisson(4 + epoch, 300) + 1.0 for epoch in range(3)]
     clicks = [rng.binomial(each.astype(int), 0.3) + 0.0 for each in views]
     cells = [joint_moments(zip(*each, strict=True)) for each in zip(clicks, views, strict=True)]
-    weights = np.array([0.5, 0.2, 0.3])
-    found = ratio_of_means(standardised(cells, [5, 2, 3]))
+    arms = stratify_joint(cells, cells[::-1], [1_000, 700, 800])
+    assert arms is not None
+    found = ratio_of_means(arms.effect[0])
+    weights = np.array([0.4, 0.28, 0.32])
     clicked, viewed = (weights @ [each.mean() for each in of] for of in (clicks, views))
     ratio = clicked / viewed
     # The delta method on unit rows: each unit's part in the ratio, epoch by epoch.
@@ -218,6 +229,30 @@ def test_a_ratio_over_epochs_is_that_of_the_weighted_means() -> None:
     error = sqrt(sum(w**2 * part.var(ddof=1) / 300 for w, part in zip(weights, parts, strict=True)))
     assert found.value == pytest.approx(ratio)
     assert sqrt(found.variance / found.n) == pytest.approx(error)
+
+
+def test_joint_moments_are_merged_and_weighed_as_their_values_are(rows: Rows) -> None:
+    arms = [
+        [joint_moments((x, x * x) for x in epoch[arm].tolist()) for epoch in rows] for arm in (0, 1)
+    ]
+    control, treatment = ([*arm[:2], joint_moments([(3.0, 9.0)]), arm[2]] for arm in arms)
+    traffic = [150, 200, 40, 250]
+    found = stratify_joint([*control, None], [*treatment, arms[1][0]], [*traffic, 90])
+    expected = stratify(
+        [each.value for each in control], [each.value for each in treatment], traffic
+    )
+    assert found is not None
+    assert (found.traffic, found.strata) == (expected.traffic, expected.strata) == (640, 3)
+    values = [arm.value.mean for arm in found.effect]
+    assert values == pytest.approx([expected.control.value, expected.treatment.value])
+    values_of = [[each.value for each in arm] for arm in (control, treatment)]
+    strata = strata_of(values_of[0], values_of[1], traffic).merged()
+    tested = strata.test_weights @ strata.mean
+    assert [arm.value.mean for arm in found.test] == pytest.approx(tested.tolist())
+    single = stratify_joint(control[:1], treatment[:1], [150])
+    assert single is not None
+    assert single.effect == single.test == (control[0], treatment[0])
+    assert stratify_joint([None], [None], [10]) is None
 
 
 counts = st.tuples(st.integers(0, 60), st.integers(0, 60))

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from tasks.errors import InputError
 from tasks.experiments.statistics.moments import SampleMean
-from tasks.experiments.statistics.ratios import JointMoments
 
 Floats = NDArray[np.float64]
 
@@ -43,18 +42,14 @@ class Strata:
     @property
     def variance(self) -> Floats:
         """Sample variance of a unit; 0 where it is but the rounding of constants; NaN below 2."""
-        with np.errstate(all="ignore"):
-            found = np.where(self.n > 1, np.maximum(self.m2, 0.0) / (self.n - 1), np.nan)
-        is_noise = np.sqrt(found) <= float_info.epsilon * self.n * np.abs(self.mean)
-        return np.where(is_noise, 0.0, found)
+        return _variance(self.n, self.mean, self.m2)
 
     @property
     def joint_variance(self) -> Floats:
-        """Sample variance of the units of both arms as one sample; NaN below 2; one-dimensional."""
-        gap = self.mean[:, 1] - self.mean[:, 0]
+        """The same of the units of both arms as one sample; one-dimensional."""
+        gap, total = self.mean[:, 1] - self.mean[:, 0], self.n.sum(axis=1)
         m2 = self.m2.sum(axis=1) + self.precision * gap**2
-        with np.errstate(all="ignore"):
-            return np.asarray(m2 / (self.n.sum(axis=1) - 1))
+        return _variance(total, self.mean[:, 0], m2)
 
     @property
     def precision(self) -> Floats:
@@ -135,23 +130,13 @@ def merging(n: Floats) -> list[int]:
     return starts[:-1] or [0]
 
 
-def standardised(cells: Sequence[JointMoments], weights: Sequence[float]) -> JointMoments:
-    """One arm's joint moments over its strata, weighted: for ratios and CUPED.
-
-    The means are the weighted ones, and the second moments such that their covariance over n is
-    that of those means; then the metric's kind compares arms as ever. Every cell needs 2 units.
-    """
-    n = sum(cell.n for cell in cells)
-    share = shares(np.array(weights, dtype=float))
-    held = np.array(
-        [(c.n, c.mean, c.other_mean, c.m2, c.other_m2, c.co_m2) for c in cells], dtype=float
-    )
-    mean, other_mean = (share @ held[:, 1:3]).tolist()
-    scale = share**2 / held[:, 0] / (held[:, 0] - 1) * n * (n - 1)
-    m2, other_m2, co_m2 = (scale @ held[:, 3:]).tolist()
-    return JointMoments(n, mean, m2, other_mean, other_m2, co_m2)
-
-
 def shares(sizes: Floats) -> Floats:
     """Sizes divided by their sum."""
     return np.asarray(sizes / sizes.sum())
+
+
+def _variance(n: Floats, mean: Floats, m2: Floats) -> Floats:
+    with np.errstate(all="ignore"):
+        found = np.where(n > 1, np.maximum(m2, 0.0) / (n - 1), np.nan)
+    is_noise = np.sqrt(found) <= float_info.epsilon * n * np.abs(mean)
+    return np.where(is_noise, 0.0, found)
