@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tasks.experiments.decision.comparing import compare_arm
 from tasks.experiments.decision.standing import trial_of
 from tasks.experiments.decision.trial import methods
 from tasks.experiments.decision.winner import decide_winner
@@ -90,7 +91,8 @@ def test_with_a_reserve_a_guardrail_keeps_its_error_over_the_plan_and_beyond() -
     """20,000 Brownian paths of an arm exactly at the margin, to twice the plan: alpha is 5 %."""
     fractions = tuple(look / 14 for look in range(1, 29))
     planned = evidence(RED, planned_units=28_000, reserved_alpha=0.02)
-    trial = trial_of(planned, is_usable=True)
+    compared = {"red": compare_arm(planned.primary, RED, planned.plan.terms.alpha)}
+    trial = trial_of(planned, compared, is_usable=True)
     reaches = []
     for looks in range(1, len(fractions) + 1):
         seen = replace(

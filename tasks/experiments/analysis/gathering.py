@@ -12,9 +12,11 @@ from sqlalchemy import Connection
 
 from tasks.database import load_queries
 from tasks.errors import InputError, NotFound
+from tasks.experiments.analysis.epochs import Epochs, read_epochs
 from tasks.experiments.analysis.quantiles import with_quantiles
 from tasks.experiments.decision.evidence import (
     Arm,
+    Epoch,
     Measured,
     Pair,
     Plan,
@@ -26,6 +28,7 @@ from tasks.experiments.quality.model import QualityCheck, SuiteFindings
 
 QUERIES = load_queries(__package__)
 Rows = Sequence[Any]
+_MOVED_QUANTILE = "a quantile cannot be compared within epochs, and the split has moved"
 _NOT_FOLDED = "its statistics have not been worked out yet"
 _COUNTED = ("assigned", "n", "mean", "m2", "events", "converted")
 _NOTHING = dict.fromkeys(_COUNTED, 0)
@@ -71,18 +74,24 @@ def observe(tx: Connection, experiment_ids: Sequence[str], suites: SuiteFindings
     rows = with_quantiles(tx, rows)
     arms = {key: list(group) for key, group in groupby(rows, lambda row: row.experiment_id)}
     looks = {row.experiment_id: row for row in tx.execute(QUERIES["earlier_looks"], asked)}
+    epochs = read_epochs(tx, asked["experiment_ids"]) if active else {}
     checks = quality.gather(tx, [row.id for row in active], suites) if active else {}
     observed = (
-        _observed(plan, arms.get(plan.id, []), looks.get(plan.id), checks.get(plan.id, ()))
+        _observed(plan, arms.get(plan.id, []), epochs, looks.get(plan.id), checks.get(plan.id, ()))
         for plan in active
     )
     inactive = (row for row in plans.values() if row.status != "active")
     return Batch(tuple(observed), tuple(inactive))
 
 
-def _observed(plan: Any, arms: Rows, history: Any, checks: tuple[QualityCheck, ...]) -> Observed:
+def _observed(
+    plan: Any, arms: Rows, epochs: Epochs, history: Any, checks: tuple[QualityCheck, ...]
+) -> Observed:
     by_metric = {key: list(group) for key, group in groupby(arms, lambda row: row.metric_id)}
-    measured = [_measured(plan, rows) for rows in by_metric.values()]
+    measured = [
+        _measured(plan, rows, epochs.get((plan.id, metric_id), ()))
+        for metric_id, rows in by_metric.items()
+    ]
     primary = next((each for each in measured if each.role == "primary"), None)
     if primary is None:
         raise InputError(f"experiment {plan.name!r} has no primary metric, or no variants")
@@ -130,7 +139,7 @@ def _plan(plan: Any, primary: Any) -> Plan:
     )
 
 
-def _measured(plan: Any, rows: Rows) -> Measured:
+def _measured(plan: Any, rows: Rows, epochs: tuple[Epoch, ...]) -> Measured:
     first = rows[0]
     if not first.is_control:
         raise InputError(f"experiment {plan.name!r} has no control variant")
@@ -144,8 +153,16 @@ def _measured(plan: Any, rows: Rows) -> Measured:
         margin=first.margin,
         control=control,
         treatments=tuple(treatments),
-        problem=_NOT_FOLDED if any(row.n is None for row in rows) else "",
+        epochs=() if first.quantile is not None else epochs,
+        problem=_problem(rows, epochs),
     )
+
+
+def _problem(rows: Rows, epochs: tuple[Epoch, ...]) -> str:
+    """Why there are no figures that may be compared; empty where there are."""
+    if any(row.n is None for row in rows):
+        return _NOT_FOLDED
+    return _MOVED_QUANTILE if rows[0].quantile is not None and len(epochs) > 1 else ""
 
 
 def _arm(row: Any) -> Arm:

@@ -49,6 +49,47 @@ LEFT JOIN moment_statistic s
 WHERE em.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
 ORDER BY em.experiment_id, em.role, m.name, v.is_control DESC, v.variant_name;
 
+-- name: epoch_cells
+-- Who came while each split held, one row for an arm, of experiments whose split has moved: arms
+-- are compared within these epochs. Those that nobody came in are left out.
+WITH moved AS (
+    SELECT DISTINCT experiment_id
+    FROM (
+        SELECT w.experiment_id
+        FROM allocation_weight w
+        WHERE w.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
+        GROUP BY w.experiment_id, w.variant_id
+        HAVING min(w.weight) <> max(w.weight)
+    ) arm
+)
+SELECT em.experiment_id, em.metric_id, l.epoch, v.variant_name AS name,
+       COALESCE(w.weight, 0) > 0 AS is_offered, COALESCE(s.n, 0) AS n,
+       COALESCE(s.mean, 0) AS mean, COALESCE(s.m2, 0) AS m2,
+       m.denominator_event_type IS NOT NULL AS has_denominator,
+       m.covariate_days IS NOT NULL OR m.covariate_attribute IS NOT NULL AS has_covariate,
+       COALESCE(s.denominator_mean, 0) AS denominator_mean,
+       COALESCE(s.denominator_m2, 0) AS denominator_m2,
+       COALESCE(s.denominator_c2, 0) AS denominator_c2,
+       COALESCE(s.covariate_mean, 0) AS covariate_mean,
+       COALESCE(s.covariate_m2, 0) AS covariate_m2,
+       COALESCE(s.covariate_c2, 0) AS covariate_c2
+FROM moved
+JOIN experiment_metric em USING (experiment_id)
+JOIN metric m ON m.id = em.metric_id
+JOIN allocation l USING (experiment_id)
+JOIN ab_variants v USING (experiment_id)
+LEFT JOIN allocation_weight w
+    ON w.experiment_id = l.experiment_id AND w.epoch = l.epoch AND w.variant_id = v.id
+LEFT JOIN moment_statistic s
+    ON s.experiment_id = em.experiment_id AND s.metric_id = em.metric_id AND s.variant_id = v.id
+   AND s.dimension = 'epoch' AND s.level = l.epoch::text
+WHERE EXISTS (
+    SELECT FROM moment_statistic any_arm
+    WHERE any_arm.experiment_id = em.experiment_id AND any_arm.metric_id = em.metric_id
+      AND any_arm.dimension = 'epoch' AND any_arm.level = l.epoch::text AND any_arm.n > 0
+)
+ORDER BY em.experiment_id, em.metric_id, l.epoch, v.is_control DESC, v.variant_name;
+
 -- name: earlier_looks
 -- The looks so far that tested something, as one document an experiment; the terms of the latest
 -- of them; and number and inputs of the last look of all.

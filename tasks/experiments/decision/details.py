@@ -30,7 +30,7 @@ def details_of(found: Standing, reason: Reason, futility: Futility) -> dict[str,
         "is_usable": found.is_usable,
         "method": evidence.plan.terms.method,
         "policy": evidence.plan.policy,
-        "note": found.judged.note,
+        "note": _note(found),
         "ending": ending_of(found, futility),
         "significance": significance_of(found),
         "nearest": nearest_of(found, reason),
@@ -43,7 +43,19 @@ def details_of(found: Standing, reason: Reason, futility: Futility) -> dict[str,
         "figures": dict(found.judged.figures),
         "result": result_of(found),
     }
+    if primary.epochs:  # within which the arms were compared
+        details["epochs"] = len(primary.epochs)
     return {name: _rounded(value) for name, value in details.items()}
+
+
+def _note(found: Standing) -> str:
+    """What a reader must know of the method, and of a split that moved."""
+    epochs = len(found.evidence.primary.epochs)
+    moved = (
+        f"The split has moved: the arms are compared within its {epochs} epochs, so differences "
+        "are not those of the arms' means."
+    )
+    return " ".join(part for part in (found.judged.note, moved * (epochs > 1)) if part)
 
 
 def significance_of(found: Standing) -> float | None:

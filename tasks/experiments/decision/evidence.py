@@ -66,23 +66,18 @@ class Pair(_Frozen):
     c2: float  # sum of (value - mean) x (other - other mean)
 
 
-class Arm(_Frozen):
-    """One variant as it stands now, by one metric."""
+class Cell(_Frozen):
+    """The units of one arm: all of them, or those who came in one epoch."""
 
-    name: str
-    weight: Annotated[float, Field(ge=0)]
-    assigned: Annotated[int, Field(ge=0)]
     n: Annotated[int, Field(ge=0)]  # units with a value
     mean: float
     m2: Annotated[float, Field(ge=0)]
-    events: Annotated[int | None, Field(ge=0)] = 0  # None: unknown, as is the next one
-    converted: Annotated[int | None, Field(ge=0)] = 0  # units with at least one event
     denominator: Pair | None = None
     covariate: Pair | None = None
 
     @property
     def moments(self) -> ArmMoments:
-        """The arm's sufficient statistics."""
+        """The sufficient statistics."""
         return ArmMoments(
             SampleMean(self.n, self.mean, self.m2),
             self._joint(self.denominator),
@@ -93,6 +88,24 @@ class Arm(_Frozen):
         if other is None:
             return None
         return JointMoments(self.n, self.mean, self.m2, other.mean, other.m2, other.c2)
+
+
+class Arm(Cell):
+    """One variant as it stands now, by one metric."""
+
+    name: str
+    weight: Annotated[float, Field(ge=0)]
+    assigned: Annotated[int, Field(ge=0)]
+    events: Annotated[int | None, Field(ge=0)] = 0  # None: unknown, as is the next one
+    converted: Annotated[int | None, Field(ge=0)] = 0  # units with at least one event
+
+
+class Epoch(_Frozen):
+    """Who came while one split held."""
+
+    number: Annotated[int, Field(ge=1)]
+    traffic: Annotated[int, Field(ge=0)]  # units with a value, over all arms
+    arms: dict[str, Cell | None]  # None: the arm was not on offer
 
 
 class Measured(_Frozen):
@@ -106,6 +119,7 @@ class Measured(_Frozen):
     margin: Annotated[float, Field(ge=0)] | None = None  # guardrails; relative to the control
     control: Arm
     treatments: tuple[Arm, ...]
+    epochs: tuple[Epoch, ...] = ()  # where the split moved: the arms are compared within them
     problem: str = ""  # why there are no figures; nothing may be decided on it then
 
     @model_validator(mode="after")

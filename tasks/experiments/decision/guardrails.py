@@ -14,6 +14,7 @@ from typing import Literal
 from scipy import special
 
 from tasks.errors import UnknownName
+from tasks.experiments.decision.comparing import compare_arm
 from tasks.experiments.decision.evidence import Arm, Measured
 from tasks.experiments.metrics import MetricKind, metrics
 from tasks.experiments.statistics.comparison import Comparison
@@ -66,15 +67,13 @@ def look_beside(metric: Measured, name: str, reach: Reach, error: float) -> Besi
 
 
 def _compared(metric: Measured, arm: Arm, reach: Reach, error: float) -> Beside:
-    kind = metrics.get(metric.kind)
-    pair = metric.control.moments, arm.moments
-    found, lift = kind.compare(*pair, metric.alpha), kind.lift(*pair, metric.alpha)
+    compared = compare_arm(metric, arm, metric.alpha)
     half = reach(min(error, 0.99), arm.n + metric.control.n)
     if half is None:
-        return Beside(metric.name, found, lift)
+        return Beside(metric.name, compared.found, compared.lift)
     level = max(2 * float(special.ndtr(-half)), _LEAST_ALPHA)
-    wide = kind.compare(*pair, level)
-    return Beside(metric.name, found, lift, wide.lower, wide.upper)
+    wide = compare_arm(metric, arm, level).test
+    return Beside(metric.name, compared.found, compared.lift, wide.lower, wide.upper)
 
 
 def _judge(metric: Measured, name: str, reach: Reach) -> Guarded:

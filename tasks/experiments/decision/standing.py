@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import tasks.experiments.decision.methods  # noqa: F401 - registers them
 from tasks.errors import Reason
+from tasks.experiments.decision.comparing import Compared, compare_arm
 from tasks.experiments.decision.evidence import Arm, WinnerEvidence
 from tasks.experiments.decision.gates import closed_gate
 from tasks.experiments.decision.guardrails import Guarded, judge_guardrails
@@ -49,7 +50,7 @@ class Standing:
 
     def interval(self, name: str) -> tuple[float, float] | None:
         """The interval of an arm's difference that may be read at this look; None if none may."""
-        found, reach = self.trial.compared[name], self.judged.arms[name].reach
+        found, reach = self.trial.tests[name], self.judged.arms[name].reach
         if not self.is_usable or reach is None or found.standard_error is None:
             return None
         centre, half = found.difference or 0.0, reach * found.standard_error
@@ -61,7 +62,11 @@ def stand(evidence: WinnerEvidence) -> Standing:
     closed = closed_gate(evidence)
     method = methods.get(evidence.plan.terms.method)
     waiting = None if closed else method.gate(evidence)
-    trial = trial_of(evidence, is_usable=closed is None and waiting is None)
+    compared = {
+        arm.name: compare_arm(evidence.primary, arm, evidence.plan.terms.alpha)
+        for arm in evidence.tested
+    }
+    trial = trial_of(evidence, compared, is_usable=closed is None and waiting is None)
     judged = method.judge(trial)
     outcomes = {
         name: _outcome(evidence, trial.compared[name], test, is_sequential=method.is_sequential)
@@ -71,15 +76,13 @@ def stand(evidence: WinnerEvidence) -> Standing:
         arm.name: judge_guardrails(evidence.guardrails, arm.name, judged.reach)
         for arm in evidence.tested
     }
-    kind, alpha = metrics.get(evidence.primary.kind), evidence.plan.terms.alpha
-    lifts = {name: kind.lift(*pair, alpha) for name, pair in trial.pairs.items()}
     found = Standing(
         evidence,
         closed,
         waiting,
         trial,
         judged,
-        lifts,
+        {name: found.lift for name, found in compared.items()},
         outcomes,
         guarded,
         winner=None,
@@ -89,39 +92,62 @@ def stand(evidence: WinnerEvidence) -> Standing:
     return replace(found, winner=winner, is_tie_broken=is_tie_broken)
 
 
-def trial_of(evidence: WinnerEvidence, *, is_usable: bool) -> Trial:
+def trial_of(
+    evidence: WinnerEvidence, compared: Mapping[str, Compared], *, is_usable: bool
+) -> Trial:
     """Put this look behind the earlier ones."""
     terms, primary = evidence.plan.terms, evidence.primary
     kind = metrics.get(primary.kind)
-    pairs = {a.name: (primary.control.moments, a.moments) for a in evidence.tested}
-    compared = {name: kind.compare(*pair, terms.alpha) for name, pair in pairs.items()}
-    control, total = primary.control, sum(arm.weight for arm in primary.arms) or 1.0
-
-    def units(arm: Arm) -> tuple[int, ...]:
-        earlier = (look.n.get(arm.name, 0) + look.n.get(control.name, 0) for look in evidence.looks)
-        return (*earlier, *[arm.n + control.n] * is_usable)
-
+    fractions = (*(look.fraction for look in evidence.looks), *[evidence.fraction] * is_usable)
+    planned = _planned_units(evidence)
     return Trial(
         terms=terms,
         power=evidence.plan.power,
         is_rate=kind.is_rate,
         is_higher_better=primary.is_higher_better,
-        fractions=(*(look.fraction for look in evidence.looks), *[evidence.fraction] * is_usable),
+        fractions=fractions,
         deviates={
-            name: (*(look.z.get(name) for look in evidence.looks), *[found.z] * is_usable)
-            for name, found in compared.items()
+            name: (*(look.z.get(name) for look in evidence.looks), *[each.test.z] * is_usable)
+            for name, each in compared.items()
         },
         earlier_p_values=evidence.earlier_p_values,
-        units={arm.name: units(arm) for arm in evidence.tested},
-        planned_units={
-            arm.name: max(1.0, terms.planned_units * (arm.weight + control.weight) / total)
+        units={
+            arm.name: tuple(int(fraction * planned[arm.name]) for fraction in fractions)
+            if primary.epochs
+            else _units(evidence, arm, is_usable=is_usable)
             for arm in evidence.tested
         },
-        compared=compared,
-        pairs=pairs,
+        planned_units=planned,
+        compared={name: each.found for name, each in compared.items()},
+        tests={name: each.test for name, each in compared.items()},
+        pairs={arm.name: (primary.control.moments, arm.moments) for arm in evidence.tested},
+        is_stratified=bool(primary.epochs),
         is_usable=is_usable,
-        control_value=kind.value(control.moments),
+        control_value=kind.value(primary.control.moments),
     )
+
+
+def _units(evidence: WinnerEvidence, arm: Arm, *, is_usable: bool) -> tuple[int, ...]:
+    """Units with a value in the arm and the control, at each look."""
+    control = evidence.primary.control
+    earlier = (look.n.get(arm.name, 0) + look.n.get(control.name, 0) for look in evidence.looks)
+    return (*earlier, *[arm.n + control.n] * is_usable)
+
+
+def _planned_units(evidence: WinnerEvidence) -> dict[str, float]:
+    """Units of the arm and the control at the planned end.
+
+    Where the split moves, how many an arm gets depends on its outcomes, and may not be the clock of
+    its test: all arms count alike, and their units by the fraction of the whole traffic.
+    """
+    primary, planned = evidence.primary, evidence.plan.terms.planned_units
+    if primary.epochs:
+        return {arm.name: max(1.0, planned * 2 / len(primary.arms)) for arm in evidence.tested}
+    control, total = primary.control, sum(arm.weight for arm in primary.arms) or 1.0
+    return {
+        arm.name: max(1.0, planned * (arm.weight + control.weight) / total)
+        for arm in evidence.tested
+    }
 
 
 def _outcome(

@@ -27,7 +27,9 @@ class Trial:
     units: Mapping[str, tuple[int, ...]]  # units with a value in the arm and the control
     planned_units: Mapping[str, float]  # of those two at the planned end
     compared: Mapping[str, Comparison]  # at this look, whether it counts or not
+    tests: Mapping[str, Comparison]  # the same, weighed for testing: whose interval goes with z
     pairs: Mapping[str, tuple[ArmMoments, ArmMoments]]  # control and arm, at this look
+    is_stratified: bool  # the split moved: those two must not be compared as they are
     is_usable: bool  # whether this look counts
     control_value: float | None  # at this look
 

@@ -59,7 +59,7 @@ def judge(trial: Trial) -> Judged:
 def _posterior(trial: Trial, name: str) -> Posterior | None:
     """Of the chance that the arm is better; None where it cannot be compared."""
     control, treatment = trial.pairs[name]
-    is_adjusted = control.covariate is not None
+    is_adjusted = control.covariate is not None or trial.is_stratified
     try:
         if trial.is_rate and not is_adjusted and control.value.n and treatment.value.n:
             arms = [beta_posterior(as_proportion(arm.value)) for arm in (control, treatment)]

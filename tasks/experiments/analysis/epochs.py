@@ -1,0 +1,49 @@
+"""Who came while each split held: what arms are compared within, where the split has moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from tasks.database import load_queries
+from tasks.experiments.decision.evidence import Cell, Epoch, Pair
+
+QUERIES = load_queries(__package__)
+Epochs = dict[tuple[UUID, UUID], tuple[Epoch, ...]]
+
+
+def read_epochs(tx: Connection, experiment_ids: Sequence[str]) -> Epochs:
+    """Epochs by experiment and metric, in order; only of experiments whose split has moved."""
+    rows = tx.execute(QUERIES["epoch_cells"], {"experiment_ids": list(experiment_ids)})
+    return {
+        key: tuple(_epoch(number, arms) for number, arms in groupby(group, lambda row: row.epoch))
+        for key, group in groupby(rows, lambda row: (row.experiment_id, row.metric_id))
+    }
+
+
+def _epoch(number: int, rows: Iterable[Any]) -> Epoch:
+    arms = list(rows)
+    return Epoch(
+        number=number,
+        traffic=sum(row.n for row in arms),
+        arms={row.name: _cell(row) if row.is_offered or row.n else None for row in arms},
+    )
+
+
+def _cell(row: Any) -> Cell:
+    return Cell(
+        n=row.n,
+        mean=row.mean,
+        m2=row.m2,
+        denominator=_pair(row, "denominator") if row.has_denominator else None,
+        covariate=_pair(row, "covariate") if row.has_covariate else None,
+    )
+
+
+def _pair(row: Any, name: str) -> Pair:
+    mean, m2, c2 = (getattr(row, f"{name}_{part}") for part in ("mean", "m2", "c2"))
+    return Pair(mean=mean, m2=m2, c2=c2)
