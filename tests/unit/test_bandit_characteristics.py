@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from benchmarks.allocating import Bandit, mean_and_error, run
-from benchmarks.bandits import CLOSE, FIVE, MEANS, MOST_REGRET, falsely_likely, seconds
+from benchmarks.bandits import (
+    CLOSE,
+    FIVE,
+    MEANS,
+    MOST_REGRET,
+    MOST_SECONDS,
+    falsely_likely,
+    seconds,
+)
 from tasks.experiments.bandits.evidence import BanditPolicy
 
 SEED = 7
@@ -58,5 +66,5 @@ def test_the_best_chance_crosses_95_percent_far_too_often_to_name_a_winner() -> 
     assert found["ever_likely"] - 2 * found["ever_likely_se"] > 0.05
 
 
-def test_a_thousand_updates_take_less_than_their_ten_seconds() -> None:
-    assert max(seconds(100, 1).values()) < 1.0
+def test_a_hundred_updates_take_less_than_half_of_what_a_thousand_may() -> None:
+    assert max(seconds(100, 1).values()) < MOST_SECONDS / 2  # 0.15 s on an idle machine

@@ -110,7 +110,7 @@ def _moved(
         f"{arm.name} gets {weights[first]:.1%} of new units ({arm.weight:.1%} until now): "
         f"it is the best with a chance of {standing.best[first]:.1%}"
     )
-    if np.allclose(weights, wanted, rtol=0, atol=_SAME):
+    if np.abs(weights - wanted).max() <= _SAME:
         return Reason("allocated", f"{said}.")
     step = evidence.policy.maximum_step
     message = f"{said}. It should have {wanted[first]:.1%}; one update moves {step:.0%} at most."
