@@ -1,4 +1,4 @@
-"""What the tests of health sources share: a database, a web server, and tries without a pause."""
+"""What several modules share: the command line, and what health sources need."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.conftest import created_database
+from tests.database.command_line import Answer, CommandLine
 from tests.database.web import Web, web_server
 
 
@@ -29,3 +30,30 @@ def web() -> Iterator[Web]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow each other at once."""
     monkeypatch.setattr("tasks.retries.FIRST_DELAY_SECONDS", 0.001)
+
+
+@pytest.fixture
+def no_prefect_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Neither the person's own server nor the one of this session's tests of flows."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with temporary_settings({PREFECT_API_URL: None}):
+        yield
+
+
+@pytest.fixture
+def command_line(
+    database: Engine, capfd: pytest.CaptureFixture[str], no_prefect_server: None
+) -> CommandLine:
+    """Run `headway …` in this process."""
+    from flows.cli import main
+
+    def call(*words: str) -> Answer:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        said = capfd.readouterr()
+        return Answer(int(ended.value.code or 0), said.out, said.err)
+
+    return call

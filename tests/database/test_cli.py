@@ -8,9 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,47 +16,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from flows.cli import main
+from tests.database.command_line import Answer, CommandLine
 from tests.rows import rows_of
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("prefect", "great_expectations", "pandas", "scipy", "sqlalchemy", "alembic")
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        """The one JSON document on stdout."""
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def _no_prefect_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Neither the person's own server nor the one of this session's tests of flows."""
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    with temporary_settings({PREFECT_API_URL: None}):
-        yield
-
-
-@pytest.fixture
-def headway(database: Engine, capsys: pytest.CaptureFixture[str], _no_prefect_server: None) -> Any:
-    """Run a command in this process."""
-
-    def call(*words: str) -> Answer:
-        with pytest.raises(SystemExit) as ended:
-            main(words)
-        assert isinstance(ended.value.code, int)
-        captured = capsys.readouterr()
-        return Answer(ended.value.code, captured.out, captured.err)
-
-    return call
 
 
 def in_subprocess(*words: str, **variables: str) -> Answer:
@@ -145,17 +107,19 @@ def test_commands_that_read_give_one_document_without_prefect(
 
 
 @pytest.mark.parametrize("words", READERS, ids=" ".join)
-def test_commands_that_read_speak_to_people_too(headway: Any, words: list[str]) -> None:
-    answer = headway(*words)
+def test_commands_that_read_speak_to_people_too(
+    command_line: CommandLine, words: list[str]
+) -> None:
+    answer = command_line(*words)
     assert answer.code == 0, answer.err
     assert answer.out.strip()
     assert answer.err == ""
 
 
-def test_migrate_status_says_what_is_wrong(headway: Any, database: Engine) -> None:
+def test_migrate_status_says_what_is_wrong(command_line: CommandLine, database: Engine) -> None:
     with database.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '999'"))
-    last = headway("migrate", "status").out.splitlines()[-1]
+    last = command_line("migrate", "status").out.splitlines()[-1]
     assert last.startswith("local: the database of 'local' is at revision '999', which no file")
 
 
@@ -178,7 +142,9 @@ def test_a_command_before_the_migration_says_what_to_do(
     )
 
 
-def test_the_advice_of_the_database_reaches_the_person(headway: Any, database: Engine) -> None:
+def test_the_advice_of_the_database_reaches_the_person(
+    command_line: CommandLine, database: Engine
+) -> None:
     with database.begin() as connection:
         connection.execute(
             text(
@@ -192,7 +158,7 @@ def test_the_advice_of_the_database_reaches_the_person(headway: Any, database: E
                 "EXECUTE FUNCTION headway.refuse()"
             )
         )
-    assert headway("purge").err == "headway: no; ask Ann\n"
+    assert command_line("purge").err == "headway: no; ask Ann\n"
 
 
 def test_a_database_in_which_the_ledger_may_not_be_made_is_a_setting_that_cannot_be_used(
@@ -224,47 +190,47 @@ def test_a_command_that_acts_needs_no_server(database: Engine) -> None:
     assert tuple(row) == (document["run_id"], "purge-ledger", "completed")
 
 
-def test_a_command_that_acts_says_in_words_what_it_did(headway: Any) -> None:
-    answer = headway("purge", "--older-than-days", "5")
+def test_a_command_that_acts_says_in_words_what_it_did(command_line: CommandLine) -> None:
+    answer = command_line("purge", "--older-than-days", "5")
     assert answer.code == 0
     assert answer.out.startswith("deleted 0 step, 0 step_attempt")
     assert answer.out.splitlines()[-1].startswith("run: ")
 
 
-def test_runs_lists_the_newest_first(headway: Any, database: Engine) -> None:
+def test_runs_lists_the_newest_first(command_line: CommandLine, database: Engine) -> None:
     first = record_run(database, "failed", "m:f")
     second = record_run(database, "running", "m:f")
-    found = headway("runs", "--json").document
+    found = command_line("runs", "--json").document
     assert [(each["id"], each["state"]) for each in found] == [
         (second, "running"),
         (first, "failed"),
     ]
-    assert len(headway("runs", "--limit", "1", "--json").document) == 1
-    assert second in headway("runs").out
+    assert len(command_line("runs", "--limit", "1", "--json").document) == 1
+    assert second in command_line("runs").out
 
 
-def test_replay_without_decisions_is_clean(headway: Any) -> None:
-    answer = headway("replay", "--json")
+def test_replay_without_decisions_is_clean(command_line: CommandLine) -> None:
+    answer = command_line("replay", "--json")
     assert answer.code == 0
     assert answer.document == {"replayed": 0, "differences": [], "across_versions": []}
 
 
-def test_replay_with_a_difference_exits_with_1(headway: Any, database: Engine) -> None:
+def test_replay_with_a_difference_exits_with_1(command_line: CommandLine, database: Engine) -> None:
     record_decision(database, "no-such-rule")
-    answer = headway("replay", "--json")
+    answer = command_line("replay", "--json")
     assert answer.code == 1
     assert answer.document["differences"][0]["rule"] == "no-such-rule"
-    assert headway("replay", "--subject", "another", "--json").code == 0
-    assert "1 decisions replayed: 1 differences" in headway("replay").out
+    assert command_line("replay", "--subject", "another", "--json").code == 0
+    assert "1 decisions replayed: 1 differences" in command_line("replay").out
 
 
-def test_resume_ends_a_run_that_died(headway: Any, database: Engine) -> None:
+def test_resume_ends_a_run_that_died(command_line: CommandLine, database: Engine) -> None:
     entrypoint = "flows.maintain:purge_ledger"
     run_id = record_run(database, "running", entrypoint, '{"older_than_days": 30}')
-    answer = headway("resume", run_id, "--json")
+    answer = command_line("resume", run_id, "--json")
     assert answer.code == 0
     assert answer.document == {"run_id": run_id, "flow": "f", "outcome": "completed"}
-    assert headway("resume", run_id, "--json").document["outcome"] == "was-completed"
+    assert command_line("resume", run_id, "--json").document["outcome"] == "was-completed"
 
 
 USAGE = [
@@ -281,18 +247,18 @@ USAGE = [
 
 
 @pytest.mark.parametrize("words", USAGE, ids=" ".join)
-def test_wrong_usage_exits_with_2(headway: Any, words: list[str]) -> None:
-    answer = headway(*words)
+def test_wrong_usage_exits_with_2(command_line: CommandLine, words: list[str]) -> None:
+    answer = command_line(*words)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err
 
 
-def test_no_command_at_all_shows_the_help(headway: Any) -> None:
-    assert headway().err.startswith("Usage: headway [OPTIONS] COMMAND")
+def test_no_command_at_all_shows_the_help(command_line: CommandLine) -> None:
+    assert command_line().err.startswith("Usage: headway [OPTIONS] COMMAND")
 
 
-def test_wrong_usage_is_one_document_too(headway: Any) -> None:
-    answer = headway("runs", "--limit", "0", "--json")
+def test_wrong_usage_is_one_document_too(command_line: CommandLine) -> None:
+    answer = command_line("runs", "--limit", "0", "--json")
     assert answer.code == 2
     assert answer.document["error"] == "usage"
     assert "--limit" in answer.document["message"]
@@ -307,20 +273,20 @@ def test_wrong_usage_is_one_document_too(headway: Any) -> None:
     ],
 )
 def test_failures_have_a_code_and_one_document(
-    headway: Any, words: list[str], code: int, kind: str
+    command_line: CommandLine, words: list[str], code: int, kind: str
 ) -> None:
-    answer = headway(*words, "--json")
+    answer = command_line(*words, "--json")
     assert answer.code == code
     assert answer.document["error"] == kind
     assert answer.document["message"] in answer.err
     assert "Traceback" not in answer.err
-    plain = headway(*words)
+    plain = command_line(*words)
     assert (plain.code, plain.out) == (code, "")
     assert plain.err.startswith("headway: ")
 
 
 def test_a_refusal_exits_with_3_and_gives_its_reasons(
-    headway: Any, database: Engine, monkeypatch: pytest.MonkeyPatch
+    command_line: CommandLine, database: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import flows.maintain
     from tasks import clock
@@ -336,12 +302,14 @@ def test_a_refusal_exits_with_3_and_gives_its_reasons(
     with database.begin() as connection:
         connection.execute(text("UPDATE headway.clock SET is_adjustable = false"))
     monkeypatch.setattr(flows.maintain, "purge_ledger_rows", lambda older_than: shift())
-    answer = headway("purge", "--json")
+    answer = command_line("purge", "--json")
     assert answer.code == 3
     assert answer.document["error"] == "refused"
     assert answer.document["subject"] == "shifting the clock"
     assert [reason["code"] for reason in answer.document["reasons"]] == ["clock-is-real"]
-    assert headway("purge").err.startswith("headway: shifting the clock refused: [clock-is-real]")
+    assert command_line("purge").err.startswith(
+        "headway: shifting the clock refused: [clock-is-real]"
+    )
     with database.connect() as connection:
         assert set(connection.scalars(text("SELECT state FROM headway.run"))) == {"refused"}
 
@@ -359,27 +327,27 @@ BAD_URLS = [
 @pytest.mark.parametrize("url", BAD_URLS)
 @pytest.mark.parametrize("words", [["runs"], ["purge"]], ids=" ".join)
 def test_a_bad_database_url_is_an_error_that_keeps_the_password(
-    headway: Any, monkeypatch: pytest.MonkeyPatch, url: str, words: list[str]
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, url: str, words: list[str]
 ) -> None:
     from tasks.settings import load_settings
 
     monkeypatch.setenv("HEADWAY_DATABASE_URL", url)
     monkeypatch.setenv("HEADWAY_LOG_LEVEL", "DEBUG")
     load_settings.cache_clear()
-    answer = headway(*words, "--json")
+    answer = command_line(*words, "--json")
     assert answer.code in {1, 2}
     assert answer.document["message"]
     assert SECRET not in answer.out + answer.err
 
 
 def test_bad_settings_exit_with_2_and_keep_their_values(
-    headway: Any, monkeypatch: pytest.MonkeyPatch
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tasks.settings import load_settings
 
     monkeypatch.setenv("HEADWAY_LOG_FORMAT", SECRET)
     load_settings.cache_clear()
-    answer = headway("runs", "--json")
+    answer = command_line("runs", "--json")
     assert answer.code == 2
     assert "log_format" in answer.document["message"]
     assert SECRET not in answer.out + answer.err
@@ -401,7 +369,9 @@ def test_logs_go_to_stderr_as_json_lines_when_asked(database: Engine) -> None:
     assert {line["level"] for line in lines if "again in" in line["message"]} == {"warning"}
 
 
-def test_the_database_url_is_shown_by_its_own_command_only(headway: Any, database: Engine) -> None:
-    answer = headway("database-url")
+def test_the_database_url_is_shown_by_its_own_command_only(
+    command_line: CommandLine, database: Engine
+) -> None:
+    answer = command_line("database-url")
     url = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
     assert (answer.code, answer.out.strip()) == (0, url)

@@ -2,65 +2,49 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
-from flows.cli import main
+from tests.database.command_line import Call, headway_fixture
 from tests.database.experiments import start
 
-
-@pytest.fixture
-def headway(
-    database: Engine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Any:
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-
-    def call(*words: str) -> tuple[int, Any]:
-        with temporary_settings({PREFECT_API_URL: None}), pytest.raises(SystemExit) as ended:
-            main(["experiment", *words, "--json"])
-        return int(str(ended.value.code)), json.loads(capsys.readouterr().out)
-
-    return call
+headway = headway_fixture("experiment")
 
 
-def test_units_of_a_file_are_assigned_by_a_command(headway: Any, tmp_path: Path) -> None:
+def test_units_of_a_file_are_assigned_by_a_command(headway: Call, tmp_path: Path) -> None:
     start()
     path = tmp_path / "units.csv"
     path.write_text("user_id\nann\nbob\n\n", "utf-8")
-    code, document = headway("assign", "buttons", "-f", str(path))
+    code, document = headway("assign", "buttons", "-f", str(path), "--json")
     assert (code, document["result"]["assigned"], document["result"]["kept"]) == (0, 2, 0)
-    code, document = headway("assign", "buttons", "-f", str(path))
+    code, document = headway("assign", "buttons", "-f", str(path), "--json")
     assert (code, document["result"]["assigned"], document["result"]["kept"]) == (0, 0, 2)
 
 
-def test_a_variant_is_explained_without_being_given(headway: Any, database: Engine) -> None:
+def test_a_variant_is_explained_without_being_given(headway: Call, database: Engine) -> None:
     start(target_rules=[{"attribute": "age", "op": "ge", "value": 18}])
     asked = ("variant", "buttons", "ann")
-    assert headway(*asked, "--explain")[1]["why"] == "not-targeted"
-    code, document = headway(*asked, "--attribute", "age=20", "--explain")
+    assert headway(*asked, "--explain", "--json")[1]["why"] == "not-targeted"
+    code, document = headway(*asked, "--attribute", "age=20", "--explain", "--json")
     assert (code, document["why"]) == (0, "allocated")
     with database.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM ab_assignments")) == 0
-    assert headway(*asked, "--attribute", "age=20")[1]["variant"] == document["variant"]
-    assert headway(*asked, "--explain")[1]["why"] == "assigned"
+    assert headway(*asked, "--attribute", "age=20", "--json")[1]["variant"] == document["variant"]
+    assert headway(*asked, "--explain", "--json")[1]["why"] == "assigned"
 
 
-def test_a_person_chooses_a_variant_and_lets_go_of_it(headway: Any, database: Engine) -> None:
+def test_a_person_chooses_a_variant_and_lets_go_of_it(headway: Call, database: Engine) -> None:
     start()
     person = ("--actor", "ada", "--reason", "to look at it")
-    code, document = headway("override", "buttons", "bob", "red", *person)
+    code, document = headway("override", "buttons", "bob", "red", *person, "--json")
     assert (code, document["result"]["is_changed"]) == (0, True)
-    assert headway("variant", "buttons", "bob", "--explain")[1]["why"] == "override"
+    assert headway("variant", "buttons", "bob", "--explain", "--json")[1]["why"] == "override"
     with database.connect() as connection:
         kept = connection.execute(text("SELECT actor, reason FROM assignment_override")).one()
     assert tuple(kept) == ("ada", "to look at it")
-    code, document = headway("override", "buttons", "bob", "--remove", *person)
+    code, document = headway("override", "buttons", "bob", "--remove", *person, "--json")
     assert (code, document["result"]["is_changed"]) == (0, True)
 
 
@@ -74,6 +58,6 @@ def test_a_person_chooses_a_variant_and_lets_go_of_it(headway: Any, database: En
     ],
 )
 def test_a_command_without_its_one_source_is_not_understood(
-    headway: Any, words: tuple[str, ...]
+    headway: Call, words: tuple[str, ...]
 ) -> None:
-    assert headway(*words)[0] == 2
+    assert headway(*words, "--json")[0] == 2

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from flows.cli import main
+from tests.database.command_line import Call, headway_fixture
 from tests.database.experiments import plan
 from tests.rows import rows_of
 
@@ -24,26 +22,7 @@ variants = [
     {name = "warm", weight = 0.5, label = "Warm"},
 ]
 """
-Call = Callable[..., tuple[int, Any]]
-
-
-@pytest.fixture
-def headway(
-    database: Engine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Call]:
-    """Run `headway experiment …`; returns the exit code and the document it printed."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-
-    def call(*words: str) -> tuple[int, Any]:
-        with pytest.raises(SystemExit) as ended:
-            main(["experiment", *words])
-        out = capsys.readouterr().out
-        return int(ended.value.code or 0), json.loads(out) if "--json" in words else out
-
-    with temporary_settings({PREFECT_API_URL: None}):
-        yield call
+headway = headway_fixture("experiment")
 
 
 @pytest.fixture
@@ -93,13 +72,10 @@ def test_a_whole_plan_replaces_a_draft(headway: Call, database: Engine, file: st
     assert [each["field"] for each in changed["result"]["changes"]] == ["planned_sample_size"]
 
 
-def test_an_edit_of_nothing_names_what_can_be_edited(
-    headway: Call, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["experiment", "edit", "greeting", *WHO])
-    told = " ".join(capsys.readouterr().err.split())
-    assert ended.value.code == 2
+def test_an_edit_of_nothing_names_what_can_be_edited(headway: Call) -> None:
+    code, said = headway("edit", "greeting", *WHO)
+    told = " ".join(said.split())
+    assert code == 2
     for option in ("--ends-at", "--minimum-sample-size", "--weight", "--label", "--file"):
         assert option in told
 

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from flows.cli import main
+from tests.database.command_line import Call, headway_fixture
 from tests.database.experiments import start
 from tests.rows import rows_of
 
 HEADER = "user_id,event_type,event_timestamp,event_value,experiment\n"
-Call = Callable[..., tuple[int, Any]]
-
-
-@pytest.fixture
-def headway(
-    database: Engine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Call]:
-    """Run `headway experiment …`; returns the exit code and what it printed."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-
-    def call(*words: str) -> tuple[int, Any]:
-        with pytest.raises(SystemExit) as ended:
-            main(["experiment", *words])
-        said = capsys.readouterr()
-        as_json = "--json" in words
-        return int(ended.value.code or 0), json.loads(said.out) if as_json else said.out + said.err
-
-    with temporary_settings({PREFECT_API_URL: None}):
-        yield call
+headway = headway_fixture("experiment")
 
 
 def written(folder: Path, text: str) -> str:

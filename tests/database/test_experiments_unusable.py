@@ -3,48 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
-from sqlalchemy import Engine
 
-from flows.cli import main
 from flows.execute import _failure
+from tests.database.command_line import Call, headway_fixture
 from tests.database.experiments import start
 from tests.database.web import web_server
 
 WHO = ("--actor", "ada", "--reason", "a new colour")
-Call = Callable[..., tuple[int, str]]
+headway = headway_fixture()
 
 
-@pytest.fixture
-def headway(
-    database: Engine,
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> Iterator[Call]:
-    """Run `headway …`; returns the exit code and all that it said."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+@pytest.fixture(autouse=True)
+def _folder_with_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tasks.retries.FIRST_DELAY_SECONDS", 0.001)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plan.toml").write_text('name = "x"', "utf-8")
     (tmp_path / "rows.csv").write_text("user_id\n", "utf-8")
-
-    def call(*words: str) -> tuple[int, str]:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(words)
-        said = capfd.readouterr()
-        return int(ended.value.code or 0), said.out + said.err
-
-    with temporary_settings({PREFECT_API_URL: None}):
-        yield call
 
 
 @pytest.mark.parametrize(

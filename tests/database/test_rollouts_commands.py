@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from flows.cli import main
+from tests.database.command_line import Call, headway_fixture
 from tests.database.rollouts import FAILING, an_hour
 from tests.rows import rows_of
 
@@ -34,26 +32,7 @@ check = "latency"
 limit = 200
 is_shadow = true
 """
-Call = Callable[..., tuple[int, Any]]
-
-
-@pytest.fixture
-def headway(
-    database: Engine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Call]:
-    """Run `headway rollout …`; returns the exit code and the document it printed."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
-
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-
-    def call(*words: str) -> tuple[int, Any]:
-        with pytest.raises(SystemExit) as ended:
-            main(["rollout", *words])
-        out = capsys.readouterr().out
-        return int(ended.value.code or 0), json.loads(out) if "--json" in words else out
-
-    with temporary_settings({PREFECT_API_URL: None}):
-        yield call
+headway = headway_fixture("rollout")
 
 
 @pytest.fixture
