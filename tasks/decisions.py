@@ -100,10 +100,15 @@ def decide_many(
     *,
     actor: str | None = None,
     reason: str | None = None,
+    judge_many: Callable[[Sequence[Any]], Sequence[Verdict]] | None = None,
 ) -> list[Decided]:
-    """As `decide`, for the evidence of each subject; all verdicts by one statement, in order."""
+    """As `decide`, for the evidence of each subject; all verdicts by one statement, in order.
+
+    ``judge_many`` gives the verdicts that the rule would, sooner where many are judged together.
+    """
     stored = [jsonb.dump(evidence) for _, evidence in subjects]
-    verdicts = [judge(judge.evidence.model_validate_json(each)) for each in stored]
+    judged = [judge.evidence.model_validate_json(each) for each in stored]
+    verdicts = judge_many(judged) if judge_many else [judge(each) for each in judged]
     run = active_run()
     told = [
         f'{{"subject": {jsonb.dump(subject)}, "said": {jsonb.dump(verdict)}, "inputs": {inputs}}}'

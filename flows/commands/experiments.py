@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flows.commands import assigning, defining, reports, winners
+from flows.commands import allocating, assigning, defining, reports, winners
 from flows.commands.ingesting import ingest, rejected
 from flows.commands.output import act, emit, json_option, remote_option, table
 
@@ -14,7 +14,13 @@ def experiment() -> None:
     """Decide experiments: plan and create them, ingest events, analyse, report."""
 
 
-_groups = (*defining.commands, *assigning.commands, *reports.commands, *winners.commands)
+_groups = (
+    *defining.commands,
+    *assigning.commands,
+    *reports.commands,
+    *winners.commands,
+    *allocating.commands,
+)
 for _command in (*_groups, ingest, rejected):
     experiment.add_command(_command)
 

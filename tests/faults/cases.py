@@ -21,6 +21,7 @@ from tasks.alerts.model import Observation
 from tasks.alerts.recording import observe
 from tasks.database import control_engine
 from tasks.experiments import steps as experiments
+from tasks.experiments.assignment.allocation import reallocate
 from tasks.experiments.assignment.units import UnitSource
 from tasks.experiments.definition.plan import ExperimentPlan, MetricPlan, VariantPlan
 from tasks.experiments.ingestion.files import scan_file
@@ -70,7 +71,9 @@ STEPS_ALIKE = {
     "accept-reformatting",
     "list-unsent-notifications",
     "send-notification",
+    "list-bandits",
     "list-reported-experiments",
+    "list-unbalanced-experiments",
     "list-winners-to-roll-out",
     "measure-health",
 }
@@ -407,6 +410,53 @@ def _analyze_batch() -> dict[str, Any]:
     ids = [due.id for due in experiments.list_due_experiments()]
     experiments.fold_statistics(experiment_ids=ids)
     return {"experiment_ids": ids, "suites": SuiteFindings()}
+
+
+@kill_case("list-bandits")
+def _list_bandits() -> dict[str, Any]:
+    _start_bandit()
+    return {}
+
+
+@kill_case("allocate-batch")
+def _allocate_batch() -> dict[str, Any]:
+    arguments = {"experiment_ids": [_start_bandit()]}
+    experiments.fold_statistics(**arguments)
+    return {**arguments, "suites": SuiteFindings()}
+
+
+@kill_case("list-unbalanced-experiments")
+def _list_unbalanced_experiments() -> dict[str, Any]:
+    _balance_experiment()
+    return {}
+
+
+@kill_case("balance-experiment")
+def _balance_experiment() -> dict[str, Any]:
+    experiments.create_experiment(plan=_button(), is_started=True)
+    with control_engine().begin() as tx:
+        (row,) = tx.execute(text("SELECT id FROM ab_experiments"))
+        reallocate(tx, row.id, {"control": 0.9, "blue": 0.1}, "ada", "carefully")
+    return {"experiment": "button", "cause": "operator"}
+
+
+def _start_bandit() -> str:
+    """A bandit of two arms and forty units, whose arms differ."""
+    metric = _button().metric.model_copy(update={"missing": "zero"})
+    plan = _button().model_copy(update={"metric": metric})
+    made = experiments.create_experiment(plan=plan, is_started=True)
+    units = [f"u{number}" for number in range(40)]
+    with control_engine().begin() as tx:
+        tx.execute(text("""UPDATE experiment_plan SET bandit = '{"warm_up_units": 2}'"""))
+        # Its age is a figure of the decision, and each run comes at another one.
+        tx.execute(text("UPDATE ab_experiments SET started_at = NULL"))
+        asked = "FROM unnest(CAST(:units AS text[])) AS u"
+        tx.execute(text(f"SELECT assign_variant('button', u) {asked}"), {"units": units})
+        score = "length(assign_variant('button', u)) + length(u)"
+        tx.execute(
+            text(f"SELECT track_event('button', u, 'score', {score}, u) {asked}"), {"units": units}
+        )
+    return made.id
 
 
 @kill_case("select-winner")

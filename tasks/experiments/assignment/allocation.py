@@ -65,6 +65,8 @@ def reallocate_many(
     What is wrong with one of them raises its error, and then none is changed.
     """
     ids = [split.experiment_id for split in splits]
+    if not ids:
+        return {}
     names = _lock(tx, ids)
     _open_first_epochs(tx, ids, actor, "the first split")
     asked = {"experiment_ids": ids}

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from tasks.experiments.steps.allocating import (
+    allocate_batch,
+    balance_experiment,
+    list_bandits,
+    list_unbalanced_experiments,
+)
 from tasks.experiments.steps.analyzing import (
     analyze_batch,
     check_experiment_data,
@@ -30,9 +36,11 @@ from tasks.experiments.steps.ingesting import (
 from tasks.experiments.steps.reporting import list_reported_experiments
 
 __all__ = [
+    "allocate_batch",
     "analyze_batch",
     "apply_schedule",
     "assign_units",
+    "balance_experiment",
     "change_experiment",
     "check_experiment_data",
     "choose_day",
@@ -41,9 +49,11 @@ __all__ = [
     "ingest_batch",
     "ingest_piece",
     "ingest_statistics",
+    "list_bandits",
     "list_due_experiments",
     "list_folded_experiments",
     "list_reported_experiments",
+    "list_unbalanced_experiments",
     "override_variant",
     "recompute_statistics",
     "release_waiting_events",
