@@ -1,0 +1,1 @@
+"""Segments: where an effect is another one, and experiments for one segment alone."""

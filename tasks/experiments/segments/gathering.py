@@ -1,0 +1,103 @@
+"""Read an experiment's segments: what was folded by level, a few rows whatever the units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Connection
+
+from tasks.database import load_queries
+from tasks.errors import NotFound
+from tasks.experiments.decision.evidence import Cell, Pair
+from tasks.experiments.segments.effects import segments_of
+from tasks.experiments.segments.evidence import MetricSegments, SegmentCell, SegmentEvidence
+
+QUERIES = load_queries(__package__)
+_NO_DIMENSIONS = "the plan names no dimensions"
+_NO_CONTROL = "it has no control"
+_NOT_FOLDED = "its statistics have not been worked out yet"
+_NO_LEVELS = "no unit has a level: statistics of others come without them"
+_MOVED = (
+    "the split has moved, so that the arms' units came at different times; what came in which "
+    "split is not kept by level"
+)
+
+
+class Segments(BaseModel):
+    """An experiment by segment, every metric of it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    experiment: str
+    as_of: datetime
+    dimensions: tuple[str, ...]
+    metrics: tuple[MetricSegments, ...]
+    cut_out: tuple[str, ...]  # the experiments that are for one segment of this one
+
+
+def read_segments(connection: Connection, name: str) -> Segments:
+    """Compare the arms within every level, and the levels; NotFound where nothing is so called."""
+    head = connection.execute(QUERIES["segmented_experiment"], {"name": name}).first()
+    if head is None:
+        raise NotFound(f"no experiment is called {name!r}; `headway experiment list` lists them")
+    rows = connection.execute(QUERIES["segment_cells"], {"experiment_id": head.id}).all()
+    by_metric = (list(group) for _, group in groupby(rows, key=lambda row: row.metric))
+    return Segments(
+        experiment=head.name,
+        as_of=head.now,
+        dimensions=tuple(head.dimensions),
+        metrics=tuple(segments_of(_evidence(head, group)) for group in by_metric),
+        cut_out=tuple(head.cut_out),
+    )
+
+
+def _evidence(head: Any, rows: Sequence[Any]) -> SegmentEvidence:
+    first = rows[0]
+    arms = [*dict.fromkeys(row.arm for row in rows)]  # the control first
+    return SegmentEvidence(
+        metric=first.metric,
+        role=first.role,
+        kind=first.kind,
+        alpha=first.alpha,
+        is_higher_better=first.is_higher_better,
+        control=arms[0],
+        treatments=tuple(arms[1:]),
+        cells=tuple(
+            SegmentCell(dimension=row.dimension, level=row.level, arm=row.arm, cell=_cell(row))
+            for row in rows
+            if row.dimension is not None
+        ),
+        problem=_problem(head, rows),
+    )
+
+
+def _problem(head: Any, rows: Sequence[Any]) -> str:
+    """Why the levels cannot be compared; empty where they can."""
+    if not head.dimensions:
+        return _NO_DIMENSIONS
+    if not rows[0].is_control:
+        return _NO_CONTROL
+    if not rows[0].is_folded:
+        return _NOT_FOLDED
+    if all(row.dimension is None for row in rows):
+        return _NO_LEVELS
+    return _MOVED if head.has_moved else ""
+
+
+def _cell(row: Any) -> Cell:
+    return Cell(
+        n=row.n,
+        mean=row.mean,
+        m2=row.m2,
+        denominator=_pair(row, "denominator") if row.has_denominator else None,
+        covariate=_pair(row, "covariate") if row.has_covariate else None,
+    )
+
+
+def _pair(row: Any, name: str) -> Pair:
+    mean, m2, c2 = (getattr(row, f"{name}_{part}") for part in ("mean", "m2", "c2"))
+    return Pair(mean=mean, m2=m2, c2=c2)
