@@ -100,7 +100,7 @@ def test_small_or_empty_segments_are_left_out_by_name_and_are_never_significant(
 def test_segments_without_a_difference_hardly_ever_show_one() -> None:
     """Three dimensions, two treatments, 18 effects: the family error of the tests is alpha."""
     rng = np.random.default_rng(11)
-    runs, shown, effects = 400, 0, 0
+    runs, shown, effects = 200, 0, 0
     for _ in range(runs):
         drawn = {
             dimension: {
@@ -200,6 +200,21 @@ def test_an_overlap_with_a_small_or_missing_cell_is_unknown() -> None:
     assert of_missing.differences["on", "y"].difference is None
     with pytest.raises(InputError, match="no cell"):
         scan([Overlap("a", "b", ("off", "on"), ("x", "y"), {("off", "z"): Estimate(9, 1, 1)})])
+
+
+def test_figures_that_doubles_cannot_hold_are_unknown() -> None:
+    huge, level = Estimate(900, 1e200, 1e300), arms(100, 120)
+    cells: dict[Cell, Estimate] = {
+        ("off", "x"): huge,
+        ("off", "y"): huge,
+        ("on", "x"): huge,
+        ("on", "y"): huge,
+    }
+    (found,) = scan([Overlap("a", "b", ("off", "on"), ("x", "y"), cells)])
+    assert found.additivity.p_value is None
+    dimension = {"x": {"control": huge, "a": huge}, "y": level, "z": arms(90, 100)}
+    (test,) = heterogeneity({"d": dimension}, "control").tests
+    assert test.left_out == ("x",)
 
 
 def test_effects_that_add_up_are_hardly_ever_called_an_interaction() -> None:

@@ -73,6 +73,7 @@ def test_fewer_than_four_experiments_cannot_tell_luck_and_stay_as_they_are(count
 
 def test_unknown_effects_are_left_out_by_name() -> None:
     known = effects(*SCHOOLS)
+    assert roll_up([Effect("exact", 1.0, 1e-50), *known]).total.value > 0
     unknown = [
         Effect("no data", None, None),
         Effect("no error", 0.4, 0.0),

@@ -208,6 +208,15 @@ def test_constants_that_were_added_up_are_never_significant() -> None:
     assert found.effect.p_value is None
 
 
+@pytest.mark.parametrize("huge", [1e160, -1e200, 1e308])
+def test_figures_that_doubles_cannot_hold_are_never_significant(huge: float) -> None:
+    cells = [SampleMean(50, huge, abs(huge)), SampleMean(60, 1.0, 1e308)]
+    for count in (1, 2):
+        found = stratify(cells[:count], cells[::-1][:count], [200] * count)
+        assert not found.test.is_significant(1e-9)
+        assert found.lift.method == "none"
+
+
 def test_traffic_below_the_units_of_the_two_arms_is_refused() -> None:
     with pytest.raises(InputError, match="count the units of all arms"):
         stratify([rate(50, 5)], [rate(51, 5)], [100])

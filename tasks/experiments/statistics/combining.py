@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf, isfinite, nan
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,7 +34,7 @@ def combined(parts: Estimates, weights: Floats) -> Estimate:
     """One weighted sum, its n rounded down; see `combined_many`."""
     found = combined_many(parts, weights[None, :])
     n, value, variance = (float(each[0]) for each in (found.n, found.value, found.variance))
-    if not variance > 0:
-        return Estimate(int(parts.n.sum()), value, variance)
+    if not 0 < variance < inf or not isfinite(n):
+        return Estimate(int(parts.n.sum()), value, variance if variance == 0 else nan)
     whole = max(2, int(n + 1e-9))
     return Estimate(whole, value, variance / n * whole)

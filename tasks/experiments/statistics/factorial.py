@@ -78,9 +78,10 @@ def factorial_effects(
         raise InputError(f"the design has no cell {', '.join(foreign[0])}; see its cells")
     parts = as_rows(cells.get(cell, _EMPTY) for cell in design.cells)
     places = _places(design)
-    main = _judged(design, parts, list(_main(design, places)), alpha)
-    crossed = _judged(design, parts, list(_interactions(design, places)), alpha)
-    return FactorialEffects(tuple(_level_means(design, parts, places)), main, crossed)
+    with np.errstate(all="ignore"):
+        main = _judged(design, parts, list(_main(design, places)), alpha)
+        crossed = _judged(design, parts, list(_interactions(design, places)), alpha)
+        return FactorialEffects(tuple(_level_means(design, parts, places)), main, crossed)
 
 
 @dataclass(frozen=True, slots=True)

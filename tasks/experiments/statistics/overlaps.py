@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 LEAST_UNITS = 100
 """Smaller cells make the interaction unknown: its test goes by the normal limit."""
 
+_LARGEST = 1e100  # figures beyond it have no square in doubles
+
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
@@ -117,7 +119,9 @@ def _interaction(overlap: Overlap, alpha: float) -> Interaction:
         np.array([getattr(cell, name) for cell in cells], dtype=float).reshape(shape)
         for name in ("n", "value", "variance")
     )
-    is_known = n.min() >= LEAST_UNITS and bool((variance > 0).all())
+    with np.errstate(all="ignore"):
+        sizes = np.abs(value) + variance + 1 / variance
+    is_known = n.min() >= LEAST_UNITS and bool((sizes < _LARGEST).all())
     dof = (shape[0] - 1) * (shape[1] - 1)
     return Interaction(
         overlap.first,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, sqrt
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,7 @@ class RollUp:
 
 _NOTHING = Total(0.0, 0.0, 0.0, 0.0)
 _LEAST_TO_SHRINK = 4
+_LARGEST = 1e60  # doubles cannot hold what follows from figures beyond it
 
 
 def roll_up(effects: Sequence[Effect], alpha: float = 0.05, prior: Prior | None = None) -> RollUp:
@@ -122,7 +123,8 @@ def variance_between(values: Floats, errors: Floats) -> tuple[float, float]:
     mean = weights @ values / weights.sum()
     q = float(weights @ (values - mean) ** 2)
     scale = float(weights.sum() - (weights**2).sum() / weights.sum())
-    return q, max(0.0, (q - (len(values) - 1)) / scale) if len(values) > 1 else 0.0
+    # A single effect, or one beside which the others weigh nothing: no variance can be seen.
+    return q, max(0.0, (q - (len(values) - 1)) / scale) if scale > 0 else 0.0
 
 
 def against_holdout(total: Total, holdout: Comparison, alpha: float = 0.05) -> Comparison:
@@ -143,7 +145,9 @@ def against_holdout(total: Total, holdout: Comparison, alpha: float = 0.05) -> C
 
 def _is_known(effect: Effect) -> bool:
     value, error = effect.value, effect.standard_error
-    return value is not None and error is not None and isfinite(value) and 0 < error < inf
+    if value is None or error is None:
+        return False
+    return abs(value) < _LARGEST and 1 / _LARGEST < error < _LARGEST
 
 
 @dataclass(frozen=True, slots=True)

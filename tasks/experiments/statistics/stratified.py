@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
+from math import inf, nan, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,13 @@ from tasks.experiments.statistics.estimates import (
     of_proportion,
     with_error,
 )
-from tasks.experiments.statistics.lift import Lift, fieller_lift, lift_of_means, lift_of_proportions
+from tasks.experiments.statistics.lift import (
+    UNKNOWN,
+    Lift,
+    fieller_lift,
+    lift_of_means,
+    lift_of_proportions,
+)
 from tasks.experiments.statistics.means import welch
 from tasks.experiments.statistics.moments import SampleMean, as_proportion
 from tasks.experiments.statistics.proportions import LEAST_EXPECTED, compare_proportions
@@ -33,6 +39,7 @@ from tasks.experiments.statistics.strata import Strata, strata_of
 
 Floats = NDArray[np.float64]
 _TURNS = 8
+_NOBODY = Estimate(0, nan, nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +68,19 @@ def stratify(
     With a single stratum both comparisons are the usual ones, exact at small counts. With several
     the effect has Welch's interval, and the test is a score test; that of rates is undefined where
     an arm expects fewer than 5 conversions, or 5 units without one.
-    ``alpha`` is that of the intervals, for a single look. Raises InputError as `strata_of` does.
+    ``alpha`` is that of the intervals, for a single look. Figures so large or small that doubles
+    cannot hold what follows from them are undefined. Raises InputError as `strata_of` does.
     """
     epochs = strata_of(control, treatment, traffic)
+    try:
+        with np.errstate(all="ignore"):
+            return _stratified(epochs, alpha, is_rate=is_rate)
+    except (ArithmeticError, ValueError):
+        units = int(epochs.traffic.sum())
+        return Stratified(Comparison(), UNKNOWN, _NOBODY, _NOBODY, Comparison(), units, strata=0)
+
+
+def _stratified(epochs: Strata, alpha: float, *, is_rate: bool) -> Stratified:
     strata = epochs.merged()
     if len(strata.n) < 2:
         return _single(strata, alpha, is_rate=is_rate)
@@ -115,7 +132,7 @@ def _tested(epochs: Strata, alpha: float, *, is_rate: bool) -> Comparison:
     spread, weights = both.joint_variance, both.test_weights
     parts = np.where(spread > 0, weights**2 * spread / both.precision, 0.0)
     variance = float(parts.sum())
-    if not variance > 0 or (is_rate and _least_expected(both) < LEAST_EXPECTED):
+    if not 0 < variance < inf or (is_rate and _least_expected(both) < LEAST_EXPECTED):
         return Comparison()
     control, treatment = (weights @ both.mean).tolist()
     if is_rate:
