@@ -133,9 +133,9 @@ def test_status_of_an_empty_database_says_what_is_pending(empty_database: Engine
 
 @pytest.mark.parametrize("words", [["rollout", "list"], ["experiment", "analyze"]], ids=" ".join)
 def test_a_command_before_the_migration_says_what_to_do(
-    empty_database: Engine, words: list[str]
+    command_line: CommandLine, empty_database: Engine, words: list[str]
 ) -> None:
-    answer = in_subprocess(*words, "--json")
+    answer = command_line(*words, "--json")  # on the database that was named last
     assert answer.code == 1
     assert answer.document["message"].endswith(
         "does not exist; `headway migrate status` shows whether a migration is pending"
