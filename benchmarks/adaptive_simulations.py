@@ -127,7 +127,8 @@ def _bounds(course: Course, method: str) -> Floats:
 
 def _cases() -> Iterator[dict[str, Any]]:
     """Every case, with whether it keeps its bar."""
-    for rates, rise in (((0.05, 0.06), 1.0), ((0.05,) * 4 + (0.06,), 1.0), ((0.05, 0.05), 2.0)):
+    rise = 1.0
+    for rates in ((0.05, 0.06), (0.05,) * 4 + (0.06,)):
         found = bias(World(rates, rise), RUNS, SEED)
         is_within = abs(found.pooled) > LEAST_POOLED_BIAS and abs(found.stratified) <= MOST_BIAS
         yield {"rates": rates, "rise": rise, **asdict(found), "is_within_bar": is_within}
