@@ -65,7 +65,20 @@ def compare(name: str, by: Any, days: int, form: str | None, output: Path | None
     _show(lambda connection: comparison.compare(connection, name, by, days), form, output)
 
 
-commands = (report, dashboard, compare)
+@click.command()
+@click.argument("name")
+@_form_options
+def factors(name: str, form: str | None, output: Path | None) -> None:
+    """Print what each factor of the multivariate experiment NAME does, and which change others.
+
+    By the figures of its last look: main effects and interactions of two, with intervals.
+    """
+    from tasks.experiments.reporting.factors import read_factors
+
+    _show(lambda connection: read_factors(connection, name), form, output)
+
+
+commands = (report, dashboard, compare, factors)
 
 
 def _show(read: Callable[[Connection], Any], form: str | None, output: Path | None) -> None:

@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from tasks import markdown
 from tasks.experiments.definition.rollouts import rollouts_table
 from tasks.experiments.reporting import pictures
+from tasks.experiments.reporting.factors_page import factor_parts
 from tasks.experiments.reporting.facts import ArmLook, ReportFacts
 from tasks.experiments.reporting.look_page import (
     NOTE,
@@ -36,6 +37,7 @@ def page(report: ReportFacts) -> str:
         standing(look),
         *(part for metric in report.metrics for part in metric_parts(metric)),
         NOTE,
+        *(["## Factors", *factor_parts(report.factors)] if report.factors else []),
         *(["## Rollouts", rollouts_table(report.rollouts)] if report.rollouts else []),
         "## Quality of the data",
         checks_table(look),

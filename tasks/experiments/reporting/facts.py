@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tasks.experiments.definition.rollouts import RolledOut
+from tasks.experiments.reporting.factors_page import FactorFacts
 from tasks.experiments.reporting.look import MetricFigures, StoredLook
 
 
@@ -53,3 +54,4 @@ class ReportFacts(BaseModel):
     metrics: tuple[MetricFigures, ...]
     looks: tuple[ArmLook, ...]
     rollouts: tuple[RolledOut, ...] = ()
+    factors: FactorFacts | None = None  # of a multivariate design

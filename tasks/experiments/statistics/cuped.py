@@ -6,8 +6,11 @@ the same on both sides.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from math import nan, sqrt
+from operator import add
 
 from tasks.experiments.statistics.comparison import Comparison
 from tasks.experiments.statistics.estimates import Estimate, compare, with_error
@@ -37,6 +40,13 @@ def adjust(control: JointMoments, treatment: JointMoments, *, ddof: int = 1) -> 
         _adjusted(treatment, theta, joint.other_mean, ddof),
         _correlation(control, treatment),
     )
+
+
+def adjust_all(arms: Sequence[JointMoments], *, ddof: int = 1) -> list[Estimate]:
+    """Adjust any number of arms by one theta, that of all of them together."""
+    joint = reduce(add, arms)
+    theta = joint.co_m2 / joint.other_m2 if joint.other_m2 > 0 else 0.0
+    return [_adjusted(arm, theta, joint.other_mean, ddof) for arm in arms]
 
 
 def compare_adjusted(

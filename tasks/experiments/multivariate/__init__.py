@@ -1,0 +1,1 @@
+"""Multivariate experiments: what each factor does, from the statistics of the arms."""
