@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
+from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from tasks.experiments.decision.evidence import Measured
@@ -94,18 +96,31 @@ def metric_effects(
         planned_units: with a value, over all arms: where the sequences are narrowest.
         minimum_per_arm: units with a value before anything is called found.
     """
-    known = {name: getattr(measured, name) for name in _SHARED}
     problem = problem_of(measured)
-    if problem:
-        return MetricEffects(**known, problem=problem)
+    if not problem:
+        try:
+            with np.errstate(all="ignore"):
+                return _told(measured, design, cell_names, planned_units, minimum_per_arm)
+        except (ArithmeticError, ValueError):
+            problem = "its figures are larger or smaller than a number can be"
+    return MetricEffects(**_shared(measured), problem=problem)
+
+
+def _told(
+    measured: Measured,
+    design: Design,
+    cell_names: Mapping[Cell, str],
+    planned_units: int,
+    minimum_per_arm: int,
+) -> MetricEffects:
     by_arm = cell_estimates(measured)
     cells = {cell: by_arm[name] for cell, name in cell_names.items() if _is_known(by_arm[name])}
     units = {arm.name: arm.n for arm in measured.arms}
     found = factorial_effects(cells, design, measured.alpha)
     is_early = min(units.values()) < max(minimum_per_arm, 2)
-    told = _Told(measured, design, cell_names, sum(units.values()), planned_units, is_early)
+    told = _Teller(measured, design, cell_names, sum(units.values()), planned_units, is_early)
     return MetricEffects(
-        **known,
+        **_shared(measured),
         units=sum(units.values()),
         levels=tuple(
             LevelFigures(
@@ -122,7 +137,9 @@ def metric_effects(
     )
 
 
-_SHARED = ("name", "role", "kind", "is_higher_better", "alpha")
+def _shared(measured: Measured) -> dict[str, Any]:
+    told = ("name", "role", "kind", "is_higher_better", "alpha")
+    return {name: getattr(measured, name) for name in told}
 
 
 def _is_known(estimate: Estimate) -> bool:
@@ -134,7 +151,7 @@ def _base(design: Design, factor: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Teller:
     """What the figures of all effects on a metric share."""
 
     measured: Measured
