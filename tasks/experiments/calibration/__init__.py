@@ -1,0 +1,1 @@
+"""How often a metric's tests err on one's own units: their arms drawn anew, many times."""
