@@ -83,7 +83,7 @@ def _variants(*weights: float, controls: int = 1) -> list[dict[str, Any]]:
         ({"variants": _variants(0.5, 0.4)}, "add up to 1"),
         ({"variants": _variants(0.5, 0.5, controls=0)}, "exactly one variant"),
         ({"variants": _variants(0.5, 0.5, controls=2)}, "exactly one variant"),
-        ({"variants": _variants(1.0)}, "at least 2"),
+        ({"variants": _variants(1.0)}, "two variants or more"),
         ({"variants": _variants(1.5, -0.5)}, "less than or equal to 1"),
         ({"variants": [*_variants(0.5), {"name": "v0", "weight": 0.5}]}, "same name"),
         ({"name": "  "}, "it is blank"),
