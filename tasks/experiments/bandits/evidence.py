@@ -18,13 +18,23 @@ class _Frozen(BaseModel):
 class BanditPolicy(_Frozen):
     """How the traffic may follow the evidence."""
 
-    algorithm: str = "thompson"
-    floor: Share = 0.01  # of every open arm
-    warm_up_units: Annotated[int, Field(ge=0, le=2**53)] = 100  # of every arm, to begin with
-    warm_up_hours: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0  # since the start
-    maximum_step: Annotated[float, Field(gt=0, le=1)] = 0.25  # of any arm's share, at one update
-    minimum_change: Share = 0.01  # smaller ones are not worth an epoch
-    epsilon: Share = 0.1  # explored by epsilon_greedy
+    algorithm: Annotated[
+        str, Field(description="thompson, top_two, top_two_sampling, epsilon_greedy")
+    ] = "thompson"
+    floor: Annotated[Share, Field(description="least share of every open arm")] = 0.01
+    warm_up_units: Annotated[
+        int, Field(ge=0, le=2**53, description="of every arm, before anything moves")
+    ] = 100
+    warm_up_hours: Annotated[
+        float, Field(ge=0, le=1_000_000, description="since the start, before anything moves")
+    ] = 0.0
+    maximum_step: Annotated[
+        float, Field(gt=0, le=1, description="of the share of any arm, at one update")
+    ] = 0.25
+    minimum_change: Annotated[
+        Share, Field(description="of any share; smaller ones are not worth an epoch")
+    ] = 0.01
+    epsilon: Annotated[Share, Field(description="what epsilon_greedy gives to all alike")] = 0.1
 
 
 class BanditArm(_Frozen):
