@@ -17,9 +17,11 @@ _MODULES = (
     "tasks.experiments.definition.lifecycle",
     "tasks.experiments.bandits.allocation",
     "tasks.experiments.bandits.balance",
+    "tasks.experiments.calibration.judging",
     "tasks.experiments.decision.winner",
     "tasks.experiments.decision.selection",
     "tasks.experiments.decision.rollout",
+    "tasks.experiments.interactions.judging",
     "tasks.rollouts.ticks.decision",
     "tasks.rollouts.changes.origin",
 )

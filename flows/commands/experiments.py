@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import click
 
-from flows.commands import allocating, assigning, defining, reports, winners
+from flows.commands import (
+    allocating,
+    assigning,
+    calibrating,
+    defining,
+    interacting,
+    reports,
+    winners,
+)
 from flows.commands.ingesting import ingest, rejected
 from flows.commands.output import act, emit, json_option, remote_option, table
 
@@ -20,6 +28,8 @@ _groups = (
     *reports.commands,
     *winners.commands,
     *allocating.commands,
+    *calibrating.commands,
+    *interacting.commands,
 )
 for _command in (*_groups, ingest, rejected):
     experiment.add_command(_command)

@@ -26,6 +26,7 @@ from tasks.experiments.assignment.units import UnitSource
 from tasks.experiments.definition.plan import ExperimentPlan, MetricPlan, VariantPlan
 from tasks.experiments.ingestion.files import scan_file
 from tasks.experiments.ingestion.sources.model import QuerySource
+from tasks.experiments.interactions.model import Met
 from tasks.experiments.quality.model import SuiteFindings
 from tasks.migrations import steps as migrations
 from tasks.migrations.plans.gate import Part, PlanFacts
@@ -72,10 +73,13 @@ STEPS_ALIKE = {
     "list-unsent-notifications",
     "send-notification",
     "list-bandits",
+    "list-metrics-to-calibrate",
+    "list-overlapping-pairs",
     "list-reported-experiments",
     "list-unbalanced-experiments",
     "list-winners-to-roll-out",
     "measure-health",
+    "measure-overlaps",
 }
 
 
@@ -425,6 +429,27 @@ def _allocate_batch() -> dict[str, Any]:
     return {**arguments, "suites": SuiteFindings()}
 
 
+@kill_case("list-metrics-to-calibrate")
+def _list_metrics_to_calibrate() -> dict[str, Any]:
+    _calibrate_metrics()
+    return {}
+
+
+@kill_case("calibrate-metrics")
+def _calibrate_metrics() -> dict[str, Any]:
+    metric = _button().metric.model_copy(update={"missing": "zero"})
+    plan = _button().model_copy(update={"metric": metric})
+    made = experiments.create_experiment(plan=plan, is_started=True)
+    units = {"units": [f"u{number}" for number in range(200)]}
+    with control_engine().begin() as tx:
+        asked = "FROM unnest(CAST(:units AS text[])) AS u"
+        tx.execute(text(f"SELECT assign_variant('button', u) {asked}"), units)
+        score = "ascii(md5(u))"
+        tx.execute(text(f"SELECT track_event('button', u, 'score', {score}, u) {asked}"), units)
+    experiments.fold_statistics(experiment_ids=[made.id])
+    return {"metrics": experiments.list_metrics_to_calibrate(), "draws": 1000}
+
+
 @kill_case("list-unbalanced-experiments")
 def _list_unbalanced_experiments() -> dict[str, Any]:
     _balance_experiment()
@@ -457,6 +482,33 @@ def _start_bandit() -> str:
             text(f"SELECT track_event('button', u, 'score', {score}, u) {asked}"), {"units": units}
         )
     return made.id
+
+
+@kill_case("list-overlapping-pairs")
+def _list_overlapping_pairs() -> dict[str, Any]:
+    for name in ("button", "banner"):
+        experiments.create_experiment(
+            plan=_button().model_copy(update={"name": name}), is_started=True
+        )
+        experiments.assign_units(experiment=name, source=UnitSource(path=str(_UNITS)))
+    return {"most": 5}
+
+
+@kill_case("measure-overlaps")
+def _measure_overlaps() -> dict[str, Any]:
+    found = experiments.list_overlapping_pairs(**_list_overlapping_pairs())
+    return {"pairs": list(found.pairs)}
+
+
+@kill_case("judge-interactions")
+def _judge_interactions() -> dict[str, Any]:
+    [found] = experiments.measure_overlaps(**_measure_overlaps())
+    met = [
+        Met(first_arm=first, second_arm=second, units=900 if first == second else 100)
+        for first in ("control", "blue")
+        for second in ("control", "blue")
+    ]
+    return {"overlapping": 1, "shared": [found.model_copy(update={"met": tuple(met)})]}
 
 
 @kill_case("select-winner")

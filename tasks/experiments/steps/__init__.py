@@ -15,6 +15,7 @@ from tasks.experiments.steps.analyzing import (
     select_winner,
 )
 from tasks.experiments.steps.assigning import assign_units, override_variant
+from tasks.experiments.steps.calibrating import calibrate_metrics, list_metrics_to_calibrate
 from tasks.experiments.steps.defining import (
     apply_schedule,
     change_experiment,
@@ -34,6 +35,11 @@ from tasks.experiments.steps.ingesting import (
     release_waiting_events,
 )
 from tasks.experiments.steps.reporting import list_reported_experiments
+from tasks.experiments.steps.scanning import (
+    judge_interactions,
+    list_overlapping_pairs,
+    measure_overlaps,
+)
 
 __all__ = [
     "allocate_batch",
@@ -41,6 +47,7 @@ __all__ = [
     "apply_schedule",
     "assign_units",
     "balance_experiment",
+    "calibrate_metrics",
     "change_experiment",
     "check_experiment_data",
     "choose_day",
@@ -49,11 +56,15 @@ __all__ = [
     "ingest_batch",
     "ingest_piece",
     "ingest_statistics",
+    "judge_interactions",
     "list_bandits",
     "list_due_experiments",
     "list_folded_experiments",
+    "list_metrics_to_calibrate",
+    "list_overlapping_pairs",
     "list_reported_experiments",
     "list_unbalanced_experiments",
+    "measure_overlaps",
     "override_variant",
     "recompute_statistics",
     "release_waiting_events",
