@@ -1,0 +1,1 @@
+"""Over time since exposure: does an effect last, or was it for what is new?"""
