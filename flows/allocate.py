@@ -13,6 +13,7 @@ from tasks import markdown
 from tasks.database import control_engine
 from tasks.errors import InputError, ItemsFailed
 from tasks.experiments import steps
+from tasks.experiments.quality.model import SuiteFindings
 from tasks.experiments.traffic.allocating import with_arms
 from tasks.experiments.traffic.results import Allocated, Balanced, Bandit, split_in_words
 
@@ -48,7 +49,7 @@ def _update(due: Sequence[Bandit]) -> tuple[list[Allocated], dict[str, str]]:
     """Fold, check and allocate; what came of it by name, and what failed."""
     names = {each.id: each.name for each in due}
     _, failed = in_batches(steps.fold_statistics, list(names), _FOLDED_AT_ONCE)
-    [checked] = steps.check_experiment_data.map([{}])
+    checked = _checked()
     suites = None if isinstance(checked, Exception) else checked  # None: unknown, nothing moves
     folded = [each for each in names if each not in failed]
     found, failed_updates = in_batches(steps.allocate_batch, folded, BATCH, suites=suites)
@@ -57,6 +58,15 @@ def _update(due: Sequence[Bandit]) -> tuple[list[Allocated], dict[str, str]]:
     _publish(updates)
     by_name = {names[each]: error for each, error in (failed | failed_updates).items()}
     return updates, failures_of({"data checks": checked, **by_name})
+
+
+def _checked() -> SuiteFindings | Exception:
+    """What the suites found; the analysis has mostly just run them."""
+    just_found = steps.find_data_checks()
+    if just_found is not None:
+        return just_found
+    [checked] = steps.check_experiment_data.map([{}])
+    return checked
 
 
 def _shown_first(connection: Connection, updates: Sequence[Allocated]) -> list[Allocated]:

@@ -72,6 +72,7 @@ STEPS_ALIKE = {
     "accept-reformatting",
     "list-unsent-notifications",
     "send-notification",
+    "find-data-checks",
     "list-bandits",
     "list-metrics-to-calibrate",
     "list-overlapping-pairs",
@@ -419,6 +420,12 @@ def _analyze_batch() -> dict[str, Any]:
 @kill_case("list-bandits")
 def _list_bandits() -> dict[str, Any]:
     _start_bandit()
+    return {}
+
+
+@kill_case("find-data-checks")
+def _find_data_checks() -> dict[str, Any]:
+    experiments.check_experiment_data()
     return {}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tasks.experiments.steps.allocating import (
     allocate_batch,
     balance_experiment,
+    find_data_checks,
     list_bandits,
     list_unbalanced_experiments,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "check_experiment_data",
     "choose_day",
     "create_experiment",
+    "find_data_checks",
     "fold_statistics",
     "ingest_batch",
     "ingest_piece",

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from tasks.experiments.quality.model import SuiteFindings
 from tasks.experiments.traffic import allocating, balancing
 from tasks.experiments.traffic.balancing import Cause
+from tasks.experiments.traffic.checking import last_findings
 from tasks.experiments.traffic.results import Allocated, Balanced, Bandit
 from tasks.ledger import step, step_logger
 
@@ -17,6 +18,12 @@ from tasks.ledger import step, step_logger
 def list_bandits(tx: Connection, experiment: str | None = None) -> list[Bandit]:
     """List the bandits to update: all active ones, or one by name; refused where it is none."""
     return allocating.list_bandits(tx, experiment)
+
+
+@step(key="last")
+def find_data_checks(tx: Connection) -> SuiteFindings | None:
+    """Find what the suites said of the experiment tables within the last half hour."""
+    return last_findings(tx)
 
 
 def _of_batch(experiment_ids: list[str], suites: SuiteFindings | None = None) -> str:  # noqa: ARG001

@@ -6,6 +6,7 @@ from tasks.database import control_engine, control_url
 from tasks.experiments.folding.folding import fold
 from tasks.experiments.quality.suites import run_suites
 from tasks.experiments.traffic.allocating import allocate, list_bandits, with_arms
+from tasks.experiments.traffic.checking import last_findings
 from tasks.experiments.traffic.results import Allocated
 
 
@@ -18,7 +19,7 @@ def preview(experiment: str | None = None) -> list[Allocated]:
         ids = [each.id for each in list_bandits(connection, experiment)]
         if not ids:
             return []
-        suites = run_suites(connection, control_url())
+        suites = last_findings(connection) or run_suites(connection, control_url())
         fold(connection, ids)
         updates = allocate(connection, ids, suites)
         shown = with_arms(connection, updates)

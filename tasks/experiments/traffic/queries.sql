@@ -58,6 +58,13 @@ CROSS JOIN LATERAL (
     ORDER BY d.id DESC LIMIT 1
 ) last;
 
+-- name: last_data_checks
+-- What the suites over the experiment tables found last, if that was just now. Steps are dated by
+-- the server's own clock, whatever time it is for experiments.
+SELECT output FROM headway.step
+WHERE name = 'check-experiment-data' AND finished_at > clock_timestamp() - interval '30 minutes'
+ORDER BY finished_at DESC LIMIT 1;
+
 -- name: decided_arms
 -- How the arms stood at some updates.
 SELECT d.id, d.details -> 'arms' AS arms
