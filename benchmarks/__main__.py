@@ -17,6 +17,7 @@ from benchmarks import (
     serving,
     steps,
     ticks,
+    traffic,
     upgrades,
 )
 from benchmarks.harness import Result, Unavailable
@@ -37,6 +38,7 @@ CASES: dict[str, Callable[[], Result]] = {
     "next-hour-in-1-percent-of-units": folding.next_hour_in_few_units,
     "next-hour-in-10-percent-of-units": folding.next_hour_in_many_units,
     "analysis-of-1000-experiments": analysis.analysis_of_1000_experiments,
+    "allocation-of-1000-bandits": traffic.allocation_of_1000_bandits,
     "flags-over-http": serving.flags_over_http,
     "version-for-1m-users": serving.version_for_1m_users,
     "version-for-1m-users-by-function": serving.version_for_1m_users_by_function,

@@ -14,6 +14,8 @@ from tasks import markdown
 from tasks.database import load_queries
 from tasks.errors import InputError
 from tasks.experiments.reporting.advice import next_steps
+from tasks.experiments.reporting.bandits import read_bandits
+from tasks.experiments.reporting.bandits_page import BanditFacts, bandit_line
 from tasks.experiments.reporting.look import StoredLook, stored_look
 from tasks.experiments.reporting.words import NONE, day, share
 
@@ -41,6 +43,7 @@ class DashboardRow(BaseModel):
     planned_sample: int | None
     assigned: int
     split: dict[str, float]
+    bandit: BanditFacts | None  # without its single epochs
     verdict: str | None
     winner: str | None
     sentence: str
@@ -80,6 +83,7 @@ class Dashboard(BaseModel):
             row.model_dump(mode="json")
             | {
                 "split": _split(row.split),
+                "bandit": bandit_line(row.bandit) if row.bandit else "",
                 "failed_checks": "; ".join(row.failed_checks),
                 "failed_metrics": "; ".join(row.failed_metrics),
                 "next_steps": " ".join(row.next_steps),
@@ -89,17 +93,18 @@ class Dashboard(BaseModel):
 
 
 def read_dashboard(connection: Connection) -> Dashboard:
-    """Read where every experiment stands, in one statement; those that run come first."""
+    """Read where every experiment stands, in three statements; those that run come first."""
     rows = connection.execute(QUERIES["dashboard"]).all()
+    bandits = read_bandits(connection)
     found = Counter(row.status for row in rows)
     return Dashboard(
         as_of=rows[0].now if rows else None,
         counts={status: found.get(status, 0) for status in STATUSES},
-        experiments=tuple(_experiment(row) for row in rows),
+        experiments=tuple(_experiment(row, bandits.get(row.name)) for row in rows),
     )
 
 
-def _experiment(row: Any) -> DashboardRow:
+def _experiment(row: Any, bandit: BanditFacts | None) -> DashboardRow:
     look, unread = _last_look(row)
     day_now, days, is_expected = _days(row)
     return DashboardRow(
@@ -116,6 +121,7 @@ def _experiment(row: Any) -> DashboardRow:
         planned_sample=row.planned_sample_size,
         assigned=row.assigned,
         split=row.split or {},
+        bandit=bandit,
         verdict=look.verdict if look else None,
         winner=row.winner,
         sentence=look.sentence if look else unread,
@@ -185,7 +191,7 @@ def _cells(row: DashboardRow) -> tuple[str, ...]:
         _verdict(row),
         row.nearest or NONE,
         ", ".join(failed) or "none",
-        _split(row.split),
+        _split(row.split) + (f" – {bandit_line(row.bandit)}" if row.bandit else ""),
     )
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from tasks.database import load_queries
 from tasks.errors import NotFound
 from tasks.experiments.definition.rollouts import rollouts_of
+from tasks.experiments.reporting.bandits import read_bandit
 from tasks.experiments.reporting.detailed_page import page
 from tasks.experiments.reporting.factors import planned_factors
 from tasks.experiments.reporting.facts import ArmLook, ReportFacts
@@ -54,6 +55,7 @@ def read_report(connection: Connection, name: str) -> DetailedReport:
         metrics=tuple(_figures(each, look) for each in planned),
         looks=tuple(ArmLook.model_validate(dict(row)) for row in looks),
         rollouts=rollouts_of(connection, head.name),
+        bandit=read_bandit(connection, head.name),
         factors=planned_factors(connection, head.name, head.plan or {}),
     )
 

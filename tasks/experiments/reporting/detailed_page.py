@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from tasks import markdown
 from tasks.experiments.definition.rollouts import rollouts_table
 from tasks.experiments.reporting import pictures
+from tasks.experiments.reporting.bandits_page import bandit_parts
 from tasks.experiments.reporting.factors_page import factor_parts
 from tasks.experiments.reporting.facts import ArmLook, ReportFacts
 from tasks.experiments.reporting.look_page import (
@@ -37,6 +38,7 @@ def page(report: ReportFacts) -> str:
         standing(look),
         *(part for metric in report.metrics for part in metric_parts(metric)),
         NOTE,
+        *(["## Bandit", *bandit_parts(report.bandit, report.as_of)] if report.bandit else []),
         *(["## Factors", *factor_parts(report.factors)] if report.factors else []),
         *(["## Rollouts", rollouts_table(report.rollouts)] if report.rollouts else []),
         "## Quality of the data",
@@ -50,7 +52,7 @@ def page(report: ReportFacts) -> str:
         markdown.table(*_arms_table(report.arms)),
         markdown.table(*_given_table(report.arms)),
         "## Splits of the traffic",
-        markdown.table(*_epochs_table(report.epochs)),
+        markdown.table(*_epochs_table(report.epochs[-_MOST_ROWS:])),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tasks.experiments.definition.rollouts import RolledOut
+from tasks.experiments.reporting.bandits_page import BanditFacts
 from tasks.experiments.reporting.factors_page import FactorFacts
 from tasks.experiments.reporting.look import MetricFigures, StoredLook
 
@@ -54,4 +55,5 @@ class ReportFacts(BaseModel):
     metrics: tuple[MetricFigures, ...]
     looks: tuple[ArmLook, ...]
     rollouts: tuple[RolledOut, ...] = ()
+    bandit: BanditFacts | None = None  # where the split follows the figures
     factors: FactorFacts | None = None  # of a multivariate design
