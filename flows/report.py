@@ -11,6 +11,7 @@ from tasks.experiments import steps
 from tasks.experiments.reporting.comparison import BY, PERIODS, compare
 from tasks.experiments.reporting.dashboard import DashboardRow, read_dashboard
 from tasks.experiments.reporting.detailed import read_report
+from tasks.experiments.reporting.holdout import read_holdout, reported_holdouts
 from tasks.experiments.reporting.reading import one_moment
 
 
@@ -32,6 +33,7 @@ class Reported(BaseModel):
 def report_experiments(experiment: Text | None = None) -> Reported:
     """Write the dashboard, and for each experiment its report and comparisons, as artifacts.
 
+    A holdout gets a page more: what it shows beside what was launched since it began.
     Shows what the looks decided, and decides nothing. A report that cannot be written stops no
     other; the run then ends Failed and names it.
 
@@ -65,8 +67,13 @@ def _publish(name: str) -> None:
             for by in BY
             for days in (PERIODS if by == "period" else PERIODS[:1])
         ]
+        holdouts = [
+            read_holdout(connection, each) for each in reported_holdouts(connection, [name])
+        ]
     publish_report(f"report-{name}", report.as_markdown())
     publish_report(f"comparison-{name}", "\n".join(pages))
+    for holdout in holdouts:
+        publish_report(f"holdout-{name}", holdout.as_markdown())
 
 
 def _line(row: DashboardRow) -> dict[str, str | int]:

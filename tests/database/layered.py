@@ -1,4 +1,4 @@
-"""Experiments in layers and under holdouts, written straight into the tables."""
+"""Experiments that share their users: in layers, under holdouts, or side by side."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from tasks.experiments.assignment.batch import assign_batch
+from tasks.experiments.assignment.units import UnitSource
+from tests.database.experiments import fold_now, start
+
+UNITS = 1600
 MAKE = text(
     """
     WITH made AS (
@@ -25,6 +30,14 @@ MAKE = text(
     )
     SELECT id FROM made
     """
+)
+
+TRACK = text(
+    "INSERT INTO ab_metrics (experiment_id, variant_id, assignment_id, event_type, event_value, "
+    "event_timestamp, event_id) "
+    "SELECT a.experiment_id, a.variant_id, a.id, :event, CAST(v.value AS double precision), "
+    "a.assigned_at + interval '1 second', a.id::text FROM json_each_text(:values) v "
+    "JOIN ab_assignments a ON a.user_id = v.key AND a.experiment_id = CAST(:id AS uuid)"
 )
 
 
@@ -65,3 +78,28 @@ def make_holdout(tx: Connection, name: str, share: float, **given: Any) -> str:
     """A holdout that keeps this share of the units out of everything."""
     weights = {"held-out": share, "exposed": 1 - share}
     return make(tx, name, weights, is_holdout=True, **given)
+
+
+def begin(tx: Connection, name: str, *, units: int = UNITS, **changes: Any) -> str:
+    """A running experiment with so many units."""
+    experiment_id = start(name=name, **changes)
+    tx.execute(
+        text(
+            "CREATE TABLE IF NOT EXISTS everybody AS "
+            "SELECT 'u' || n AS user_id, n FROM generate_series(1, 2000) n"
+        )
+    )
+    tx.execute(
+        text(f"CREATE TEMPORARY VIEW some_{name} AS SELECT * FROM everybody WHERE n <= {units}")
+    )
+    tx.commit()
+    assign_batch(tx, name, UnitSource(table=f"some_{name}"))
+    tx.commit()
+    return experiment_id
+
+
+def record(tx: Connection, experiment_id: str, values: dict[str, float], event: str) -> None:
+    """Give units their value, and fold."""
+    tx.execute(TRACK, {"id": experiment_id, "values": json.dumps(values), "event": event})
+    tx.commit()
+    fold_now(experiment_id)

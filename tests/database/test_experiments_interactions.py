@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,53 +11,19 @@ from sqlalchemy import Connection, Engine, text
 
 from tasks.alerts.reading import alerts
 from tasks.decisions import replay
-from tasks.experiments.assignment.batch import assign_batch
-from tasks.experiments.assignment.units import UnitSource
 from tasks.experiments.interactions import gathering
 from tasks.experiments.interactions.gathering import overlapping_pairs, shared_units
 from tasks.experiments.interactions.model import Cell
 from tasks.experiments.interactions.scanning import InteractionScan, last_scan, record_scan
-from tests.database.experiments import fold_now, metric, start
+from tests.database.experiments import metric
+from tests.database.layered import UNITS, begin, record
 
-UNITS = 1600
 Arms = dict[str, dict[str, str]]
 ARMS = text(
     "SELECT a.user_id, e.experiment_name AS experiment, v.variant_name AS arm "
     "FROM ab_assignments a JOIN ab_variants v ON v.id = a.variant_id "
     "JOIN ab_experiments e ON e.id = a.experiment_id"
 )
-TRACK = text(
-    "INSERT INTO ab_metrics (experiment_id, variant_id, assignment_id, event_type, event_value, "
-    "event_timestamp, event_id) "
-    "SELECT a.experiment_id, a.variant_id, a.id, :event, CAST(v.value AS double precision), "
-    "a.assigned_at + interval '1 second', a.id::text FROM json_each_text(:values) v "
-    "JOIN ab_assignments a ON a.user_id = v.key AND a.experiment_id = CAST(:id AS uuid)"
-)
-
-
-def begin(tx: Connection, name: str, *, units: int = UNITS, **changes: Any) -> str:
-    """A running experiment with so many units."""
-    experiment_id = start(name=name, **changes)
-    tx.execute(
-        text(
-            "CREATE TABLE IF NOT EXISTS everybody AS "
-            "SELECT 'u' || n AS user_id, n FROM generate_series(1, 2000) n"
-        )
-    )
-    tx.execute(
-        text(f"CREATE TEMPORARY VIEW some_{name} AS SELECT * FROM everybody WHERE n <= {units}")
-    )
-    tx.commit()
-    assign_batch(tx, name, UnitSource(table=f"some_{name}"))
-    tx.commit()
-    return experiment_id
-
-
-def record(tx: Connection, experiment_id: str, values: dict[str, float], event: str) -> None:
-    """Give units their value, and fold."""
-    tx.execute(TRACK, {"id": experiment_id, "values": json.dumps(values), "event": event})
-    tx.commit()
-    fold_now(experiment_id)
 
 
 def two(tx: Connection, effect: Callable[[str, str, np.random.Generator], float]) -> Arms:

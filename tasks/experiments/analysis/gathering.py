@@ -89,7 +89,7 @@ def _observed(
 ) -> Observed:
     by_metric = {key: list(group) for key, group in groupby(arms, lambda row: row.metric_id)}
     measured = [
-        _measured(plan, rows, epochs.get((plan.id, metric_id), ()))
+        measured_of(plan.name, rows, epochs.get((plan.id, metric_id), ()))
         for metric_id, rows in by_metric.items()
     ]
     primary = next((each for each in measured if each.role == "primary"), None)
@@ -139,10 +139,14 @@ def _plan(plan: Any, primary: Any) -> Plan:
     )
 
 
-def _measured(plan: Any, rows: Rows, epochs: tuple[Epoch, ...]) -> Measured:
+def measured_of(experiment: str, rows: Rows, epochs: tuple[Epoch, ...]) -> Measured:
+    """One metric as evidence, from its rows of `measured_arms`, the control first.
+
+    Raises InputError without a control.
+    """
     first = rows[0]
     if not first.is_control:
-        raise InputError(f"experiment {plan.name!r} has no control variant")
+        raise InputError(f"experiment {experiment!r} has no control variant")
     control, *treatments = (_arm(row) for row in rows)
     return Measured(
         name=first.metric,
