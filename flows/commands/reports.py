@@ -18,7 +18,7 @@ _FORMATS = ("markdown", "json", "csv")
 _BY = ("variant", "period", "segment")
 
 
-def _form_options(function: Callable[..., None]) -> Callable[..., None]:
+def form_options(function: Callable[..., None]) -> Callable[..., None]:
     """Every report can be had in each form, on the screen or in a file."""
     form = click.option(
         "--format", "form", type=click.Choice(_FORMATS), help="Else as text for the terminal."
@@ -31,21 +31,21 @@ def _form_options(function: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @click.argument("name")
-@_form_options
+@form_options
 def report(name: str, form: str | None, output: Path | None) -> None:
     """Print all about the experiment NAME: verdict, figures, checks, every look, plan."""
     from tasks.experiments.reporting.detailed import read_report
 
-    _show(lambda connection: read_report(connection, name), form, output)
+    show_report(lambda connection: read_report(connection, name), form, output)
 
 
 @click.command()
-@_form_options
+@form_options
 def dashboard(form: str | None, output: Path | None) -> None:
     """Print where every experiment stands, and what to do next."""
     from tasks.experiments.reporting.dashboard import read_dashboard
 
-    _show(read_dashboard, form, output)
+    show_report(read_dashboard, form, output)
 
 
 @click.command()
@@ -54,7 +54,7 @@ def dashboard(form: str | None, output: Path | None) -> None:
 @click.option(
     "--days", type=click.IntRange(1, 3650), default=30, show_default=True, help="Of a period."
 )
-@_form_options
+@form_options
 def compare(name: str, by: Any, days: int, form: str | None, output: Path | None) -> None:
     """Compare the metrics of the experiment NAME, with percentiles.
 
@@ -62,12 +62,12 @@ def compare(name: str, by: Any, days: int, form: str | None, output: Path | None
     """
     from tasks.experiments.reporting import comparison
 
-    _show(lambda connection: comparison.compare(connection, name, by, days), form, output)
+    show_report(lambda connection: comparison.compare(connection, name, by, days), form, output)
 
 
 @click.command()
 @click.argument("name")
-@_form_options
+@form_options
 def factors(name: str, form: str | None, output: Path | None) -> None:
     """Print what each factor of the multivariate experiment NAME does, and which change others.
 
@@ -75,13 +75,14 @@ def factors(name: str, form: str | None, output: Path | None) -> None:
     """
     from tasks.experiments.reporting.factors import read_factors
 
-    _show(lambda connection: read_factors(connection, name), form, output)
+    show_report(lambda connection: read_factors(connection, name), form, output)
 
 
 commands = (report, dashboard, compare, factors)
 
 
-def _show(read: Callable[[Connection], Any], form: str | None, output: Path | None) -> None:
+def show_report(read: Callable[[Connection], Any], form: str | None, output: Path | None) -> None:
+    """Read a report as of one moment; print it, or write it to the file."""
     from tasks.experiments.reporting import formats
     from tasks.experiments.reporting.reading import one_moment
 

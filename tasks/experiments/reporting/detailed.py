@@ -9,11 +9,13 @@ from sqlalchemy import Connection
 from tasks.database import load_queries
 from tasks.errors import NotFound
 from tasks.experiments.definition.rollouts import rollouts_of
+from tasks.experiments.exposure.gathering import read_novelty
 from tasks.experiments.reporting.bandits import read_bandit
 from tasks.experiments.reporting.detailed_page import page
 from tasks.experiments.reporting.factors import planned_factors
 from tasks.experiments.reporting.facts import ArmLook, ReportFacts
 from tasks.experiments.reporting.look import ArmFigures, MetricFigures, StoredLook, stored_look
+from tasks.experiments.segments.gathering import read_segments
 
 QUERIES = load_queries(__package__)
 _NOT_FOLDED = "it has no statistics yet"
@@ -57,6 +59,8 @@ def read_report(connection: Connection, name: str) -> DetailedReport:
         rollouts=rollouts_of(connection, head.name),
         bandit=read_bandit(connection, head.name),
         factors=planned_factors(connection, head.name, head.plan or {}),
+        segments=read_segments(connection, head.name),
+        novelty=read_novelty(connection, head.name),
     )
 
 

@@ -12,6 +12,7 @@ from tasks import markdown
 from tasks.experiments.definition.rollouts import rollouts_table
 from tasks.experiments.reporting import pictures
 from tasks.experiments.reporting.bandits_page import bandit_parts
+from tasks.experiments.reporting.exposure_days_page import exposure_parts
 from tasks.experiments.reporting.factors_page import factor_parts
 from tasks.experiments.reporting.facts import ArmLook, ReportFacts
 from tasks.experiments.reporting.look_page import (
@@ -22,6 +23,7 @@ from tasks.experiments.reporting.look_page import (
     standing,
 )
 from tasks.experiments.reporting.pictures import Point
+from tasks.experiments.reporting.segments_page import segment_parts
 from tasks.experiments.reporting.words import NONE, day, interval, number, share
 
 _MOST_ROWS = 60
@@ -30,7 +32,7 @@ _LONGEST = 120  # characters of a text in a table
 
 def page(report: ReportFacts) -> str:
     """Write the whole report; the pictures are embedded, so that it needs nothing else."""
-    look = report.last_look
+    look, novelty = report.last_look, report.novelty
     verdict = f"{report.winner} wins" if report.winner else "no winner"
     title = f"# {markdown.plain(report.name)}: {report.status}, {markdown.plain(verdict)}"
     parts = [
@@ -40,6 +42,8 @@ def page(report: ReportFacts) -> str:
         NOTE,
         *(["## Bandit", *bandit_parts(report.bandit, report.as_of)] if report.bandit else []),
         *(["## Factors", *factor_parts(report.factors)] if report.factors else []),
+        *_segments(report),
+        *(["## Over time since exposure", *exposure_parts(novelty)] if novelty else []),
         *(["## Rollouts", rollouts_table(report.rollouts)] if report.rollouts else []),
         "## Quality of the data",
         checks_table(look),
@@ -55,6 +59,13 @@ def page(report: ReportFacts) -> str:
         markdown.table(*_epochs_table(report.epochs[-_MOST_ROWS:])),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _segments(report: ReportFacts) -> list[str]:
+    """What holds by dimension; nothing where the plan names none."""
+    if report.segments is None or not report.segments.dimensions:
+        return []
+    return ["## Segments", *segment_parts(report.segments, "###", is_short=True)]
 
 
 def _looks(looks: Sequence[ArmLook]) -> list[str]:

@@ -8,9 +8,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tasks.experiments.definition.rollouts import RolledOut
+from tasks.experiments.exposure.evidence import Novelty
 from tasks.experiments.reporting.bandits_page import BanditFacts
 from tasks.experiments.reporting.factors_page import FactorFacts
 from tasks.experiments.reporting.look import MetricFigures, StoredLook
+from tasks.experiments.segments.evidence import Segments
 
 
 class ArmLook(BaseModel):
@@ -57,3 +59,5 @@ class ReportFacts(BaseModel):
     rollouts: tuple[RolledOut, ...] = ()
     bandit: BanditFacts | None = None  # where the split follows the figures
     factors: FactorFacts | None = None  # of a multivariate design
+    segments: Segments | None = None
+    novelty: Novelty | None = None  # the effect by days since exposure

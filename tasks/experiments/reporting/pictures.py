@@ -59,15 +59,18 @@ def bars(rows: Sequence[Bar], title: str, *, is_zero_shown: bool = True) -> str:
     return markdown.picture(WIDTH, height, "".join(body))
 
 
-def over_time(panels: Sequence[tuple[str, Sequence[Point]]], title: str, unit: str) -> str:
+def over_time(
+    panels: Sequence[tuple[str, Sequence[Point]]], title: str, unit: str, *, is_whole: bool = False
+) -> str:
     """Draw one panel for each line: its value at every look, with the band that goes with it.
 
     ``unit`` says what the x axis counts. Of more than 200 looks, 200 are drawn, the last always.
+    What leaves the limits of the later looks is cut off, unless the line is to be seen whole.
     """
     height = _PANEL * max(len(panels), 1) + 22
     body = [_title(title)]
     for number, (label, points) in enumerate(panels):
-        body.append(_panel(label, _thinned(points), _PANEL * number))
+        body.append(_panel(label, _thinned(points), _PANEL * number, is_whole=is_whole))
     body.append(_text(WIDTH - _RIGHT, height - 6, unit, "end"))
     return markdown.picture(WIDTH, height, "".join(body))
 
@@ -78,8 +81,8 @@ def shown(uri: str, title: str) -> str:
     return f"![{escape(plain, quote=False)}]({uri})"
 
 
-def _panel(label: str, points: Sequence[Point], top: float) -> str:
-    low, high = _limits(points)
+def _panel(label: str, points: Sequence[Point], top: float, *, is_whole: bool) -> str:
+    low, high = _limits(points if is_whole else points[len(points) // 4 :])
     span = [point.x for point in points] or [0.0]
     x = _scale(min(span), max(span), 70, WIDTH - _RIGHT)
     within = _scale(low, high, top + _PANEL - 26, top + 30)
@@ -104,12 +107,12 @@ def _panel(label: str, points: Sequence[Point], top: float) -> str:
 
 
 def _limits(points: Sequence[Point]) -> tuple[float, float]:
-    """What the panel has room for: all but the first quarter of the looks, and zero.
+    """What the panel has room for: these looks, and zero.
 
-    The first looks know next to nothing: drawn in full, they would press the rest into a line.
+    The first quarter may be left out: it knows next to nothing, and drawn in full it would press
+    the rest into a line.
     """
-    later = points[len(points) // 4 :]
-    known = _finite(value for point in later for value in (point.y, point.lower, point.upper))
+    known = _finite(value for point in points for value in (point.y, point.lower, point.upper))
     return min([*known, 0.0]), max([*known, 0.0])
 
 

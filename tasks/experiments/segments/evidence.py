@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -85,3 +86,13 @@ class MetricSegments(_Frozen):
     problem: str
     tests: tuple[SegmentTest, ...]
     effects: tuple[SegmentEffect, ...]
+
+
+class Segments(_Frozen):
+    """An experiment by segment, every metric of it."""
+
+    experiment: str
+    as_of: datetime
+    dimensions: tuple[str, ...]
+    metrics: tuple[MetricSegments, ...]
+    cut_out: tuple[str, ...]  # the experiments that are for one segment of this one

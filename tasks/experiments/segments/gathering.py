@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
 from tasks.database import load_queries
 from tasks.errors import NotFound
 from tasks.experiments.decision.evidence import Cell, Pair
 from tasks.experiments.segments.effects import segments_of
-from tasks.experiments.segments.evidence import MetricSegments, SegmentCell, SegmentEvidence
+from tasks.experiments.segments.evidence import SegmentCell, SegmentEvidence, Segments
 
 QUERIES = load_queries(__package__)
 _NO_DIMENSIONS = "the plan names no dimensions"
@@ -25,18 +23,6 @@ _MOVED = (
     "the split has moved, so that the arms' units came at different times; what came in which "
     "split is not kept by level"
 )
-
-
-class Segments(BaseModel):
-    """An experiment by segment, every metric of it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    experiment: str
-    as_of: datetime
-    dimensions: tuple[str, ...]
-    metrics: tuple[MetricSegments, ...]
-    cut_out: tuple[str, ...]  # the experiments that are for one segment of this one
 
 
 def read_segments(connection: Connection, name: str) -> Segments:

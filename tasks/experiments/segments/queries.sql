@@ -62,3 +62,11 @@ WHERE a.experiment_id = :experiment_id AND NOT a.is_override
 GROUP BY 1
 ORDER BY count(*) DESC, 1
 LIMIT 20;
+
+-- name: first_split
+-- The split that an experiment began with; nothing where it has not begun.
+SELECT v.variant_name AS name, w.weight
+FROM allocation_weight w
+JOIN ab_variants v ON v.id = w.variant_id
+WHERE w.experiment_id = :experiment_id
+  AND w.epoch = (SELECT min(epoch) FROM allocation WHERE experiment_id = :experiment_id);
