@@ -148,7 +148,7 @@ def _terms(subject: Any, cells: Cells, share: float) -> Terms:
 
 def _seed(subject: Any) -> int:
     """One for each metric of an experiment: the same units are drawn alike every night."""
-    name = f"{subject.experiment_id}:{subject.metric_id}"
+    name = f"{subject.experiment}:{subject.metric}"
     return int.from_bytes(sha256(name.encode()).digest()[:6])
 
 

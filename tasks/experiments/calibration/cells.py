@@ -19,10 +19,10 @@ Ints = NDArray[np.int64]
 EXACT_UNITS = 4000
 """Up to so many units each value has a cell of its own, and nothing is approximated."""
 
-SHARES = 400
+SHARES = 200
 """Of the sum of squares, so many equal parts; with a second value `PAIRED_SHARES` of each."""
 
-PAIRED_SHARES = 24
+PAIRED_SHARES = 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ WITH unit AS (
            CASE WHEN u.value IS NULL THEN NULL
                 WHEN CAST(:second_value AS text) = 'denominator' THEN u.denominator
                 WHEN CAST(:second_value AS text) = 'covariate' THEN u.covariate END AS other,
-           ntile(:looks) OVER (ORDER BY a.assigned_at, a.id) AS look
+           ntile(:looks) OVER (ORDER BY a.assigned_at, a.user_id) AS look
     FROM unit_value u
     JOIN ab_assignments a ON a.id = u.assignment_id
     WHERE u.experiment_id = CAST(:experiment_id AS uuid) AND u.metric_id = CAST(:metric_id AS uuid)

@@ -14,7 +14,10 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) last ON true
 LEFT JOIN LATERAL (
-    SELECT md5(string_agg(s.n || ' ' || s.mean || ' ' || s.m2, ' ')) AS figures_of
+    SELECT md5(string_agg(
+               concat_ws(' ', s.n, to_char(s.mean, '9.9999999999EEEE'),
+                         to_char(s.m2, '9.9999999999EEEE')), ' '
+           )) AS figures_of
     FROM moment_statistic s JOIN ab_variants v ON v.id = s.variant_id AND v.is_control
     WHERE s.experiment_id = e.id AND s.metric_id = m.id AND s.dimension = '' AND s.level = ''
 ) now ON true
@@ -29,11 +32,15 @@ WHERE CASE
 ORDER BY e.experiment_name, em.role, m.name;
 
 -- name: lock_metric
--- One calibration of a metric at a time; and what tells whether the control's figures have changed.
+-- One calibration of a metric at a time; and what tells whether the control's figures have changed,
+-- but for the last digits, which depend on the order of adding up.
 SELECT pg_advisory_xact_lock(
            hashtextextended('calibrate:' || :experiment_id || ':' || :metric_id, 0)
        ),
-       md5(string_agg(s.n || ' ' || s.mean || ' ' || s.m2, ' ')) AS figures_of
+       md5(string_agg(
+               concat_ws(' ', s.n, to_char(s.mean, '9.9999999999EEEE'),
+                         to_char(s.m2, '9.9999999999EEEE')), ' '
+           )) AS figures_of
 FROM moment_statistic s
 WHERE s.experiment_id = CAST(:experiment_id AS uuid) AND s.metric_id = CAST(:metric_id AS uuid)
   AND s.variant_id = CAST(:control_id AS uuid) AND s.dimension = '' AND s.level = '';
