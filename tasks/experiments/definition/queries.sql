@@ -124,6 +124,13 @@ FROM headway.decision
 WHERE subject = :subject AND rule = 'experiment-change'
 ORDER BY id DESC;
 
+-- name: cut_out
+-- The experiments that were cut out of one, for a segment of its units.
+SELECT e.experiment_name
+FROM experiment_plan p JOIN ab_experiments e ON e.id = p.experiment_id
+WHERE p.segment_of = :name
+ORDER BY e.experiment_name;
+
 -- name: end_that_passed
 -- The planned end of an experiment, where it is not to come any more.
 SELECT ends_at FROM experiment_plan

@@ -38,6 +38,7 @@ class ShownExperiment(BaseModel):
     experiment: StoredExperiment
     changes: tuple[Change, ...]
     rollouts: tuple[RolledOut, ...] = ()
+    segments: tuple[str, ...] = ()  # experiments that were cut out of it
 
 
 def show_experiment(connection: Connection, name: str) -> ShownExperiment:
@@ -48,6 +49,7 @@ def show_experiment(connection: Connection, name: str) -> ShownExperiment:
         experiment=found,
         changes=tuple(Change(**row._asdict()) for row in rows),
         rollouts=rollouts_of(connection, name),
+        segments=tuple(connection.scalars(QUERIES["cut_out"], {"name": name})),
     )
 
 
@@ -70,6 +72,9 @@ def as_markdown(shown: ShownExperiment) -> str:
         markdown.table(["variant", "weight", "further"], arms),
         markdown.table(["role", "metric", "kind", "further"], metrics),
     ]
+    if shown.segments:
+        names = ", ".join(markdown.plain(name) for name in shown.segments)
+        parts.append(f"Experiments for one segment of it: {names}.")
     if shown.rollouts:
         parts.append(rollouts_table(shown.rollouts))
     if shown.changes:

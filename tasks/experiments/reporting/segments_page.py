@@ -56,7 +56,7 @@ def segment_parts(report: Segments, heading: str, *, is_short: bool = False) -> 
     for place, metric in enumerate(report.metrics):
         parts += _metric_parts(metric, heading, is_short=is_short and place > 0)
     if report.cut_out:
-        names = ", ".join(f"`{markdown.plain(name)}`" for name in report.cut_out)
+        names = ", ".join(markdown.plain(name) for name in report.cut_out)
         parts.append(f"Experiments for one segment of it: {names}.")
     is_told = any(metric.tests for metric in report.metrics)
     return [*parts, *([NOTE] if is_told else [])] or ["It has no metric."]
