@@ -32,7 +32,7 @@ def scan_interactions(most: Annotated[int, Field(ge=1, le=1000)] = 50) -> Intera
     found = steps.list_overlapping_pairs(most=most)
     shared, failed = in_batches(steps.measure_overlaps, list(found.pairs), BATCH, parameter="pairs")
     scan = steps.judge_interactions(overlapping=found.overlapping, shared=shared)
-    publish_report("scan-interactions", scan.as_markdown())
+    publish_report("interactions", scan.as_markdown())
     publish_table("scan-interactions", scan.csv_rows())
     send_unsent()
     if failed:

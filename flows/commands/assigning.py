@@ -54,7 +54,8 @@ def variant(
     with control_engine().begin() as connection:
         if explain:
             choice = explain_variant(connection, name, user_id, known)
-            words = f"{choice.variant or 'none'} ({choice.why})"
+            why = f"{choice.why}: {choice.by}" if choice.by else choice.why
+            words = f"{choice.variant or 'none'} ({why})"
             return emit(asked | choice.model_dump(), as_json, words)
         answer = get_variant(connection, name, user_id, attributes=known)
     return emit(asked | {"variant": answer}, as_json, answer or "none")

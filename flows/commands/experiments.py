@@ -9,8 +9,10 @@ from flows.commands import (
     assigning,
     calibrating,
     defining,
+    holdouts,
     interacting,
     reports,
+    segments,
     winners,
 )
 from flows.commands.ingesting import ingest, rejected
@@ -29,7 +31,9 @@ _groups = (
     *winners.commands,
     *allocating.commands,
     *calibrating.commands,
+    *holdouts.commands,
     *interacting.commands,
+    *segments.commands,
 )
 for _command in (*_groups, ingest, rejected):
     experiment.add_command(_command)
