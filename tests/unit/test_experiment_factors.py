@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import sqrt
 from typing import Any
 
@@ -11,6 +12,9 @@ import statsmodels.api as sm
 from numpy.typing import NDArray
 
 from tasks.experiments.decision.evidence import Arm, Cell, Epoch, Measured, Pair
+from tasks.experiments.definition.files import as_plan
+from tasks.experiments.definition.planning import main_effect_sample
+from tasks.experiments.definition.sample import Baseline
 from tasks.experiments.multivariate.cells import cell_estimates
 from tasks.experiments.multivariate.effects import MetricEffects, metric_effects
 from tasks.experiments.statistics.factorial_designs import (
@@ -23,6 +27,16 @@ from tasks.experiments.statistics.factorial_designs import (
 Floats = NDArray[np.float64]
 TWO = full_factorial([Factor("price", ("low", "high")), Factor("color", ("red", "blue"))])
 SEED = 20261121
+PLANNED = {
+    "name": "offer",
+    "metric": {"name": "orders", "kind": "proportion", "event_type": "order"},
+    "factors": [
+        {"name": "price", "levels": ["low", "high"]},
+        {"name": "color", "levels": ["red", "blue"]},
+    ],
+    "planned_sample_size": 1,
+    "minimum_effect": 0.1,
+}
 
 
 def names(design: Design) -> dict[tuple[str, ...], str]:
@@ -214,9 +228,29 @@ def test_factors_without_an_effect_are_seldom_called_found_however_often_one_loo
     assert max(wrong.values()) / runs <= limit, wrong
 
 
-def _looked(sums: Floats, squares: Floats, n: int) -> MetricEffects:
+def test_a_main_effect_is_found_with_the_planned_power_by_the_units_that_the_plan_names() -> None:
+    plan = as_plan(PLANNED, "the file")
+    sizing = plan.sizing(Baseline(mean=0.1))
+    units = main_effect_sample(plan, replace(sizing, method="fixed"))
+    # By hand, after Fleiss: alpha 0.05 / 2 effects is z 2.2414, power 0.8 is z 0.8416.
+    by_hand = (2.2414 * sqrt(2 * 0.105 * 0.895) + 0.8416 * sqrt(0.09 + 0.11 * 0.89)) ** 2 / 0.01**2
+    assert units == pytest.approx(2 * by_hand, rel=1e-3)
+    assert main_effect_sample(plan, replace(sizing, method="confidence_sequence")) > 1.5 * units
+    rng, runs, per_cell = np.random.default_rng(SEED), 300, units // 4
+    rates = [0.1, 0.1, 0.11, 0.11]
+    found = 0
+    for _ in range(runs):
+        conversions = rng.binomial(per_cell, rates)
+        seen = _looked(conversions, conversions, per_cell, kind="proportion")
+        found += (seen.main[0].adjusted_p_value or 1) <= 0.05
+    error = sqrt(0.8 * 0.2 / runs)
+    # Holm tests one of the two effects by the whole of alpha: a little more power than planned.
+    assert 0.8 - 3 * error <= found / runs <= 0.83 + 3 * error
+
+
+def _looked(sums: Any, squares: Any, n: int, **changes: Any) -> MetricEffects:
     cells = [
         {"n": n, "mean": total / n, "m2": square - total**2 / n}
         for total, square in zip(sums.tolist(), squares.tolist(), strict=True)
     ]
-    return effects(measured(cells), minimum=100)
+    return effects(measured(cells, **changes), minimum=100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def plan_sample(
     needed = _needed(plan, sizing, weekly)
     messages = _messages(plan, needed, weekly, stated_size)
     of_baseline = _of_baseline(plan, known, is_stated=stated is not None)
-    return found.model_copy(update=needed | {"messages": (*messages, *of_baseline)})
+    told = (*_by_factors(plan, sizing), *messages, *of_baseline)
+    return found.model_copy(update=needed | {"messages": told})
 
 
 def plan_file(
@@ -142,6 +144,31 @@ def _needed(plan: ExperimentPlan, sizing: Sizing, weekly: float | None) -> dict[
         "inflation": sample.inflation,
         "days": days,
     }
+
+
+def _by_factors(plan: ExperimentPlan, sizing: Sizing) -> Iterator[str]:
+    """What finds an effect of that size of one factor: all cells stand behind it."""
+    if plan.design is None or plan.minimum_effect is None:
+        return
+    try:
+        always, once = (
+            main_effect_sample(plan, replace(sizing, method=method, options={}))
+            for method in ("confidence_sequence", "fixed")
+        )
+    except ValueError:  # more units than can be counted
+        return
+    yield (
+        "Those are units for each arm by itself. A main effect of that size is found by "
+        f"{once:,} units in all at one look that was fixed beforehand, by {always:,} at any look."
+    )
+
+
+def main_effect_sample(plan: ExperimentPlan, sizing: Sizing) -> int:
+    """Units over all cells that find the minimum effect of a level, of the largest factor."""
+    levels = [len(factor.levels) for factor in plan.factors]
+    alpha = plan.alpha / sum(count - 1 for count in levels)
+    halves = replace(sizing, shares=(0.5, 0.5), alpha=alpha)
+    return ceil(halves.sample(plan.minimum_effect or 0.0).total * max(levels) / 2)
 
 
 def _detectable(
