@@ -333,7 +333,9 @@ def test_what_was_not_gathered_is_unknown_with_its_reason() -> None:
 def test_an_unknown_check_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UnknownName, match=r"srm.*known: .*closed-arm"):
         quality_checks.get("srmm")
-    assert " ".join(checks.__all__) == "aggregates events freshness tables traffic units"
+    assert (
+        " ".join(checks.__all__) == "aggregates calibration events freshness tables traffic units"
+    )
 
 
 def test_every_check_is_described() -> None:

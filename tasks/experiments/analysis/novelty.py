@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from tasks import jsonb
+from tasks.experiments.decision.automation import withheld
 from tasks.experiments.decision.evidence import WinnerEvidence
 
 _DIGITS = 9  # sums of doubles depend on the order in which Postgres reads the rows
@@ -29,6 +30,7 @@ def inputs_hash(evidence: WinnerEvidence) -> str:
             for metric in (evidence.primary, *evidence.secondaries, *evidence.guardrails)
         ],
         "checks": [(check.name, check.outcome) for check in evidence.checks],
+        "is_withheld": withheld(evidence) is not None,
     }
     written = json.dumps(_cut(json.loads(jsonb.dump(document))), sort_keys=True)
     return hashlib.sha256(written.encode()).hexdigest()

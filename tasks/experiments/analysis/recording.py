@@ -12,6 +12,7 @@ from tasks.database import load_queries
 from tasks.decisions import Decided
 from tasks.experiments.analysis.gathering import Observed
 from tasks.experiments.analysis.wishing import keep_wishes
+from tasks.experiments.decision.automation import is_automatic
 from tasks.experiments.decision.rollout import RolloutWish
 from tasks.experiments.metrics import metrics
 
@@ -94,7 +95,7 @@ def _variants(each: Decision) -> Iterator[dict[str, Any]]:
 def _experiment(each: Decision) -> dict[str, Any]:
     return {
         "experiment_id": each.observed.plan.id,
-        "is_selected": each.observed.plan.policy != "recommend",
+        "is_selected": is_automatic(each.observed.evidence),
         "winner": each.details["winner"],
         "significance": each.details["significance"],
         "is_over": each.details["ending"] is not None,
@@ -104,7 +105,9 @@ def _experiment(each: Decision) -> dict[str, Any]:
 def _rollouts(each: Decision) -> Iterator[RolloutWish]:
     """The rollout that the plan asks for, once the winner is another one than before."""
     plan, winner = each.observed.plan, each.details["winner"]
-    if plan.policy == "roll_out" and winner is not None and winner != plan.winner:
+    if plan.policy != "roll_out" or not is_automatic(each.observed.evidence):
+        return
+    if winner is not None and winner != plan.winner:
         (version,) = (r.model_version for r in each.observed.primary if r.name == winner)
         yield RolloutWish(
             experiment=plan.name,

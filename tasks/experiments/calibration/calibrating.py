@@ -12,8 +12,7 @@ from tasks import jsonb
 from tasks.database import load_queries
 from tasks.decisions import Decided, decide
 from tasks.errors import NotFound
-from tasks.experiments.calibration import cells as reduced
-from tasks.experiments.calibration.cells import Cells, read_cells
+from tasks.experiments.calibration.cells import Cells, read_cells, read_subject
 from tasks.experiments.calibration.judging import (
     LEAST_UNLIKE,
     CalibrationEvidence,
@@ -37,7 +36,9 @@ def list_due(tx: Connection, experiment: str | None, metric: str | None) -> list
 
     Raises NotFound where an experiment is named and has no metric (of that name).
     """
-    rows = tx.execute(QUERIES["due"], {"experiment": experiment, "metric": metric}).mappings()
+    rows = tx.execute(
+        QUERIES["due_metrics"], {"experiment": experiment, "metric": metric}
+    ).mappings()
     found = [CalibratedMetric.model_validate(dict(row)) for row in rows]
     if experiment is not None and not found:
         what = "metric" if metric is None else f"metric {metric!r}"
@@ -52,10 +53,7 @@ def calibrate(tx: Connection, experiment_id: str, metric_id: str, draws: int) ->
     their drawn arms is an error. What looks broken is drawn again, more often and otherwise. One
     of the same figures within the hour is left as it is.
     """
-    asked = {"experiment_id": experiment_id, "metric_id": metric_id}
-    subject = tx.execute(reduced.QUERIES["subject"], asked).first()
-    if subject is None:
-        raise NotFound(f"metric {metric_id} is not one of experiment {experiment_id}")
+    subject = read_subject(tx, experiment_id, metric_id)
     figures_of = _lock(tx, subject)
     made = _made_just_now(tx, subject, figures_of, draws)
     if made is not None:

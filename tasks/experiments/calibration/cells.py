@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from tasks.database import load_queries
+from tasks.errors import NotFound
 
 QUERIES = load_queries(__package__, "cells.sql")
 Floats = NDArray[np.float64]
@@ -65,6 +66,15 @@ class Cells:
     def unlike(self) -> int:
         """Units whose value is not the commonest one: on these the comparison rests."""
         return self.valued - self.commonest
+
+
+def read_subject(tx: Connection, experiment_id: str, metric_id: str) -> Any:
+    """The metric as its experiment compares it and decides by it; NotFound where it does not."""
+    asked = {"experiment_id": experiment_id, "metric_id": metric_id}
+    subject = tx.execute(QUERIES["subject"], asked).first()
+    if subject is None:
+        raise NotFound(f"metric {metric_id} is not one of experiment {experiment_id}")
+    return subject
 
 
 def read_cells(tx: Connection, subject: Any, looks: int) -> Cells:

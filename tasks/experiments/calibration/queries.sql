@@ -1,4 +1,4 @@
--- name: due
+-- name: due_metrics
 -- The metrics to calibrate: of experiments that run or pause, those whose figures have changed since
 -- they were calibrated last, half a day ago or earlier; or all of one experiment, whatever its state.
 SELECT e.id::text AS experiment_id, m.id::text AS metric_id, e.experiment_name AS experiment,

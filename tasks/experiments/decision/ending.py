@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasks.experiments.decision.automation import is_automatic
 from tasks.experiments.decision.futility import Futility
 from tasks.experiments.decision.standing import Standing
 
@@ -19,7 +20,7 @@ def ending_of(found: Standing, futility: Futility) -> str | None:
     plan = found.evidence.plan
     if not found.is_usable:
         return None
-    if found.winner is not None and plan.is_stopped_at_winner and plan.policy != "recommend":
+    if found.winner is not None and plan.is_stopped_at_winner and is_automatic(found.evidence):
         return "winner"
     if plan.is_past_end:
         return "planned-end"

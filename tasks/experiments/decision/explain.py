@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.errors import Reason
+from tasks.experiments.decision.automation import withheld
 from tasks.experiments.decision.futility import Futility
 from tasks.experiments.decision.standing import Standing
 
@@ -16,6 +17,8 @@ def reasons_of(found: Standing, futility: Futility) -> tuple[Reason, ...]:
     first = _deciding(found)
     harms = [_harm(found, name) for name, outcome in found.outcomes.items() if outcome == "harm"]
     beside = [Reason("futile", futility.message)] if futility.is_futile else []
+    reason = withheld(found.evidence) if found.winner is not None else None
+    beside += [] if reason is None else [reason]
     return (first, *(harm for harm in harms if harm != first), *beside)
 
 

@@ -131,6 +131,15 @@ class SharedUnits(_Frozen):
     units: int
 
 
+class Calibrated(_Frozen):
+    """The latest calibration of a metric that decides, on this experiment's units."""
+
+    metric: str
+    verdict: Literal["kept", "broken", "unknown"]
+    calibrated_at: datetime
+    reason: str
+
+
 class ExperimentFacts(_Frozen):
     """One experiment, as gathered at one moment."""
 
@@ -150,6 +159,7 @@ class ExperimentFacts(_Frozen):
     rejected: tuple[Units, ...] | NotGathered = ()  # rows that named another arm than the unit's
     overridden: tuple[Units, ...] | NotGathered = ()
     shared: tuple[SharedUnits, ...] | NotGathered = ()
+    calibrations: tuple[Calibrated, ...] | NotGathered = ()
     suites: SuiteFindings | NotGathered = NotGathered(reason="the suites were not run")
 
     @property

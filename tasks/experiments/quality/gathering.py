@@ -33,6 +33,7 @@ _PARTS: Mapping[str, type[BaseModel]] = {
     "rejected": facts.Units,
     "overridden": facts.Units,
     "shared": facts.SharedUnits,
+    "calibrations": facts.Calibrated,
 }
 _Rows = dict[str, dict[UUID, list[Any]] | NotGathered]
 

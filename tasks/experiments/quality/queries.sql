@@ -260,3 +260,15 @@ JOIN ab_assignments b
 WHERE own.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
 GROUP BY own.experiment_id, own.layer, e.experiment_name
 ORDER BY units DESC, e.experiment_name;
+
+-- name: calibrations
+-- The latest calibration of each metric that decides, on the units of the experiment itself.
+SELECT DISTINCT ON (c.experiment_id, c.metric_id)
+       c.experiment_id, m.name AS metric, c.verdict, c.calibrated_at,
+       COALESCE(c.details #>> '{reasons,0,message}', '') AS reason
+FROM calibration c
+JOIN experiment_metric em
+  ON em.experiment_id = c.experiment_id AND em.metric_id = c.metric_id AND em.role <> 'secondary'
+JOIN metric m ON m.id = c.metric_id
+WHERE c.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
+ORDER BY c.experiment_id, c.metric_id, c.calibrated_at DESC, c.id DESC;
