@@ -134,6 +134,15 @@ def test_a_bandit_warms_up_by_units_and_by_hours(database: Engine) -> None:
     assert update(bandit).outcome == "changed"
 
 
+def test_an_arm_where_nobody_converts_gets_less_and_holds_nothing_up(database: Engine) -> None:
+    rates = {"control": 0.3, "b": 0.0}
+    bandit = start_bandit(rates=rates, policy={"warm_up_units": 20, "maximum_step": 1.0})
+    visit(draw(), 400, rates=rates)
+    found = update(bandit)
+    assert (found.outcome, found.code) == ("changed", "allocated")
+    assert found.weights["b"] == pytest.approx(0.01, abs=1e-6)
+
+
 def test_an_arm_that_is_switched_off_stays_at_nothing(database: Engine) -> None:
     bandit = start_bandit()
     visit(draw(), 500)
