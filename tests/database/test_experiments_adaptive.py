@@ -15,6 +15,8 @@ from tasks.experiments.assignment.allocation import reallocate
 from tasks.experiments.definition import creating
 from tasks.experiments.definition.changing import change
 from tasks.experiments.definition.editing import differences
+from tasks.experiments.definition.history import read_history
+from tasks.experiments.definition.planning import plan_sample
 from tasks.experiments.definition.reading import read_experiment
 from tasks.experiments.definition.showing import as_markdown, show_experiment
 from tests.database.experiments import new_run, plan, start
@@ -26,6 +28,7 @@ from tests.database.test_experiments_definition import (
     codes,
     stored,
 )
+from tests.database.test_experiments_planning import history
 from tests.rows import rows_of
 
 SLOTS = """
@@ -150,6 +153,18 @@ def test_what_is_over_and_gave_back_its_part_is_still_the_same_experiment(
     assert (same.is_new, same.status) == (False, "completed")
     with new_run():
         assert steps.sync_experiment(plan=plan(**in_layer("first", 0.6))).is_noop
+
+
+def test_days_allow_for_the_part_of_a_layer_that_an_experiment_had_and_will_have(
+    database: Engine,
+) -> None:
+    history(database)
+    with database.begin() as tx:
+        tx.execute(text("INSERT INTO layer VALUES ('chat')"))
+        tx.execute(text("INSERT INTO layer_slot SELECT id, 'chat', 0, 0.4 FROM ab_experiments"))
+        planned = plan(minimum_effect=0.1, layer="chat", layer_share=0.2)
+        found = plan_sample(planned, read_history(tx, planned, 28))
+    assert found.units_a_week == pytest.approx(300 / 0.5 / 0.4 / 14 * 7 * 0.8 * 0.2, rel=0.01)
 
 
 def test_of_two_who_want_the_same_part_at_once_one_gets_it(database: Engine) -> None:

@@ -310,7 +310,9 @@ def _start_draft() -> dict[str, Any]:
 
 @kill_case("create-experiment")
 def _create_experiment() -> dict[str, Any]:
-    return {"plan": _button(), "is_started": True}
+    told = _button().model_dump(exclude={"variants"}) | {"layer": "chat", "layer_share": 0.5}
+    factors = [{"name": "hue", "levels": ["red", "blue"]}, {"name": "size", "levels": ["s", "m"]}]
+    return {"plan": ExperimentPlan(**told | {"factors": factors}), "is_started": True}
 
 
 @kill_case("change-experiment")

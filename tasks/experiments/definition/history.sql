@@ -85,11 +85,13 @@ WITH {unit_values}, cap AS (
     SELECT percentile_cont(CAST(:cap_quantile AS float8)) WITHIN GROUP (ORDER BY value) AS cap
     FROM filled
 ), traffic AS (
-    SELECT count(*) / COALESCE(p.traffic_fraction, 1)
+    SELECT count(*) / COALESCE(p.traffic_fraction, 1) / COALESCE(s.upper_bound - s.lower_bound, 1)
            / greatest(1, extract(epoch FROM headway.clock_now() - min(u.assigned_at)) / 86400)
            AS units_a_day
-    FROM unit u LEFT JOIN experiment_plan p USING (experiment_id)
-    GROUP BY u.experiment_id, p.traffic_fraction
+    FROM unit u
+    LEFT JOIN experiment_plan p USING (experiment_id)
+    LEFT JOIN layer_slot s USING (experiment_id)
+    GROUP BY u.experiment_id, p.traffic_fraction, s.lower_bound, s.upper_bound
 )
 SELECT count(*) AS units, count(value) AS n,
        avg(capped) AS mean, var_samp(capped) AS variance,

@@ -124,7 +124,7 @@ def _units_a_week(plan: ExperimentPlan, history: History) -> float | None:
     if not history.units_a_day or not history.n:
         return None
     valued = history.n / history.units
-    return float(history.units_a_day * 7 * valued * plan.traffic_fraction)
+    return float(history.units_a_day * 7 * valued * plan.traffic_fraction * (plan.layer_share or 1))
 
 
 def _needed(plan: ExperimentPlan, sizing: Sizing, weekly: float | None) -> dict[str, Any]:
