@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tasks.errors import InputError
 from tasks.experiments.definition.designed import design_words
@@ -281,3 +284,22 @@ def test_ten_tenths_fill_a_layer_though_a_tenth_is_no_binary_number() -> None:
         taken.append(found)
     assert gaps(taken) == []
     assert {slot.share for slot in taken} == {0.1}
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.floats(1e-6, 1), st.integers(0, 9)), max_size=30))
+def test_parts_of_a_layer_never_overlap_whoever_comes_and_goes(
+    asked: list[tuple[float, int]],
+) -> None:
+    held: list[Slot] = []
+    for share, leaving in asked:
+        found = first_gap(held, share)
+        if found is None:
+            assert max((free.share for free in gaps(held)), default=0) < share
+            held = [slot for number, slot in enumerate(held) if number != leaving]
+            continue
+        assert found.share == pytest.approx(share, abs=1e-9)
+        held.append(found)
+        ordered = sorted(held)
+        assert all(0 <= slot.lower < slot.upper <= 1 for slot in ordered)
+        assert all(one.upper <= other.lower for one, other in pairwise(ordered))

@@ -203,16 +203,30 @@ def _rewrite(
     actor: str | None,
 ) -> None:
     """Write the metrics and, where they change, the arms and the place of a draft anew."""
-    key = {"experiment_id": stored.id}
     if plan.segment_of != stored.plan.segment_of:
         check_parent(tx, plan)
+    _rewrite_metrics(tx, stored, plan)
+    _rewrite_arms(tx, stored, changes, plan)
+    # Last, as where an experiment is created: two that wait for each other then wait in no circle.
     creating.place_in_layer(tx, stored.id, plan, actor)
-    tx.execute(QUERIES["clear_roles"], key)
+
+
+def _rewrite_metrics(tx: Connection, stored: StoredExperiment, plan: ExperimentPlan) -> None:
+    tx.execute(QUERIES["clear_roles"], {"experiment_id": stored.id})
     known = {metric.name: metric for metric in stored.plan.measures}
     differing = [m.name for m in plan.measures if m.name in known and known[m.name] != m]
     tx.execute(QUERIES["drop_unused_metrics"], {"names": differing})
     creating.ensure_metrics(tx, plan.measures)
     creating.insert_roles(tx, stored.id, plan)
+
+
+def _rewrite_arms(
+    tx: Connection,
+    stored: StoredExperiment,
+    changes: tuple[FieldChange, ...],
+    plan: ExperimentPlan,
+) -> None:
+    key = {"experiment_id": stored.id}
     of_arms = {change.field for change in changes if change.variant or change.field in _OF_ARMS}
     if of_arms == {"label"}:
         tx.execute(QUERIES["edit_labels"], key | {"variants": jsonb.dump(plan.variants)})
