@@ -74,6 +74,7 @@ DESIGN: dict[str, Any] = PLAN | {
 }
 HOLDOUT: dict[str, Any] = PLAN | {"is_holdout": True, "policy": "recommend"}
 SOUND = {"full": FULL, "bandit": BANDIT, "design": DESIGN, "holdout": HOLDOUT}
+_WRITTEN = {sort: json.dumps(document) for sort, document in SOUND.items()}
 
 _ODD: list[Any] = [
     None,
@@ -162,7 +163,7 @@ BATCH = 20  # definitions an example: drawing one by one costs more than definin
 def mutated(case: Case) -> dict[str, Any]:
     """A sound plan with these values at these places, where there are such."""
     sort, otherwise = case
-    document: dict[str, Any] = json.loads(json.dumps(SOUND[sort]))
+    document: dict[str, Any] = json.loads(_WRITTEN[sort])
     for (*path, last), value in otherwise:
         inner: Any = document
         for part in path:
