@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Literal, TypeVar
 from uuid import UUID
 
@@ -166,6 +167,14 @@ class ExperimentFacts(_Frozen):
     def age_hours(self) -> float | None:
         """Hours since the start; None before it."""
         return None if self.started_at is None else hours(self.now - self.started_at)
+
+    @cached_property
+    def weights(self) -> dict[str, dict[str, float]]:
+        """Epoch (as text: it is a level), then arm, to weight; raises MissingFacts."""
+        found: dict[str, dict[str, float]] = {}
+        for share in sorted(need(self.shares), key=lambda each: each.epoch):
+            found.setdefault(str(share.epoch), {})[share.arm] = share.weight
+        return found
 
     def whole_arms(self, metric: str) -> dict[str, Count]:
         """The figures of each arm as a whole, by name; raises MissingFacts where not gathered."""

@@ -13,11 +13,13 @@ WHERE v.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
 ORDER BY v.experiment_id, v.is_control DESC, v.variant_name;
 
 -- name: shares
--- The allocation log: each arm's weight in each epoch.
-SELECT w.experiment_id, w.epoch, v.variant_name AS arm, w.weight
+-- The allocation log: each arm's weight in each epoch, an arm a row. Bandits have many epochs.
+SELECT w.experiment_id, v.variant_name AS arm, array_agg(w.epoch ORDER BY w.epoch) AS epoch,
+       array_agg(w.weight ORDER BY w.epoch) AS weight
 FROM allocation_weight w JOIN ab_variants v ON v.id = w.variant_id
 WHERE w.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
-ORDER BY w.experiment_id, w.epoch;
+GROUP BY w.experiment_id, v.id
+ORDER BY w.experiment_id, v.variant_name;
 
 -- name: metrics
 -- Their metrics; whether somebody else aggregated them, and no unit is their own.
@@ -75,9 +77,27 @@ JOIN experiment_metric em
   ON em.experiment_id = a.experiment_id AND em.metric_id = a.metric_id
 GROUP BY a.experiment_id, a.metric_id, m.name, em.role;
 
+-- name: epoch_counts
+-- Sufficient statistics of the arms' epochs by the primary metric, an arm a row.
+SELECT s.experiment_id, m.name AS metric, v.variant_name AS arm, s.dimension,
+       array_agg(s.level ORDER BY s.level) AS level,
+       array_agg(s.assigned ORDER BY s.level) AS assigned,
+       array_agg(s.events ORDER BY s.level) AS events,
+       array_agg(s.converted ORDER BY s.level) AS converted,
+       array_agg(s.n ORDER BY s.level) AS n,
+       array_agg(s.covariate_mean ORDER BY s.level) AS covariate_mean,
+       array_agg(s.covariate_m2 ORDER BY s.level) AS covariate_m2
+FROM moment_statistic s
+JOIN experiment_metric em ON em.experiment_id = s.experiment_id AND em.metric_id = s.metric_id
+JOIN metric m ON m.id = s.metric_id
+JOIN ab_variants v ON v.id = s.variant_id
+WHERE s.experiment_id = ANY(CAST(:experiment_ids AS uuid[])) AND s.dimension = 'epoch'
+  AND em.role = 'primary'
+GROUP BY s.experiment_id, m.id, v.id, s.dimension;
+
 -- name: counts
--- Sufficient statistics of the arms; of their epochs and levels by the primary metric alone. Of an
--- arm without any event: how many of its units may still have one, which nobody counts before.
+-- Sufficient statistics of the arms; of their levels by the primary metric alone. Of an arm without
+-- any event: how many of its units may still have one, which nobody counts before.
 SELECT s.experiment_id, m.name AS metric, v.variant_name AS arm, s.dimension, s.level,
        s.assigned, s.events, s.converted, s.n, s.covariate_mean, s.covariate_m2,
        COALESCE(o.windows_open, 0) AS windows_open, o.closes_at
@@ -92,7 +112,7 @@ LEFT JOIN LATERAL (
       AND u.matures_at IS NOT NULL AND u.variant_id = s.variant_id
 ) o ON s.dimension = '' AND s.converted = 0 AND s.assigned > 0
 WHERE s.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
-  AND (s.dimension = '' OR em.role = 'primary');
+  AND (s.dimension = '' OR s.dimension <> 'epoch' AND em.role = 'primary');
 
 -- name: level_counts
 -- Units by level, epoch and arm, of experiments whose split has changed: only there does the split

@@ -159,12 +159,9 @@ def _arms(facts: ExperimentFacts) -> list[str]:
 
 def _weights(facts: ExperimentFacts) -> dict[str, dict[str, float]]:
     """Epoch (as text: it is a level), then arm, to weight."""
-    found: dict[str, dict[str, float]] = {}
-    for share in need(facts.shares):
-        found.setdefault(str(share.epoch), {})[share.arm] = share.weight
-    if not found:
+    if not facts.weights:
         raise MissingFacts("the allocation log is empty, so no split was planned; start it anew")
-    return found
+    return facts.weights
 
 
 def _epoch_counts(facts: ExperimentFacts) -> list[Count]:
