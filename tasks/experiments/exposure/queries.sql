@@ -31,7 +31,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT count(*) AS units,
            percentile_disc(0.5) WITHIN GROUP (
-               ORDER BY extract(epoch FROM u.until - a.assigned_at)::float8 DESC
+               ORDER BY date_part('epoch', u.until - a.assigned_at) DESC
            ) AS half_seconds
     FROM ab_assignments a
     WHERE a.experiment_id = e.id AND NOT a.is_override
@@ -43,7 +43,7 @@ WHERE e.experiment_name = :name;
 -- for all of these days: the joint moments of value and denominator, a row a day, of the units that
 -- have one; and beside them the moments of the units' parts in the slope over the days. Units that
 -- did nothing are only counted. A day has 24 hours.
-WITH unit AS MATERIALIZED (
+WITH unit AS NOT MATERIALIZED (
     SELECT a.id, a.variant_id, a.assigned_at
     FROM ab_assignments a
     WHERE a.experiment_id = :experiment_id AND NOT a.is_override
@@ -53,9 +53,7 @@ WITH unit AS MATERIALIZED (
     FROM unit u
     JOIN ab_metrics m ON m.assignment_id = u.id
     CROSS JOIN LATERAL (
-        SELECT floor(
-            extract(epoch FROM m.event_timestamp - u.assigned_at)::float8 / 86400
-        )::integer AS day
+        SELECT floor(date_part('epoch', m.event_timestamp - u.assigned_at) / 86400)::integer AS day
     ) t
     WHERE m.event_type IN (:event_type, :denominator_event_type)
       AND t.day BETWEEN CAST(:first_day AS integer) AND CAST(:days AS integer) - 1
@@ -68,7 +66,7 @@ WITH unit AS MATERIALIZED (
                -- As units are folded: a ratio's unit is one that has a denominator.
                COALESCE(value, CASE WHEN :is_zero_if_missing OR :is_zero_if_divided
                                     THEN 0 END) AS value,
-               CASE WHEN NOT :is_ratio THEN 1
+               CASE WHEN NOT :is_ratio THEN 1.0::float8
                     ELSE COALESCE(denominator, CASE WHEN :is_zero_if_missing THEN 0 END) END AS x
         FROM measured
     ) filled
@@ -79,18 +77,32 @@ WITH unit AS MATERIALIZED (
     FROM own GROUP BY variant_id, day
 ), sized AS (
     SELECT variant_id, count(*) AS units FROM unit GROUP BY variant_id
+), weight AS (
+    -- What value and denominator of a day weigh in the slope; by the delta method, where the
+    -- denominator is not one for each unit.
+    SELECT s.variant_id,
+           array_agg(l.weight * q.share ORDER BY g.day) AS of_value,
+           array_agg(l.weight * q.share * q.ratio ORDER BY g.day) AS of_denominator
+    FROM sized s
+    CROSS JOIN generate_series(CAST(:first_day AS integer), CAST(:days AS integer) - 1) AS g (day)
+    LEFT JOIN daily d ON d.variant_id = s.variant_id AND d.day = g.day
+    CROSS JOIN LATERAL (
+        SELECT (g.day - CAST(:middle AS float8)) / CAST(:spread AS float8) AS weight
+    ) l
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN :is_everybody THEN 1.0::float8
+                    ELSE s.units / (d.n * NULLIF(d.x_mean, 0)) END AS share,
+               CASE WHEN :is_everybody THEN 0.0::float8
+                    ELSE d.mean / NULLIF(d.x_mean, 0) END AS ratio
+    ) q
+    GROUP BY s.variant_id
 ), part AS (
-    -- The delta method, where the denominator is not one for each unit.
     SELECT o.variant_id,
-           sum((o.day - CAST(:middle AS float8)) / CAST(:spread AS float8) * CASE
-               WHEN :is_everybody THEN o.y
-               ELSE (o.y - d.mean / NULLIF(d.x_mean, 0) * o.x) * s.units
-                    / (d.n * NULLIF(d.x_mean, 0))
-           END) AS slope
+           sum(w.of_value[o.day + 1 - CAST(:first_day AS integer)] * o.y
+               - w.of_denominator[o.day + 1 - CAST(:first_day AS integer)] * o.x) AS slope
     FROM own o
-    JOIN daily d USING (variant_id, day)
-    JOIN sized s USING (variant_id)
-    GROUP BY o.variant_id, o.id
+    JOIN weight w USING (variant_id)
+    GROUP BY o.id, o.variant_id
 ), slopes AS (
     SELECT variant_id, count(slope) AS n, avg(slope) AS mean, var_pop(slope) * count(slope) AS m2
     FROM part GROUP BY variant_id
@@ -109,5 +121,6 @@ WHERE v.experiment_id = :experiment_id
 ORDER BY v.is_control DESC, v.variant_name, g.day;
 
 -- name: room_to_hash
--- Units and their days are grouped: with little memory, on disk. For this transaction only.
-SELECT set_config('work_mem', '64MB', true);
+-- Units and their days are grouped: with little memory, on disk. To compile such a statement takes
+-- longer than it saves. For this transaction only.
+SELECT set_config('work_mem', '256MB', true), set_config('jit', 'off', true);
