@@ -88,9 +88,8 @@ class Split:
 
     def _mixed_p_value(self) -> float | None:
         totals = self._allowed.sum(axis=1)
-        covariance = np.zeros((self._shares.shape[1],) * 2)
-        for units, share in zip(totals, self._shares, strict=True):
-            covariance += units * (np.diag(share) - np.outer(share, share))
+        weighted = totals[:, None] * self._shares
+        covariance = np.diag(weighted.sum(axis=0)) - weighted.T @ self._shares
         gap = self._allowed.sum(axis=0) - self._meant.sum(axis=0)
         # Scaled, so that an arm with a small share is no rounding error.
         scale = 1 / np.sqrt(np.maximum(np.diag(covariance), 1e-300))
