@@ -24,7 +24,11 @@ def sample() -> None:
 @click.argument("value", type=float)
 @click.option("--count", type=click.IntRange(0, _MOST), help="Samples that VALUE is the sum of.")
 @click.option("--square-sum", type=float, help="Sum of the squares of the samples.")
-@click.option("--observed-at", type=click.DateTime(_TIMES), help="When; UTC without an offset.")
+@click.option(
+    "--observed-at",
+    type=click.DateTime(_TIMES),
+    help="When, with its zone: 2026-12-01T08:00:00Z; by default now.",
+)
 @click.option("--source", default="command line", show_default=True)
 @click.option("--event-id", help="Your name of it: a second time it is passed over.")
 @json_option

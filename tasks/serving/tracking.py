@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
 
 from fastapi import APIRouter, Request, Response
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BeforeValidator, Field
 from pydantic.alias_generators import to_camel
 
 from tasks import jsonb
@@ -20,8 +20,18 @@ Judge: TypeAlias = Callable[[str, float, int | None, float | None], str | None]
 """Why a sample of a metric, with its sum, count and sum of squares, cannot be: `field: why`."""
 
 router = APIRouter(prefix="/v1", tags=["Tracking"])
-Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e100, le=1e100)]
-Count = Annotated[int, Field(ge=0, le=2**53)]
+
+
+def _number(value: Any) -> Any:
+    """JSON tells numbers from text and flags, so that 3, "3" and true are not the same."""
+    if isinstance(value, bool | str):
+        raise ValueError("a number, not text, true or false")  # noqa: TRY004 - pydantic's way
+    return value
+
+
+Finite = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False, ge=-1e100, le=1e100)]
+Count = Annotated[int, BeforeValidator(_number), Field(ge=0, le=2**53)]
+Squares = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1e200, allow_inf_nan=False)]
 EventId = Annotated[Text, Field(max_length=512, description="the same id counts once")]
 
 
@@ -51,7 +61,7 @@ class Sample(Asked):
     metric: Annotated[Name, Field(examples=["error_rate"])]
     value_sum: Annotated[Finite, Field(description="without sampleCount: the value itself")]
     sample_count: Count | None = None
-    square_sum: Annotated[float | None, Field(ge=0, le=1e200, allow_inf_nan=False)] = None
+    square_sum: Squares | None = None
     observed_at: AwareDatetime | None = Field(default=None, description="unset: now")
     event_id: EventId | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_a_csv_is_loaded_once_and_bad_rows_are_kept(database: Engine, tmp_path: 
     file = tmp_path / "samples.csv"
     file.write_text(
         "model_version,metric,value,sample_count,observed_at\n"
-        "v2,error_rate,37,1000,2026-11-20T12:00:00\n"
+        "v2,error_rate,37,1000,2026-11-20T12:00:00Z\n"
         "v2,latency,NaN,,\n"
         "v2,latency,-3,,\n"
         "v2,error_rate,500,100,\n"
@@ -75,12 +76,14 @@ def test_json_lines_say_who_sent_a_sample_and_name_it(database: Engine, tmp_path
     row = {"model_version": "v2", "metric": "latency", "value_sum": 300, "sample_count": 2}
     named = row | {"source": "gateway", "event_id": "e1", "square_sum": 50_000}
     bad = [row | {"value_sum": True}, row | {"metric": "a\0"}, row | {"x": 1}, [1]]
+    bad += [row | {"value_sum": "3"}, row | {"sample_count": "2"}, row | {"square_sum": "9"}]
     lines = [named, named, row, *bad]
     file.write_text("\n".join([*map(json.dumps, lines), "{", "", '{"\\ud800": 1}']) + "\n")
     loaded = load(file)
     assert (loaded.loaded, loaded.known) == (2, 1)
-    assert loaded.rejected == {"bad-value": 4, "no-json": 1, "unknown-column": 1}
+    assert loaded.rejected == {"bad-value": 7, "no-json": 1, "unknown-column": 1}
     assert "line 4: [bad-value] value_sum: true and false" in loaded.summary
+    assert "line 8: [bad-value] value_sum: a number, not text" in loaded.summary
     assert rows_of(database, KEPT) == [
         ("v2", "latency", "300", 2, 50_000.0, "gateway"),
         ("v2", "latency", "300", 2, None, "file"),
@@ -133,6 +136,26 @@ def test_a_row_that_is_no_text_stops_no_other(
     assert load(tmp_path / f"a.{suffix}").known == 2
 
 
+def test_a_sample_that_is_of_no_moment_is_kept_with_its_reason(
+    database: Engine, tmp_path: Path
+) -> None:
+    file = tmp_path / "samples.csv"
+    soon = datetime.now(UTC) + timedelta(minutes=4)
+    rows = [f"v2,latency,1,{at}" for at in ("2030-01-01T00:00:00Z", "2026-01-24", soon.isoformat())]
+    file.write_text("\n".join(["model_version,metric,value,observed_at", *rows]))
+    loaded = load(file)
+    assert (loaded.loaded, loaded.rejected) == (1, {"in-the-future": 1, "no-zone": 1})
+    assert "line 3: [no-zone] observed_at: it has no zone; write Z or +01:00 after it" in (
+        loaded.summary
+    )
+    assert "line 2: [in-the-future] observed_at: it is more than 5 minutes" in loaded.summary
+    kept = "SELECT reason_code, raw ->> 'observed_at' FROM rejected_row ORDER BY line_number"
+    assert rows_of(database, kept) == [
+        ("in-the-future", "2030-01-01T00:00:00Z"),
+        ("no-zone", "2026-01-24"),
+    ]
+
+
 def test_one_sample_is_recorded_from_the_command_line(database: Engine) -> None:
     """Scenario 31."""
     words = ["add", "v2", "error_rate", "37", "--count", "1000", "--event-id", "e1"]
@@ -156,6 +179,14 @@ def test_one_sample_is_recorded_from_the_command_line(database: Engine) -> None:
         (["v2", "latency", "nan"], "value_sum: Input should be a finite number, not nan"),
         (["v2", "accuracy", "85"], "value_sum: accuracy lies between 0 and 1, not 85"),
         (["", "accuracy", "0.9"], "model_version: Field required"),
+        (
+            ["v2", "latency", "3", "--observed-at", "2030-01-01T00:00:00Z"],
+            "[in-the-future] observed_at: it is more than 5 minutes after now",
+        ),
+        (
+            ["v2", "latency", "3", "--observed-at", "2026-01-01T00:00:00"],
+            "[no-zone] observed_at: it has no zone; write Z or +01:00 after it",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from hashlib import file_digest
 from itertools import islice
 from pathlib import Path
@@ -12,11 +13,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
 from sqlalchemy import Connection
 
-from tasks import jsonb
+from tasks import clock, jsonb
 from tasks.database import load_queries
 from tasks.errors import InputError, Reason
-from tasks.misfits import problems
-from tasks.rollouts.health.sample_rows import Parsed, SampleRow, parsed_rows
+from tasks.rollouts.health.sample_rows import Parsed, SampleRow, misfit, not_yet, parsed_rows
 
 QUERIES = load_queries(__package__, "loading.sql")
 _AT_ONCE = 5000
@@ -66,9 +66,9 @@ def load_samples(tx: Connection, path: str) -> LoadedSamples:
     A row is known by its source and event_id, without one by the file's content and its line. Rows
     that do not fit are kept in `rejected_row`. InputError where the file cannot be read.
     """
-    digest = _digest(path)
+    digest, now = _digest(path), clock.now(tx)
     rows, loaded, bad = 0, 0, list[Parsed]()
-    for batch in _batches(parsed_rows(Path(path))):
+    for batch in _batches(_observed(each, now) for each in parsed_rows(Path(path))):
         rows += len(batch)
         bad += [each for each in batch if each.problem]
         loaded += _insert(tx, batch, digest)
@@ -89,13 +89,29 @@ def as_sample(**values: Any) -> SampleRow:
     try:
         return SampleRow(**values)
     except ValidationError as error:
-        raise InputError(f"the sample cannot be: {problems(error, SampleRow)}") from None
+        raise _refused(misfit(error)) from None
 
 
 def record_sample(tx: Connection, sample: SampleRow) -> int | None:
-    """Record one sample; its number, or None where its source's event_id is known."""
+    """Record one sample; its number, or None where its source's event_id is known.
+
+    InputError for one that is observed later than now.
+    """
+    early = not_yet(sample, clock.now(tx))
+    if early is not None:
+        raise _refused(early)
     number = tx.scalar(QUERIES["record_one_sample"], sample.model_dump())
     return None if number is None else int(number)
+
+
+def _refused(reason: Reason) -> InputError:
+    return InputError(f"the sample cannot be: [{reason.code}] {reason.message}")
+
+
+def _observed(row: Parsed, now: datetime) -> Parsed:
+    """The row; with its reason, where nobody can have observed it yet."""
+    early = row.sample and not_yet(row.sample, now)
+    return row._replace(sample=None, problem=early) if early else row
 
 
 def _digest(path: str) -> str:

@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -26,19 +27,25 @@ from tasks.misfits import problems
 from tasks.rollouts.health.possible import impossible
 
 MOST_COUNTED = 2**53
+TOLERANCE = timedelta(minutes=5)
+"""How far an application's clock may go ahead of the database's."""
 _CODES = {
     "extra_forbidden": "unknown-column",
     "finite_number": "not-finite",
     "impossible_value": "impossible-value",
     "missing": "missing-value",
+    "no_zone": "no-zone",
 }
 _WRONG = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of such bytes
 _SHOWN = 10
 
 
-def _no_flag(value: Any) -> Any:
+def _no_other(value: Any, info: ValidationInfo) -> Any:
+    """Text is a number in a CSV alone, which has nothing else."""
     if isinstance(value, bool):
         raise ValueError("true and false are no numbers")  # noqa: TRY004 - pydantic's way
+    if isinstance(value, str) and not (info.context or {}).get("is_csv"):
+        raise ValueError("a number, not text")
     return value
 
 
@@ -49,17 +56,20 @@ def _storable(text: str) -> str:
 
 
 def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment.tzinfo is None:
+        raise PydanticCustomError("no_zone", "it has no zone; write Z or +01:00 after it")
+    return moment
 
 
 Name = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_storable)]
-Number = Annotated[float, BeforeValidator(_no_flag), Field(allow_inf_nan=False)]
+Number = Annotated[float, BeforeValidator(_no_other), Field(allow_inf_nan=False)]
 
 
 class SampleRow(BaseModel):
     """One sample: ``value_sum`` over ``sample_count``, or without a count a value as it is.
 
-    ``value_sum`` may be called ``value``. What cannot be is refused, see `possible`.
+    ``value_sum`` may be called ``value``. What cannot be is refused, see `possible`; so is a time
+    without a zone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,9 +77,9 @@ class SampleRow(BaseModel):
     model_version: Name
     metric: Name
     value_sum: Number
-    sample_count: Annotated[int, BeforeValidator(_no_flag), Field(ge=0, le=MOST_COUNTED)] | None = (
-        None
-    )
+    sample_count: (
+        Annotated[int, BeforeValidator(_no_other), Field(ge=0, le=MOST_COUNTED)] | None
+    ) = None
     square_sum: Annotated[Number, Field(ge=0)] | None = None
     observed_at: Annotated[datetime, AfterValidator(_aware)] | None = None
     source: Name = "file"
@@ -91,6 +101,22 @@ class SampleRow(BaseModel):
         if told is not None:
             raise PydanticCustomError("impossible_value", "{told}", {"told": told})
         return self
+
+
+def not_yet(sample: SampleRow, now: datetime) -> Reason | None:
+    """Why a sample cannot have been observed; None if it can."""
+    if sample.observed_at is None or sample.observed_at <= now + TOLERANCE:
+        return None
+    minutes = TOLERANCE.total_seconds() / 60
+    message = f"observed_at: it is more than {minutes:g} minutes after now, {now.isoformat()}"
+    return Reason("in-the-future", message)
+
+
+def misfit(error: ValidationError) -> Reason:
+    """Why something is no sample."""
+    first = error.errors(include_url=False, include_input=False)[0]["type"]
+    said = problems(error, SampleRow).encode(errors="replace").decode()
+    return Reason(_CODES.get(first, "bad-value"), said)
 
 
 class Parsed(NamedTuple):
@@ -129,7 +155,11 @@ def _csv_rows(path: Path) -> Iterator[Parsed]:
             if isinstance(row, csv.Error):
                 yield Parsed(rows.reader.line_num, None, None, Reason("no-csv", str(row)))
             else:
-                yield _no_text(rows.line_num, row, wrong) if wrong else _parsed(rows.line_num, row)
+                yield (
+                    _no_text(rows.line_num, row, wrong)
+                    if wrong
+                    else _parsed(rows.line_num, row, is_csv=True)
+                )
             wrong.clear()
 
 
@@ -177,10 +207,9 @@ def _no_text(line: int, row: Any, wrong: list[str]) -> Parsed:
     return Parsed(line, row, None, Reason("no-utf-8", message))
 
 
-def _parsed(line: int, row: Any) -> Parsed:
+def _parsed(line: int, row: Any, *, is_csv: bool = False) -> Parsed:
     try:
-        return Parsed(line, row, SampleRow.model_validate(row), None)
+        sample = SampleRow.model_validate(row, context={"is_csv": is_csv})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]["type"]
-        said = problems(error, SampleRow).encode(errors="replace").decode()
-        return Parsed(line, row, None, Reason(_CODES.get(first, "bad-value"), said))
+        return Parsed(line, row, None, misfit(error))
+    return Parsed(line, row, sample, None)

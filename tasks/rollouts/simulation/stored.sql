@@ -1,8 +1,9 @@
 -- name: stored_span
--- From when to when samples of a version were recorded.
+-- From when to when samples of a version were observed; those of a time to come are left out.
 SELECT min(observed_at) AS first_at, max(observed_at) AS last_at
 FROM health_sample
-WHERE model_version = :model_version AND metric = ANY(CAST(:metrics AS text[]));
+WHERE model_version = :model_version AND metric = ANY(CAST(:metrics AS text[]))
+    AND observed_at <= headway.clock_now();
 
 -- name: stored_sums
 -- Sums over each tick (1, 2, …) from the first sample on, for the version and its control; broken
@@ -35,5 +36,6 @@ FROM (
     WHERE model_version IN (:model_version, :control_version)
         AND metric = ANY(CAST(:metrics AS text[]))
         AND observed_at >= :first_at
+        AND observed_at <= headway.clock_now()
 ) AS sample
 GROUP BY metric, is_canary, tick;
