@@ -56,10 +56,10 @@ def exposure_parts(report: Novelty) -> list[str]:
         return [f"Unknown: {markdown.plain(report.problem)}."]
     units = sum(report.units.values())
     rest = report.units_in_all - units
+    others = f"; {rest:,} others have not been there for so long" if rest else ""
     shown = f"{units:,} units, each followed for {report.followed_days} days"
-    metric = markdown.plain(report.metric)
     parts = [
-        f"{metric} of {shown}; {rest:,} others have not been there for so long.",
+        f"{markdown.plain(report.metric)} of {shown}{others}.",
         "\n".join(f"- {markdown.plain(trend.message)}" for trend in report.trends),
         markdown.table(_TREND_HEAD, [_trend_cells(trend) for trend in report.trends]),
         *_drawn(report),
