@@ -18,7 +18,7 @@ from tasks.rollouts.changes.outcome import ManualOutcome
 from tasks.rollouts.changes.updating import Percentage, UpdateAction, as_update
 from tasks.rollouts.definition.plan import Moment, Requests, RolloutEdit, TickSeconds, as_plan
 from tasks.rollouts.definition.policy import RolloutPolicy
-from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, slot_of
+from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, parse_slot
 from tasks.rollouts.health.sources.configuring import check_sources
 from tasks.rollouts.reporting.report import manual_report
 from tasks.rollouts.reporting.tick_report import check_rows, progress_report
@@ -47,7 +47,8 @@ UsableEdit = Annotated[RolloutEdit, AfterValidator(_usable_edit)]
 
 
 def _tick_name() -> str:
-    slot = flow_run.parameters.get("slot") or slot_of(flow_run.scheduled_start_time)
+    begins = flow_run.scheduled_start_time
+    slot = flow_run.parameters.get("slot") or parse_slot(begins.isoformat())
     return f"progress-rollouts/{slot}"
 
 
@@ -95,7 +96,7 @@ def start_rollout(
         requests_per_hour: Those of all versions together, as you expect them. A check that they
             can never decide is refused.
         is_fail_closed: Tell nobody to use the version once two ticks have not come.
-        tick_seconds: How far apart ticks are, for that.
+        tick_seconds: How far apart ticks are: for that, and for the length of a slot.
         experiment: Name of the experiment whose winner this is, if any.
         variant: The winning variant of that experiment.
         resalt: Draw other users than the version's last rollout did.
@@ -143,8 +144,9 @@ def progress_rollouts(slot: str | None = None) -> list[TickOutcome]:
     the run then ends Failed and names it.
 
     Args:
-        slot: The hour that this run stands for, for example 2026-11-20T14:00Z; by default the
-            present one. A rollout is decided once for each slot, however often it runs.
+        slot: The time that this run stands for, for example 2026-11-20T14:00Z; by default the
+            present one. A rollout moves up once at most in each slot, which is as long as its
+            tick_seconds, an hour at most; harm is rolled back however often it runs.
     """
     plan = ticking.plan_tick(slot=slot)
     names = {each.rollout_id: each.name for each in plan.rollouts}

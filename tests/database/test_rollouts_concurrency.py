@@ -37,7 +37,7 @@ def test_two_workers_of_one_slot_make_one_transition(database: Engine) -> None:
         sample(database, "error_rate", 1, 1000)
         hours_pass(database, 0.01)
 
-        def tick(slot: str = f"2020-02-{1 + number:02}T00:00Z") -> str:
+        def tick(slot: str = f"{2020 + number}-02-20T00:00Z") -> str:
             return tick_now(database, slot=slot).verdict
 
         assert sorted(together(tick, tick)) == ["advance", "skip"]

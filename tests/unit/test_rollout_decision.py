@@ -153,10 +153,25 @@ def test_health_unknown_for_too_long_rolls_back_or_is_escalated_once(
     assert (verdict.verdict, codes(verdict), verdict.details["is_escalated"]) == expected
 
 
-@pytest.mark.parametrize("latest_slot", ["2026-11-21T00:00Z", "2026-11-21T01:00Z"])
-def test_a_tick_for_a_slot_that_is_past_is_skipped(latest_slot: str) -> None:
-    verdict = decide_tick(evidence(hours=40, latest_slot=latest_slot))
-    assert (verdict.verdict, codes(verdict)) == ("skip", ["stale-slot"])
+@pytest.mark.parametrize(
+    ("latest_slot", "code"),
+    [("2026-11-21T00:00Z", "slot-decided"), ("2026-11-21T01:00Z", "stale-slot")],
+)
+def test_a_tick_for_a_slot_that_is_past_moves_nothing_up_but_takes_harm_back(
+    latest_slot: str, code: str
+) -> None:
+    healthy = decide_tick(evidence(hours=40, latest_slot=latest_slot))
+    assert (healthy.verdict, codes(healthy)) == ("skip", [code])
+    harmful = decide_tick(evidence(hours=40, latest_slot=latest_slot, readings=BAD))
+    assert (harmful.verdict, codes(harmful)) == ("rollback", ["limit-breached"])
+
+
+def test_in_a_slot_that_is_past_unknown_health_rolls_nothing_back() -> None:
+    policy = RolloutPolicy(max_hold_action="rollback", max_hold_hours=1)
+    unknown = {"policy": policy, "readings": (), "inconclusive_since": T0}
+    assert decide_tick(evidence(hours=40, **unknown)).verdict == "rollback"
+    again = evidence(hours=40, latest_slot="2026-11-21T00:00Z", **unknown)
+    assert decide_tick(again).verdict == "skip"
 
 
 def test_a_pause_does_not_count_towards_the_stage() -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from tasks import clock
 from tasks.ledger import current_run, step, step_logger
-from tasks.rollouts.definition.schedule import parse_slot, slot_of
+from tasks.rollouts.definition.schedule import parse_slot
 from tasks.rollouts.reporting.tick_report import warnings_of
 from tasks.rollouts.steps.secrets import resolve_secrets
 from tasks.rollouts.ticks.found import QUERIES, find_rollouts
@@ -26,7 +26,7 @@ class ActiveRollout(BaseModel):
 
 
 class TickPlan(BaseModel):
-    """The slot of a tick, and the rollouts that it looks at."""
+    """The minute, or the slot, that a tick stands for, and the rollouts that it looks at."""
 
     slot: str
     rollouts: list[ActiveRollout]
@@ -34,10 +34,13 @@ class TickPlan(BaseModel):
 
 @step(key="{slot}")
 def plan_tick(tx: Connection, slot: str | None) -> TickPlan:
-    """Fix the slot (by default the database clock's hour) and the rollouts that are not ended."""
+    """Fix the slot (by default the database clock's minute) and the rollouts that are not ended.
+
+    Each rollout is decided once for the slot of its own that this falls into.
+    """
     rows = tx.execute(QUERIES["active_rollouts"]).all()
     now = rows[0].now if rows else clock.now(tx)
-    named = slot_of(now) if slot is None else parse_slot(slot, latest=now)
+    named = parse_slot(now.isoformat() if slot is None else slot, latest=now)
     found = [ActiveRollout(rollout_id=row.rollout_id, name=row.name) for row in rows]
     return TickPlan(slot=named, rollouts=found)
 
@@ -73,7 +76,8 @@ def progress_rollouts(
     """Decide on what was measured of some rollouts and act on it: at most one stage up for each.
 
     Verdicts, a rollback to 0 %, the audit and alerts are committed together. A rollout that was
-    changed since it was measured waits for the next tick; a slot that is decided does nothing.
+    changed since it was measured waits for the next tick; in a slot that is decided only harm moves
+    it.
     Returned are the checks of what moved or is not healthy; the table ``health_check`` has all.
     """
     outcomes = tick(tx, slot, measured, actor=current_run().actor or "headway")

@@ -1,7 +1,8 @@
 """What a tick does to a rollout: start, advance, complete, hold, roll back or skip.
 
 Evidence of harm takes the version back to nobody, also while a person has paused or set the
-rollout; a step up needs the stage's time and health; anything else holds.
+rollout, and in a slot that is decided; a step up needs a slot of its own, the stage's time and
+health; anything else holds.
 """
 
 from __future__ import annotations
@@ -24,19 +25,22 @@ from tasks.rollouts.ticks.findings import (
 )
 
 
-@rule("rollout-tick", version=2)
+@rule("rollout-tick", version=3)
 def decide_tick(evidence: TickEvidence) -> Verdict:
     """Judge one tick: at most one stage up, and straight to 0 % on evidence of harm."""
     skipped = _why_skipped(evidence)
     if skipped is not None:
         return _stay(evidence, "skip", [skipped], None)
+    decided = _why_decided(evidence)
     if evidence.state is State.SCHEDULED:
-        return _start(evidence)
+        return _stay(evidence, "skip", [decided], None) if decided else _start(evidence)
     checks = judged(evidence)
     seen = evidence.model_copy(update={"streaks": streaks_of(evidence, checks)})
     harm = harm_of(seen, checks)
     if harm:
         return _roll_back(seen, checks, Health.UNHEALTHY, harm)
+    if decided is not None:
+        return _stay(evidence, "skip", [decided], health_of(seen, checks), checks)
     # At 0 % nobody uses the version, so nothing can be measured; the first stage may begin.
     unknown = unknown_of(checks) if evidence.percentage > 0 else []
     if unknown:
@@ -51,12 +55,20 @@ def _why_skipped(evidence: TickEvidence) -> Reason | None:
     if evidence.state.is_finished or evidence.state is State.DRAFT:
         code = "terminal" if evidence.state.is_finished else "draft"
         return Reason(code, f"the rollout is {evidence.state.value}")
-    if evidence.latest_slot is not None and evidence.slot <= evidence.latest_slot:
-        return Reason("stale-slot", f"slot {evidence.latest_slot} is already decided")
     if evidence.measured_version != evidence.version:
         message = "the rollout was changed while it was measured; the next tick decides"
         return Reason("stale-tick", message)
     return None
+
+
+def _why_decided(evidence: TickEvidence) -> Reason | None:
+    if not evidence.is_slot_decided:
+        return None
+    if evidence.slot == evidence.latest_slot:
+        message = f"slot {evidence.slot} is decided already; only harm was looked for"
+        return Reason("slot-decided", message)
+    message = f"slot {evidence.latest_slot} is already decided; only harm was looked for"
+    return Reason("stale-slot", message)
 
 
 def _start(evidence: TickEvidence) -> Verdict:

@@ -44,6 +44,11 @@ class TickEvidence(BaseModel):
     group_taken_by: str | None = None
 
     @property
+    def is_slot_decided(self) -> bool:
+        """True if this slot, or one after it, was decided before: nothing moves up any more."""
+        return self.latest_slot is not None and self.slot <= self.latest_slot
+
+    @property
     def elapsed_seconds(self) -> float:
         """Seconds in this stage, pauses left out."""
         return (self.now - self.stage_entered_at).total_seconds() - self.paused_seconds

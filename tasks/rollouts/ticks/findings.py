@@ -29,10 +29,20 @@ def _judged(evidence: TickEvidence, check: CheckPolicy) -> CheckResult:
 
 
 def streaks_of(evidence: TickEvidence, checks: Sequence[CheckResult]) -> dict[str, Streak]:
-    """How often in a row each check came out the same, this tick counted in."""
+    """How often in a row each check came out the same, this tick counted in.
+
+    A second look at one slot is no second time.
+    """
+    found = ((each, evidence.streaks.get(each.check, Streak())) for each in checks)
     return {
-        each.check: _streak(evidence.streaks.get(each.check, Streak()), each) for each in checks
+        each.check: _seen_again(before, each) if evidence.is_slot_decided else _streak(before, each)
+        for each, before in found
     }
+
+
+def _seen_again(before: Streak, check: CheckResult) -> Streak:
+    is_first = check.health is Health.UNHEALTHY and before.unhealthy == 0
+    return Streak(unhealthy=1) if is_first else before
 
 
 def _streak(before: Streak, check: CheckResult) -> Streak:

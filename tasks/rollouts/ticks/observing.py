@@ -16,10 +16,13 @@ def observations_of(each: Ticked) -> list[Observation]:
     """What is unhealthy now, and what is healthy of that which an alert is open for.
 
     A check in shadow is only shown. That a source cannot be read, or that health has not been known
-    for too long, are alerts of their own: missing data resolves nothing. What ends a rollout closes
-    its alerts, but those of the harm that it is rolled back for: these are a person's to resolve.
+    for too long, are alerts of their own: missing data resolves nothing, nor does a second
+    look at a slot. What ends a rollout closes its alerts, but those of the harm that it is rolled
+    back for: these are a person's to resolve.
     """
     seen = list(_seen(each))
+    if each.verdict == "skip":
+        return [one for one in seen if one.health == "unhealthy"]
     if not each.is_end:
         return seen
     harm = [one for one in seen if each.verdict == "rollback" and _is_grave(one)]

@@ -16,6 +16,7 @@ from tasks.rollouts.ticks.decision import decide_tick
 from tasks.rollouts.ticks.evidence import TickEvidence
 from tasks.rollouts.ticks.found import QUERIES, FoundRollout, lock_rollouts
 from tasks.rollouts.ticks.measuring import MeasuredRollout
+from tasks.rollouts.ticks.slots import slot_within
 from tasks.rollouts.ticks.ticked import Ticked, ticked
 from tasks.rollouts.ticks.writing import write
 
@@ -58,36 +59,32 @@ class TickOutcome(BaseModel):
 def tick(
     tx: Connection, slot: str, measured: Sequence[MeasuredRollout], actor: str
 ) -> list[TickOutcome]:
-    """Judge the rollouts for one slot and do what the verdicts say, in the order of their numbers.
+    """Judge the rollouts and do what the verdicts say, in the order of their numbers.
 
-    They are locked, what was measured of an earlier version does not count, and a slot that is
-    decided is not decided again. Every rollout that was looked at says when (``ticked_at``), also
-    where there was nothing to decide: it proves that somebody guards it.
+    ``slot`` names the tick; each rollout's own slot is the one that this falls into. They are
+    locked, what was measured of an earlier version does not count, and in a slot that is decided
+    nothing moves up again: only harm is acted on. Who was judged says when (``ticked_at``): it
+    proves that somebody guards it.
     """
     found = lock_rollouts(tx, [each.rollout_id for each in measured])
     by_id = {each.rollout_id: each for each in measured}
-    open_ = [each for each in found if each.latest_slot != slot]
-    evidence = list(_evidence(tx, open_, slot, by_id))
-    subjects = [each.subject for each in open_]
+    slots = [slot_within(slot, each.tick_seconds) for each in found]
+    evidence = list(_evidence(tx, found, slots, by_id))
+    subjects = [each.subject for each in found]
     decided = decide_many(tx, decide_tick, list(zip(subjects, evidence, strict=True)), actor=actor)
-    ticks = list(map(ticked, open_, decided))
-    repeated = [each for each in found if each.latest_slot == slot]
-    write(tx, slot, ticks, repeated, actor)
-    outcomes = [
-        *(_outcome(each, slot) for each in ticks),
-        *(_repeated(each, slot) for each in repeated),
-    ]
-    return sorted(outcomes, key=lambda each: each.rollout_id)
+    ticks = list(map(ticked, found, slots, decided))
+    write(tx, ticks, actor)
+    return [_outcome(each) for each in ticks]
 
 
 def _evidence(
     tx: Connection,
     rollouts: Sequence[FoundRollout],
-    slot: str,
+    slots: Sequence[str],
     measured: dict[int, MeasuredRollout],
 ) -> Iterator[TickEvidence]:
     versions, groups = _taken(tx, rollouts)
-    for rollout in rollouts:
+    for rollout, slot in zip(rollouts, slots, strict=True):
         evidence = evidence_of(rollout, slot, measured[rollout.id])
         if rollout.state is State.SCHEDULED:
             group = rollout.exclusion_group
@@ -142,29 +139,12 @@ def _taken(
     return {row.model_version: row.name for row in rows}, groups
 
 
-def _repeated(rollout: FoundRollout, slot: str) -> TickOutcome:
-    reason = Reason("slot-decided", f"slot {slot} is decided already; nothing was done")
-    return TickOutcome(
-        rollout_id=rollout.id,
-        name=rollout.name,
-        model_version=rollout.model_version,
-        slot=slot,
-        verdict="skip",
-        reasons=(reason,),
-        old_percentage=rollout.percentage,
-        percentage=rollout.percentage,
-        state=rollout.state,
-        stage_index=rollout.stage_index,
-        schedule=rollout.schedule,
-    )
-
-
-def _outcome(each: Ticked, slot: str) -> TickOutcome:
+def _outcome(each: Ticked) -> TickOutcome:
     return TickOutcome(
         rollout_id=each.before.id,
         name=each.before.name,
         model_version=each.before.model_version,
-        slot=slot,
+        slot=each.slot,
         verdict=each.verdict,
         reasons=each.reasons,
         old_percentage=each.before.percentage,

@@ -18,10 +18,17 @@ _SOURCE_TROUBLES = {"source-error", "check-error"}
 class Ticked:
     """One rollout before and after its tick."""
 
+    slot: str
     before: FoundRollout
     after: FoundRollout
     decided: Decided
     move: Move
+
+    @property
+    def is_slot_decided(self) -> bool:
+        """True if this slot, or one after it, was decided before."""
+        latest = self.before.latest_slot
+        return latest is not None and self.slot <= latest
 
     @property
     def verdict(self) -> str:
@@ -56,15 +63,17 @@ class Ticked:
         return next(named, None) or next(alike, None)
 
 
-def ticked(rollout: FoundRollout, decided: Decided) -> Ticked:
-    """What the verdict makes of the rollout."""
+def ticked(rollout: FoundRollout, slot: str, decided: Decided) -> Ticked:
+    """What the verdict makes of the rollout; only who was judged is known to be guarded."""
     move = Move.model_validate(decided.verdict.details)
-    after = rollout.changed(ticked_at=rollout.now)
-    if decided.verdict.verdict != "skip":
+    is_skipped = decided.verdict.verdict == "skip"
+    is_judged = not is_skipped or bool(move.checks)
+    after = rollout.changed(ticked_at=rollout.now) if is_judged else rollout
+    if not is_skipped:
         after = _moved(after, move)
     if decided.verdict.verdict in _CAUSES:
         after = after.changed(version=rollout.version + 1)
-    return Ticked(rollout, after, decided, move)
+    return Ticked(slot, rollout, after, decided, move)
 
 
 def is_source_trouble(check: CheckResult) -> bool:

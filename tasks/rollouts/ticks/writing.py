@@ -38,26 +38,24 @@ _STANDING = (
 _ONE_UNDER_WAY = {"idx_rollout_one_active", "idx_rollout_one_in_group"}
 
 
-def write(
-    tx: Connection, slot: str, ticks: Sequence[Ticked], repeated: Sequence[FoundRollout], actor: str
-) -> None:
-    """Write all of it in the caller's transaction; of those repeated only that they were looked at.
+def write(tx: Connection, ticks: Sequence[Ticked], actor: str) -> None:
+    """Write all of it in the caller's transaction.
 
-    TransientError where somebody started a rollout of the same version or group meanwhile.
+    In a slot that is decided its checks stay as they are: what rolls back there is written without
+    the slot, as a rollback by hand is. TransientError where somebody started a rollout of the same
+    version or group meanwhile.
     """
     changes = [(each, _change(each, actor)) for each in ticks if each.cause is not None]
     _record(
         tx,
-        checks=[_check_row(each, check, slot) for each in ticks for check in each.move.checks],
-        changes=[_change_row(each, change, slot) for each, change in changes],
-        standings=[
-            *(_standing(each.after) for each in ticks if not each.before.state.is_finished),
-            *(
-                _standing(each.changed(ticked_at=each.now))
-                for each in repeated
-                if not each.state.is_finished
-            ),
+        checks=[
+            _check_row(each, check)
+            for each in ticks
+            if not each.is_slot_decided
+            for check in each.move.checks
         ],
+        changes=[_change_row(each, change) for each, change in changes],
+        standings=[_standing(each.after) for each in ticks if not each.before.state.is_finished],
     )
     seen = [seen for each in ticks for seen in observations_of(each)]
     alerts = recording.record(tx, seen, actor=actor)
@@ -98,20 +96,20 @@ def _change(each: Ticked, actor: str) -> RolloutChange:
     )
 
 
-def _change_row(each: Ticked, change: RolloutChange, slot: str) -> dict[str, Any]:
+def _change_row(each: Ticked, change: RolloutChange) -> dict[str, Any]:
     check = each.deciding_check
     return change.model_dump() | {
-        "slot": slot,
+        "slot": None if each.is_slot_decided else each.slot,
         "decision_id": each.decided.id,
         "deciding_metric": None if check is None else check.check,
         "changed_at": each.before.now,
     }
 
 
-def _check_row(each: Ticked, check: CheckResult, slot: str) -> dict[str, Any]:
+def _check_row(each: Ticked, check: CheckResult) -> dict[str, Any]:
     return {
         "rollout_id": each.before.id,
-        "slot": slot,
+        "slot": each.slot,
         "metric": check.check,
         "verdict": check.health,
         "reason_code": check.reason.code,
