@@ -39,6 +39,7 @@ def test_a_run_leaves_the_dashboard_and_the_reports(database: Engine, tmp_path: 
     page = _artifact("report-buttons")
     assert page.startswith("# buttons: completed, red wins")
     assert page.count("](data:image/svg+xml;base64,") == 3
+    assert "## Over time since exposure" in page
     compared = _artifact("comparison-buttons")
     assert [f"{days} days to" in compared for days in (30, 60, 90)] == [True] * 3
 
