@@ -92,7 +92,7 @@ def rows() -> Iterator[Row]:
     yield Row("sequential", "latency 195 ms, no control", ALL_CHECKS, only_slow, 0.01)
     heals = _errors(0.02, 0.08)
     yield Row("sequential", "2%, control 8%: it heals", SEQUENTIAL, heals, weight=0.5)
-    late = Level(check="error_rate", canary=0.06, from_hour=30)
+    late = Level(check="error_rate", canary=0.06, control=0.06, from_hour=30)
     nobody_left = Truth(levels=(Level(check="error_rate", canary=0.03), late))
     name = "6% of both from hour 30 on, when nobody is left to compare with"
     yield Row("sequential", name, SEQUENTIAL, nobody_left, weight=0.5)
@@ -180,7 +180,9 @@ def _negative(bar: float | None) -> float | None:
 
 
 def _errors(canary: float, control: float | None = None) -> Truth:
-    return Truth(levels=(Level(check="error_rate", canary=canary, control=control),))
+    """Of the control, by default, the same is stated: what both suffer."""
+    of_control = canary if control is None else control
+    return Truth(levels=(Level(check="error_rate", canary=canary, control=of_control),))
 
 
 def _alone(canary: float) -> Truth:
@@ -188,7 +190,7 @@ def _alone(canary: float) -> Truth:
 
 
 def _outage() -> Truth:
-    outage = Level(check="error_rate", canary=0.2, from_hour=10, until_hour=12)
+    outage = Level(check="error_rate", canary=0.2, control=0.2, from_hour=10, until_hour=12)
     return Truth(levels=(Level(check="error_rate", canary=0.03), outage))
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
 from flows.artifacts import publish_report
 from flows.pipeline import Text, pipeline
+from tasks import clock
 from tasks.database import control_engine
 from tasks.errors import InputError
 from tasks.misfits import problems
-from tasks.rollouts.definition.plan import Requests
+from tasks.rollouts.definition.plan import Moment, Requests
 from tasks.rollouts.definition.policy import RolloutPolicy
 from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, parse_schedule
 from tasks.rollouts.simulation.course import follow
@@ -38,6 +40,7 @@ def simulate_rollout(
     seed: Annotated[int, Field(ge=0)] = 20261121,
     tick_hours: Annotated[float, Field(gt=0, le=24, allow_inf_nan=False)] = 1.0,
     most_hours: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] | None = None,
+    starts_at: Moment | None = None,
 ) -> Simulated:
     """Follow a schedule and policy through the real rules before anybody is exposed to a version.
 
@@ -57,7 +60,9 @@ def simulate_rollout(
         runs: How many rollouts are drawn.
         seed: The same seed draws the same rollouts.
         tick_hours: How far apart ticks are.
-        most_hours: How far each run is followed; by default a day more than the schedule takes.
+        most_hours: How far each run is followed; by default a day more than the schedule takes with
+            the freezes that it meets.
+        starts_at: When each run starts, as far as freezes go; now, if it is left empty.
     """
     stored = _stored(policy, model_version, control_version, tick_hours)
     if stored is not None and not truth:
@@ -83,6 +88,7 @@ def simulate_rollout(
         seed=seed,
         tick_hours=tick_hours,
         most_hours=most_hours,
+        starts_at=starts_at or _now(),
     )
     simulated = Simulated(
         assumed=assumed,
@@ -105,6 +111,11 @@ def _stored(
         return read_stored(connection, policy, model_version, control_version, tick_hours)
 
 
+def _now() -> datetime:
+    with control_engine().connect() as connection:
+        return clock.now(connection).replace(second=0, microsecond=0)
+
+
 def _refuse_impossible(truth: Truth, policy: RolloutPolicy) -> None:
     told = impossible(truth, policy)
     if told:
@@ -124,7 +135,9 @@ def _known(policy: RolloutPolicy, truth: Truth) -> tuple[RolloutPolicy, tuple[st
 
 
 def _replayed(stored: Stored, assumed: Assumed, policy: RolloutPolicy) -> StoredCourse:
-    course = follow(assumed.schedule, policy, stored.feed, assumed.tick_hours, stored.hours)
+    course = follow(
+        assumed.schedule, policy, stored.feed, assumed.tick_hours, stored.hours, stored.first_at
+    )
     return StoredCourse(
         model_version=stored.model_version,
         control_version=stored.control_version,

@@ -35,6 +35,7 @@ def _outages(_context: click.Context, _option: click.Parameter, stated: Any) -> 
             {
                 "check": parts["check"],
                 "canary": _number(parts["level"], says),
+                "control": _number(parts["level"], says),
                 "from_hour": _number(parts["begin"], says),
                 "until_hour": _number(parts["end"], says),
             }
@@ -82,6 +83,11 @@ def _stated(name: str, says: str) -> Callable[..., Any]:
 @click.option("--seed", type=int, help="The same seed draws the same rollouts.")
 @click.option("--tick-hours", type=float, help="How far apart ticks are; 1.")
 @click.option("--most-hours", type=float, help="How far a rollout is followed.")
+@click.option(
+    "--starts-at",
+    "--at",
+    help="When it starts, for its freezes; the plan's starts_at, or now. UTC without an offset.",
+)
 @remote_option
 @json_option
 def simulate(remote: bool, as_json: bool, **given: Any) -> None:
@@ -110,7 +116,7 @@ def _planned(file: Path | None, guard: str | None) -> dict[str, Any]:
         document["policy"] = {**document.get("policy", {}), "guard": guard}
     plan = as_plan(document, str(file or "what is given"))
     written = plan.model_dump(mode="json", exclude_unset=True)
-    taken = ("policy", "control_version", "requests_per_hour")
+    taken = ("policy", "control_version", "requests_per_hour", "starts_at")
     planned = {name: written[name] for name in taken if name in written}
     return planned | ({"schedule": str(plan.schedule)} if "schedule" in written else {})
 

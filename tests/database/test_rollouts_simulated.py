@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from math import inf, nan
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,28 @@ def test_the_command_reads_a_plan_and_an_outage(simulate: Call, tmp_path: Path) 
     assert found["assumed"]["truth"]["levels"][1]["until_hour"] == 2
     assert found["estimate"]["harmful_from"] == 1  # without a control nobody knows better
     assert found["estimate"]["rolled_back"]["count"] == 3
+
+
+def test_it_starts_when_the_plan_does_or_when_it_is_said_or_now(
+    simulate: Call, tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        'name = "ranker"\nmodel_version = "v2"\nstarts_at = 2026-01-02T08:00:00Z\n'
+        'schedule = "5/8h"\n[[policy.freezes]]\nfrom_day = "fri"\nfrom_time = 12:00:00\n'
+        'to_day = "mon"\nto_time = 08:00:00\n',
+        "utf-8",
+    )
+    words = ("--canary", "accuracy=0.99", "--runs", "1")
+    planned = simulate("-f", str(plan), *words)[1]
+    assert planned["assumed"]["starts_at"] == "2026-01-02T08:00:00Z"
+    assert planned["estimate"]["completion"]["hours"] == 72
+    assert planned["estimate"]["frozen"]["hours"] == 64
+    other = simulate("-f", str(plan), *words, "--at", "2026-01-05T09:00")[1]
+    assert other["assumed"]["starts_at"] == "2026-01-05T09:00:00Z"
+    assert (other["estimate"]["completion"]["hours"], other["estimate"]["frozen"]) == (8, None)
+    now = datetime.fromisoformat(simulate(*words)[1]["assumed"]["starts_at"])
+    assert abs(datetime.now(UTC) - now) < timedelta(minutes=3)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, time
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks.rollouts import SEED, Row, document, rows
+from tasks.rollouts.definition.freeze import FreezeOnce, FreezeWeekly
 from tasks.rollouts.definition.policy import CheckPolicy, RolloutPolicy
 from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, parse_schedule
 from tasks.rollouts.definition.state import State
@@ -116,7 +119,10 @@ def test_harm_is_what_the_version_does_and_its_control_does_not() -> None:
     def harmful(*levels: Level, has_control: bool = True) -> float | None:
         return Truth(levels=levels, has_control=has_control).harmful_from(THRESHOLD, 50)
 
-    assert harmful(errors(0.2)) is None
+    assert harmful(errors(0.2, 0.2)) is None
+    assert harmful(errors(0.2)) == 0  # nobody said that the control suffers it, too
+    assert harmful(errors(0.03), errors(0.05, from_hour=4)) == 4
+    assert harmful(errors(0.049)) is None
     assert harmful(errors(0.03, 0.01)) == 0
     assert harmful(errors(0.04), errors(0.06, from_hour=7.5), has_control=False) == 7.5
     assert harmful(errors(0.03, drift_per_hour=0.001), has_control=False) == 20
@@ -166,6 +172,55 @@ def test_the_page_tells_what_was_assumed_and_how_often_a_threshold_is_wrong() ->
     assert "rolled back although it did no harm" in text
     assert "from 520 samples on; min_samples is 500" in text
     assert "Nothing is known of latency" in page.summary
+
+
+WEEKEND = FreezeWeekly(
+    from_day="fri",
+    from_time=time(12),
+    to_day="mon",
+    to_time=time(8),
+    timezone="Europe/Berlin",
+)
+
+
+def frozen_by(freeze: FreezeOnce | FreezeWeekly, **more: Any) -> Assumed:
+    policy = THRESHOLD.model_copy(update={"freezes": (freeze,)})
+    truth = Truth(levels=(errors(0.001),), requests_per_hour=20_000)
+    return Assumed(truth=truth, policy=policy, runs=3, **more)
+
+
+def test_a_freeze_holds_it_and_is_told() -> None:
+    """From a Thursday midnight the bake ends on Saturday at 2; the freeze on Monday at 7 UTC."""
+    assumed = frozen_by(WEEKEND)
+    found = estimate(assumed)
+    assert (found.completed.share, found.completion and found.completion.hours) == (1, 103)
+    assert found.frozen is not None
+    assert (found.frozen.hours, found.frozen.runs) == (53, 3)
+    assert assumed.horizon == 103 + 24
+    said = Simulated(assumed=assumed, estimate=found).summary
+    assert "each from Thu 2026-01-01 00:00 UTC on" in said
+    assert "fri 12:00 to mon 08:00 (Europe/Berlin)) held 3 of 3 runs, for 53 h" in said
+    monday = estimate(frozen_by(WEEKEND, starts_at=datetime(2026, 1, 5, 9, tzinfo=UTC)))
+    assert (monday.completion and monday.completion.hours, monday.frozen) == (50, None)
+
+
+def test_a_freeze_that_the_start_lies_in_is_told_and_one_without_end_ends() -> None:
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    assumed = frozen_by(FreezeOnce(since=begun, until=begun.replace(year=2099)))
+    assert assumed.horizon == 10_000
+    short = assumed.model_copy(update={"most_hours": 20.0})
+    said = Simulated(assumed=short, estimate=estimate(short)).summary
+    assert "It starts within a freeze" in said
+    assert "held 3 of 3 runs, for 19 h" in said
+
+
+def test_a_control_of_which_nothing_is_said_is_told_to_be_alike() -> None:
+    assumed = Assumed(truth=Truth(levels=(errors(1.0),)), policy=THRESHOLD, runs=3)
+    said = Simulated(assumed=assumed, estimate=estimate(assumed)).summary
+    assert "rolled back although it did no harm: 0 %" in said
+    assert "The control is taken to be alike: error_rate." in said
+    stated = Assumed(truth=Truth(levels=(errors(0.02, 0.02),)), policy=THRESHOLD, runs=1)
+    assert "alike" not in Simulated(assumed=stated, estimate=estimate(stated)).summary
 
 
 # The full form, up to 1,000 rollouts a row, is `python -m benchmarks.rollouts`.

@@ -16,7 +16,7 @@ from tasks.rollouts.ticks.decision import decide_tick
 from tasks.rollouts.ticks.evidence import Move, TickEvidence, window_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-"""When every simulated rollout begins."""
+"""When a simulated rollout begins unless it is said otherwise: a Thursday."""
 
 _NOTHING = Seen(Sums())
 
@@ -37,7 +37,8 @@ class Course(BaseModel):
     """Where a simulated rollout went; ``hours`` is when it ended, or when nobody looked further.
 
     ``reached`` is the highest percentage that it got to, ``message`` what the last tick said;
-    ``held_ticks`` are those that it was held at for another reason than the stage's time.
+    ``held_ticks`` are those that it was held at for another reason than the stage's time, and
+    ``frozen_hours`` the hours of those when a freeze was the first of them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,7 +48,21 @@ class Course(BaseModel):
     reached: float
     message: str
     held_ticks: int
+    frozen_hours: float
     turns: tuple[Turn, ...]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What every tick of a course is judged by."""
+
+    schedule: Schedule
+    policy: RolloutPolicy
+    tick_hours: float
+    starts_at: datetime
+
+    def moment(self, hour: float) -> datetime:
+        return self.starts_at + timedelta(hours=hour)
 
 
 @dataclass(frozen=True)
@@ -69,12 +84,14 @@ def follow(
     feed: Feed,
     tick_hours: float = 1.0,
     most_hours: float = 200.0,
+    starts_at: datetime = START,
 ) -> Course:
     """Take a rollout through its ticks until it ends, or until ``most_hours`` are over."""
+    plan = _Plan(schedule, policy, tick_hours, starts_at)
     stands = Standing(schedule.stages[0].percentage)
     windows = {check.name: Window() for check in policy.checks}
     turns: list[Turn] = []
-    reached, held, tick = stands.percentage, 0, 0
+    reached, held, frozen, tick = stands.percentage, 0, 0, 0
     latest = Turn(hour=0.0, verdict="hold", percentage=reached, reason="", message="")
     while not stands.state.is_finished and tick * tick_hours < most_hours:
         tick += 1
@@ -82,7 +99,7 @@ def follow(
         seen = feed(tick, stands.percentage)
         for name, window in windows.items():
             window.add(hour, seen.get(name, _NOTHING))
-        verdict = decide_tick(_evidence(schedule, policy, stands, windows, hour, tick_hours))
+        verdict = decide_tick(_evidence(plan, stands, windows, hour))
         move = Move.model_validate(verdict.details)
         first = verdict.reasons[0]
         latest = Turn(
@@ -93,6 +110,7 @@ def follow(
             message=first.message,
         )
         held += verdict.verdict == "hold" and first.code != "stage-time"
+        frozen += verdict.verdict == "hold" and first.code == "frozen"
         if not turns or (turns[-1].verdict, turns[-1].reason) != (latest.verdict, latest.reason):
             turns.append(latest)
         stands = _moved(stands, move, hour)
@@ -103,20 +121,15 @@ def follow(
         reached=reached,
         message=latest.message,
         held_ticks=held,
+        frozen_hours=frozen * tick_hours,
         turns=tuple(turns),
     )
 
 
 def _evidence(
-    schedule: Schedule,
-    policy: RolloutPolicy,
-    stands: Standing,
-    windows: dict[str, Window],
-    hour: float,
-    tick_hours: float,
+    plan: _Plan, stands: Standing, windows: dict[str, Window], hour: float
 ) -> TickEvidence:
-    now, unknown_since = _moment(hour), stands.inconclusive_hour
-    latest_end = _moment(hour - tick_hours)
+    now, unknown_since = plan.moment(hour), stands.inconclusive_hour
     return TickEvidence(
         slot=slot_of(now),
         latest_slot=None,
@@ -125,31 +138,26 @@ def _evidence(
         version=1,
         state=stands.state,
         percentage=stands.percentage,
-        schedule=schedule,
+        schedule=plan.schedule,
         stage_index=stands.stage_index,
-        stage_entered_at=_moment(stands.entered_hour),
+        stage_entered_at=plan.moment(stands.entered_hour),
         paused_seconds=0.0,
-        policy=policy,
+        policy=plan.policy,
         readings=tuple(
-            _reading(check, policy, windows[check.name], stands, now, latest_end)
-            for check in policy.checks
+            _reading(check, plan, windows[check.name], stands, hour) for check in plan.policy.checks
         ),
         streaks=stands.streaks,
-        inconclusive_since=None if unknown_since is None else _moment(unknown_since),
+        inconclusive_since=None if unknown_since is None else plan.moment(unknown_since),
         is_hold_escalated=stands.is_escalated,
     )
 
 
 def _reading(
-    check: CheckPolicy,
-    policy: RolloutPolicy,
-    window: Window,
-    stands: Standing,
-    now: datetime,
-    latest_end: datetime,
+    check: CheckPolicy, plan: _Plan, window: Window, stands: Standing, hour: float
 ) -> Reading:
-    start, end = window_of(check, policy, _moment(stands.entered_hour), now, latest_end)
-    canary, control = window.since((start - START).total_seconds() / 3600)
+    entered_at, latest_end = plan.moment(stands.entered_hour), plan.moment(hour - plan.tick_hours)
+    start, end = window_of(check, plan.policy, entered_at, plan.moment(hour), latest_end)
+    canary, control = window.since((start - plan.starts_at).total_seconds() / 3600)
     return Reading(
         check=check.name, canary=canary, control=control, window_start=start, window_end=end
     )
@@ -168,7 +176,3 @@ def _moved(stands: Standing, move: Move, hour: float) -> Standing:
         inconclusive_hour=None if is_known else hour if since is None else since,
         is_escalated=not is_known and (stands.is_escalated or move.is_escalated),
     )
-
-
-def _moment(hour: float) -> datetime:
-    return START + timedelta(hours=hour)

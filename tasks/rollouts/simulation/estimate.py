@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from tasks.rollouts.definition.policy import RolloutPolicy
 from tasks.rollouts.definition.schedule import DEFAULT_SCHEDULE, Schedule, parse_schedule
 from tasks.rollouts.definition.state import State
-from tasks.rollouts.simulation.course import Course, follow
+from tasks.rollouts.simulation.course import START, Course, follow
 from tasks.rollouts.simulation.figures import Median, Share, median_of, share
 from tasks.rollouts.simulation.traffic import drawn
 from tasks.rollouts.simulation.truth import Truth
 
 _ROOM_HOURS = 24.0
+_MOST_HOURS = 10_000.0
+_THAW_HOURS = 0.25
 
 
 class Assumed(BaseModel):
     """What is simulated: a schedule and a policy, against a truth, so many times from a seed.
 
     A course that has not ended ``most_hours`` after its start (by default a day more than the
-    schedule takes) is left as it stands.
+    schedule takes with the freezes that it meets) is left as it stands.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,17 +37,28 @@ class Assumed(BaseModel):
     runs: Annotated[int, Field(ge=1, le=100_000)] = 200
     seed: Annotated[int, Field(ge=0)] = 20261121
     tick_hours: Annotated[float, Field(gt=0, le=24, allow_inf_nan=False)] = 1.0
-    most_hours: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] | None = None
+    most_hours: Annotated[float, Field(gt=0, le=_MOST_HOURS, allow_inf_nan=False)] | None = None
+    starts_at: AwareDatetime = START
 
     @property
     def horizon(self) -> float:
         """When nobody looks further, in hours."""
-        return self.most_hours or self.schedule_hours + _ROOM_HOURS
+        return self.most_hours or min(self.schedule_hours + _ROOM_HOURS, _MOST_HOURS)
 
     @property
     def schedule_hours(self) -> float:
-        """Hours that the schedule takes if nothing holds it up."""
-        return sum(stage.hours for stage in self.schedule.stages)
+        """Hours that the schedule takes if nothing but its freezes holds it up."""
+        hour = 0.0
+        for stage in self.schedule.stages:
+            hour += stage.hours
+            while hour < _MOST_HOURS and self.is_frozen(hour):
+                hour += _THAW_HOURS
+        return hour
+
+    def is_frozen(self, hour: float) -> bool:
+        """Tell whether no step up may be taken at an hour."""
+        moment = self.starts_at + timedelta(hours=hour)
+        return any(each.covers(moment) for each in self.policy.freezes)
 
 
 class Estimate(BaseModel):
@@ -52,7 +66,8 @@ class Estimate(BaseModel):
 
     ``false_rollback`` counts rollbacks before the version did any harm of its own
     (``harmful_from``, None if it never does); ``detection_delay`` is from there to the rollback.
-    ``stopped_by`` counts the checks' reasons for rolling back by their code.
+    ``frozen`` is how long a freeze held the runs that it held, and ``stopped_by`` counts the
+    checks' reasons for rolling back by their code.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -65,6 +80,7 @@ class Estimate(BaseModel):
     completion: Median | None
     rollback: Median | None
     detection_delay: Median | None
+    frozen: Median | None
     stopped_by: dict[str, int]
 
 
@@ -72,10 +88,13 @@ def courses(assumed: Assumed) -> Iterator[Course]:
     """Every run's course; a run has its own draws, whatever the others did."""
     import numpy as np  # here, so that who only reads a rollout does not wait for it
 
+    horizon = assumed.horizon
     for run in range(assumed.runs):
         rng = np.random.default_rng([assumed.seed, run])
         feed = drawn(assumed.truth, assumed.policy, assumed.tick_hours, rng)
-        yield follow(assumed.schedule, assumed.policy, feed, assumed.tick_hours, assumed.horizon)
+        yield follow(
+            assumed.schedule, assumed.policy, feed, assumed.tick_hours, horizon, assumed.starts_at
+        )
 
 
 def estimate(assumed: Assumed) -> Estimate:
@@ -104,5 +123,6 @@ def summed_up(found: list[Course], harmful_from: float | None) -> Estimate:
         completion=median_of([course.hours for course in done]),
         rollback=median_of(rollbacks),
         detection_delay=median_of(delays),
+        frozen=median_of([course.frozen_hours for course in found if course.frozen_hours]),
         stopped_by=dict(Counter(course.turns[-1].reason for course in stopped).most_common()),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict
 
@@ -47,7 +47,7 @@ class Simulated(BaseModel):
         head = (
             f"{assumed.policy.guard} guard, {assumed.schedule}, "
             f"{assumed.truth.requests_per_hour:g} requests an hour, "
-            f"{assumed.runs} runs from seed {assumed.seed}"
+            f"{assumed.runs} runs from seed {assumed.seed}, each from {_start(assumed)} on"
         )
         lines = [
             head,
@@ -67,7 +67,8 @@ class Simulated(BaseModel):
         what = (
             f"{assumed.runs} runs from seed {assumed.seed} of {assumed.schedule}, judged by the "
             f"{assumed.policy.guard} guard every {assumed.tick_hours:g} h with "
-            f"{assumed.truth.requests_per_hour:g} requests an hour of all versions together."
+            f"{assumed.truth.requests_per_hour:g} requests an hour of all versions together. Each "
+            f"starts at {_start(assumed)}."
         )
         parts = [
             "# A rollout, simulated",
@@ -87,9 +88,35 @@ def _notes(simulated: Simulated) -> list[str]:
     """What could not be simulated, and what the reader should know of a bare threshold."""
     assumed = simulated.assumed
     notes = [f"Nothing is known of {each}, so it is left out." for each in simulated.left_out]
+    alike = {each.check for each in assumed.truth.levels if each.control is None}
+    if alike and assumed.truth.has_control:
+        notes.append(f"The control is taken to be alike: {', '.join(sorted(alike))}.")
+    notes += _freezes(simulated)
     if assumed.policy.guard == "threshold":
         notes += filter(None, (_least(assumed, check) for check in assumed.policy.checks))
     return notes
+
+
+def _freezes(simulated: Simulated) -> list[str]:
+    """What freezes do to it, where they do anything."""
+    assumed, frozen = simulated.assumed, simulated.estimate.frozen
+    notes = []
+    if assumed.is_frozen(0.0):
+        notes.append(
+            "It starts within a freeze: a start by hand is refused then, and one at a stated time "
+            "waits for its end. Say another --starts-at."
+        )
+    if frozen is not None:
+        windows = "; ".join(map(str, assumed.policy.freezes))
+        notes.append(
+            f"A freeze ({windows}) held {frozen.runs} of {assumed.runs} runs, for {frozen.hours:g} "
+            "h in the median."
+        )
+    return notes
+
+
+def _start(assumed: Assumed) -> str:
+    return f"{assumed.starts_at.astimezone(UTC):%a %F %H:%M} UTC"
 
 
 def _least(assumed: Assumed, check: CheckPolicy) -> str | None:
@@ -116,6 +143,7 @@ def _rows(found: Estimate) -> list[tuple[str, str]]:
         ("completed", found.completed),
         ("neither, when the simulation ended", found.unfinished),
         ("median time to complete", found.completion),
+        ("median time that a freeze held it", found.frozen),
         ("median time to roll back", found.rollback),
         ("median delay from the first harm to the rollback", found.detection_delay),
     ]

@@ -19,9 +19,9 @@ from tasks.rollouts.guard.model import Question
 class Level(BaseModel):
     """Where one check stands from an hour of the rollout on, until another level takes over.
 
-    ``control`` is the control's, by default the same. ``deviation`` is that of single values of a
-    mean, by default half the mean. ``drift_per_hour`` is added to the version's for every hour,
-    as far as its values go.
+    ``control`` is the control's, taken to be the same where it is not stated. ``deviation`` is that
+    of single values of a mean, by default half the mean. ``drift_per_hour`` is added to the
+    version's for every hour, as far as its values go.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,8 +85,8 @@ class Truth(BaseModel):
     def harmful_from(self, policy: RolloutPolicy, hours: float) -> float | None:
         """The first hour at which the version itself does harm by a check that may roll it back.
 
-        It is worse than its control; or, without one, not on the good side of the limit. What its
-        control suffers alike is not its harm.
+        It is worse than its control; or, where that is not stated or measured, not on the good side
+        of the limit. What its control is stated to suffer alike is not its harm.
         """
         acting = [
             (check, question_of(check, policy, 1))
@@ -104,7 +104,7 @@ class Truth(BaseModel):
         if level is None:
             return False
         canary = level.canary_at(hour)
-        if not self.has_control:
+        if not self.has_control or level.control is None:
             return not question.passes(canary)
         worse = canary - level.of_control
         return worse > 0 if question.is_low_good else worse < 0
