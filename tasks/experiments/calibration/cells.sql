@@ -50,12 +50,13 @@ WITH unit AS (
       AND u.variant_id = CAST(:control_id AS uuid) AND u.matures_at IS NULL
 ), alike AS MATERIALIZED (
     SELECT look, value, other, count(*) AS units FROM unit GROUP BY look, value, other
-), centred AS (
+), centred AS MATERIALIZED (
+    -- Once, not for every row of what it is joined with; so is the next one.
     SELECT sum(units)::float8 AS units, sum(units * value) / sum(units) FILTER (
                WHERE value IS NOT NULL) AS mean,
            sum(units * other) / sum(units) FILTER (WHERE other IS NOT NULL) AS other_mean
     FROM alike
-), whole AS (
+), whole AS MATERIALIZED (
     SELECT c.units <= :exact_units AS is_exact, c.units / :looks / 100 AS many, c.mean, c.other_mean,
            NULLIF(sum(a.units * (a.value - c.mean) ^ 2), 0) AS m2,
            NULLIF(sum(a.units * (a.other - c.other_mean) ^ 2), 0) AS other_m2
