@@ -5,8 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, example, given, settings
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
@@ -21,7 +20,7 @@ from tasks.experiments.definition.reading import read_experiment
 from tests.database.experiments import new_run, plan, start
 from tests.database.test_experiments_definition import EVERYTHING, act, codes
 from tests.rows import rows_of
-from tests.unit.definitions import BATCH, SOUND, Case, mutated, mutations
+from tests.unit.definitions import SOUND, Case, batches, mutated
 
 WRITER, READER = text("SET LOCAL ROLE headway_writer"), text("SET LOCAL ROLE headway_reader")
 
@@ -34,10 +33,11 @@ def test_a_fuzzed_plan_that_is_accepted_is_stored_and_comes_back(database: Engin
         max_examples=20,
         derandomize=True,
         deadline=None,
-        phases=[Phase.generate],
+        phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.lists(mutations, min_size=BATCH, max_size=BATCH))
+    @given(batches)
+    @example([(sort, []) for sort in SOUND])
     def store(batch: list[Case]) -> None:
         with database.connect() as tx:
             for each in batch:

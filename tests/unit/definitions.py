@@ -154,10 +154,14 @@ def _mutations(document: dict[str, Any]) -> st.SearchStrategy[list[Mutation]]:
     return st.lists(mutation, min_size=1, max_size=2)
 
 
-mutations: st.SearchStrategy[Case] = st.one_of(
-    [st.tuples(st.just(name), _mutations(document)) for name, document in SOUND.items()]
-)
 BATCH = 20  # definitions an example: drawing one by one costs more than defining
+_EACH = BATCH // len(SOUND)
+batches: st.SearchStrategy[list[Case]] = st.tuples(
+    *(st.lists(_mutations(plan), min_size=_EACH, max_size=_EACH) for plan in SOUND.values())
+).map(
+    lambda drawn: [(sort, each) for sort, many in zip(SOUND, drawn, strict=True) for each in many]
+)
+"""As many of each sort, however the rest is drawn."""
 
 
 def mutated(case: Case) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import pytest
 from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tasks import jsonb
@@ -20,7 +19,7 @@ from tasks.experiments.definition.files import as_plan, parse
 from tasks.experiments.definition.lifecycle import ChangeEvidence, FieldChange, judge_change
 from tasks.experiments.definition.plan import ExperimentPlan, GuardrailPlan, MetricPlan, VariantPlan
 from tasks.experiments.definition.words import LARGEST_COUNT
-from tests.unit.definitions import BATCH, METRIC, PLAN, SOUND, Case, mutated, mutations
+from tests.unit.definitions import BATCH, METRIC, PLAN, SOUND, Case, batches, mutated
 
 FUZZED = 5_000
 
@@ -33,7 +32,7 @@ def test_fuzzed_definitions_are_accepted_or_refused_with_a_reason() -> None:
     @settings(
         max_examples=FUZZED // BATCH, deadline=None, derandomize=True, phases=[Phase.generate]
     )
-    @given(st.lists(mutations, min_size=BATCH, max_size=BATCH))
+    @given(batches)
     def define(batch: list[Case]) -> None:
         for each in batch:
             outcome = _outcome(mutated(each))
@@ -44,7 +43,7 @@ def test_fuzzed_definitions_are_accepted_or_refused_with_a_reason() -> None:
     assert counts.total() >= FUZZED
     assert set(counts) == {"accepted", "refused"}
     assert len(sorts) == 2 * len(SOUND)
-    assert min(sorts.values()) > FUZZED // 50, sorts
+    assert min(counts.values()) > FUZZED // 20, counts
 
 
 _REASON = re.compile(r"the file is no plan of an experiment: (?=.*\w)[^\0]+", re.DOTALL)
