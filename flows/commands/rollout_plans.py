@@ -24,7 +24,9 @@ def _plan_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--control-version", help="The version that the others use."),
         click.option("--organization", help="Whose rollout it is."),
         click.option("--exclusion-group", help="Of a group one rollout is under way at a time."),
-        click.option("--starts-at", help="When to expose the first stage; ISO 8601."),
+        click.option(
+            "--starts-at", help="When to expose the first stage; ISO 8601, UTC without an offset."
+        ),
         click.option("--requests-per-hour", type=float, help="Of all versions, as expected."),
         click.option(
             "--fail-closed/--no-fail-closed",
@@ -101,6 +103,10 @@ def edit(
     **given: Any,
 ) -> None:
     """Change the draft NAME in what is given; the rest stays."""
+    both = [name for name in clear if given[name] is not None]
+    if both:
+        option = f"--{both[0].replace('_', '-')}"
+        raise click.UsageError(f"{option} and --clear {both[0]} contradict each other: say one")
     edit = _document(given) | dict.fromkeys(clear)
     edit.pop("name", None)  # a file of the whole plan names it again
     parameters = {

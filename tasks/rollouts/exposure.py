@@ -26,7 +26,7 @@ def should_use_new_model(connection: Connection, user_id: str, model_version: st
 def users_of_new_model(
     connection: Connection, user_ids: Iterable[str], model_version: str
 ) -> dict[str, bool]:
-    """As `should_use_new_model` for many users, by one look at the rollout."""
+    """As `should_use_new_model` for many users, by one look: every id with its answer."""
     row = connection.execute(QUERIES["exposure"], {"model_version": model_version}).first()
     salt, percentage = (row.salt, row.percentage) if row else ("", 0.0)
     return {user_id: is_exposed(salt, _named(user_id), percentage) for user_id in user_ids}

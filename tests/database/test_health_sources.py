@@ -57,9 +57,10 @@ def test_an_endpoint_gives_sums_and_takes_a_post_with_a_secret(engine: Engine, w
         ("{rate: 1}", 200, "is no JSON"),
         ("[" * 100_000, 200, "is no JSON"),
         ('{"other": 1}', 200, "nothing at /rate"),
+        ('{"rate": 0.9, "rate": 0.01}', 200, "names 'rate' twice in one object (duplicate-key)"),
         ('{"rate": 0.01, "x": "' + "x" * 1_000_000 + '"}', 200, "more than 1000000 bytes"),
     ],
-    ids=["404", "500", "429", "no-json", "deep", "wrong-pointer", "too-large"],
+    ids=["404", "500", "429", "no-json", "deep", "wrong-pointer", "twice", "too-large"],
 )
 def test_an_endpoint_that_fails_is_unknown_and_says_why(
     engine: Engine, web: Web, body: str, status: int, said: str

@@ -189,6 +189,34 @@ def test_check_answers_for_one_user(headway: Call) -> None:
     assert (code, "a user id names somebody; this one is empty" in told["message"]) == (2, True)
 
 
+def test_a_start_whose_time_has_passed_is_said_to_be_now(headway: Call) -> None:
+    _, out = headway("start", "ranker", "v2", "--starts-at", "2020-01-01", *WHO)
+    assert "ranker: start; running at 5 %: its time, 2020-01-01 00:00 UTC, has passed" in out
+    _, again = headway("start", "ranker", "v2", "--starts-at", "2020-01-01", *WHO)
+    assert "ranker: nothing to do; running at 5 %\n" in again
+    _, page = headway("show", "ranker")
+    assert "stage 1 of 5, just begun." in page or "stage 1 of 5 for " in page
+    assert "e-0" not in page
+
+
+def test_a_value_cannot_be_given_and_taken_away_at_once(headway: Call) -> None:
+    headway("create", "ranker", "v2", "--exclusion-group", "g1", *WHO)
+    words = ("--exclusion-group", "g2", "--clear", "exclusion_group")
+    code, said = headway("edit", "ranker", *words, *WHO, "--json")
+    assert (code, "--exclusion-group and --clear exclusion_group" in json.dumps(said)) == (2, True)
+
+
+def test_a_pointer_that_is_none_is_said_with_one_that_is(headway: Call, tmp_path: Path) -> None:
+    source = {"kind": "http", "url": "http://localhost/health", "value": "data.errors"}
+    path = tmp_path / "plan.json"
+    check = {"check": "error_rate", "limit": 0.05, "source": source}
+    plan = {"name": "ranker", "model_version": "v2", "policy": {"checks": [check]}}
+    path.write_text(json.dumps(plan))
+    code, said = headway("create", "-f", str(path), *WHO, "--json")
+    assert code == 2
+    assert "value: a JSON pointer begins with /, such as /data/errors" in said["message"]
+
+
 def test_what_had_not_begun_is_said_to_be_rolled_back_before_it_began(
     headway: Call, caplog: pytest.LogCaptureFixture
 ) -> None:

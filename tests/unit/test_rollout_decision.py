@@ -122,6 +122,7 @@ def test_missing_data_holds_and_says_so() -> None:
 def test_at_nobody_there_is_nothing_to_measure_so_the_first_stage_begins() -> None:
     verdict = decide_tick(evidence(hours=1, readings=(), percentage=0.0, stage_index=-1))
     assert (verdict.verdict, verdict.details["percentage"]) == ("advance", 5)
+    assert verdict.reasons[0].message == "due; at 0 % there is nothing to judge: 0 % to 5 %"
 
 
 def test_between_two_stages_the_next_one_is_due_at_once() -> None:

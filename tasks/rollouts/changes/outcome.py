@@ -44,9 +44,16 @@ class ManualOutcome(BaseModel):
         """One line."""
         if self.action == "delete":
             return f"{self.name}: draft deleted"
-        starts = self.starts_at if self.state is State.SCHEDULED else None
-        when = f", starts {starts.astimezone(UTC):%F %H:%M} UTC" if starts else ""
-        return f"{self.name}: {self.done}; {self.state} at {self.percentage:g} %{when}"
+        return f"{self.name}: {self.done}; {self.state} at {self.percentage:g} %{self._when}"
+
+    @property
+    def _when(self) -> str:
+        if self.starts_at is None:
+            return ""
+        moment = f"{self.starts_at.astimezone(UTC):%F %H:%M} UTC"
+        if self.state is State.SCHEDULED:
+            return f", starts {moment}"
+        return f": its time, {moment}, has passed" if self.action == "start" else ""
 
 
 def apply(

@@ -37,13 +37,23 @@ def _standing(detail: RolloutDetail) -> str:
     rollout, step = detail.rollout, detail.next_step
     where = f"Version `{markdown.plain(rollout.model_version)}`"
     if rollout.state.is_begun:
-        hours = f"{detail.seconds_in_stage / 3600:.3g} h"
         stages = len(rollout.schedule.stages)
-        where += f", stage {rollout.stage_index + 1} of {stages} for {hours}"
+        where += f", stage {rollout.stage_index + 1} of {stages}{_lasted(detail.seconds_in_stage)}"
     if step is None:
         return f"{where}."
     target = "complete" if step.step == "complete" else f"{step.step} at {step.percentage:g} %"
     return f"{where}. Next, if it is healthy: **{target}**, from {_utc(step.due_at)} on."
+
+
+def _lasted(seconds: float) -> str:
+    """How long a stage has lasted, in the unit that people say it in."""
+    if seconds < 1:
+        return ", just begun"
+    if seconds < 60:
+        return f" for {seconds:.0f} s"
+    if seconds < 3600:
+        return f" for {seconds / 60:.0f} min"
+    return f" for {seconds / 3600:.3g} h"
 
 
 def _pictures(detail: RolloutDetail) -> Iterator[str]:

@@ -24,6 +24,8 @@ from tasks.rollouts.ticks.findings import (
     unknown_of,
 )
 
+_UNSEEN = "due; at 0 % there is nothing to judge"
+
 
 @rule("rollout-tick", version=3)
 def decide_tick(evidence: TickEvidence) -> Verdict:
@@ -130,7 +132,8 @@ def _go_on(evidence: TickEvidence, checks: tuple[CheckResult, ...]) -> Verdict:
     if target > evidence.schedule.last:
         return _complete(evidence, checks)
     percentage = evidence.schedule.stages[target].percentage
-    message = f"{health.value} and due: {evidence.percentage:g} % to {percentage:g} %"
+    known = f"{health.value} and due" if evidence.percentage else _UNSEEN
+    message = f"{known}: {evidence.percentage:g} % to {percentage:g} %"
     return _move(
         "advance",
         [Reason("stage-passed", message)],

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 from pydantic_core import to_json
 
 from tasks.rollouts.health.measured import Measured
@@ -15,7 +16,14 @@ from tasks.rollouts.health.sources.model import Inquiry, Secrets, SourceTrouble,
 from tasks.web.addresses import without_query
 from tasks.web.pointers import pointed
 
-Pointer = Annotated[str, StringConstraints(pattern=r"^(/.*)?$")]
+
+def _pointer(text: str) -> str:
+    if text and not text.startswith("/"):
+        raise ValueError("a JSON pointer begins with /, such as /data/errors")
+    return text
+
+
+Pointer = Annotated[str, AfterValidator(_pointer)]
 _MISSING = object()
 _FIGURES = ("value", "count", "value_sum", "sample_count", "square_sum")
 _FITTING = (
@@ -79,9 +87,18 @@ def read_http(config: HttpConfig, inquiry: Inquiry, secrets: Secrets) -> Measure
 
 
 def parsed(body: bytes, place: str) -> Any:
-    """The JSON document; SourceTrouble where it is none."""
+    """The JSON document; SourceTrouble where it is none, or says two things of one name."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+            told = f"names {twice[:60]!r} twice in one object (duplicate-key)"
+            raise SourceTrouble(f"{place} answered with JSON that {told}")
+        return found
+
     try:
-        return json.loads(body)
+        return json.loads(body, object_pairs_hook=once)
     except (ValueError, RecursionError):
         raise SourceTrouble(f"{place} answered with something that is no JSON") from None
 
