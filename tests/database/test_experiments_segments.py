@@ -15,6 +15,7 @@ from sqlalchemy import Engine, text
 
 from tasks.database import load_queries
 from tasks.errors import InputError, NotFound, Refused
+from tasks.experiments import steps
 from tasks.experiments.assignment.targeting import matches
 from tasks.experiments.definition.showing import show_experiment
 from tasks.experiments.reporting.detailed import read_report
@@ -23,7 +24,7 @@ from tasks.experiments.reporting.formats import rendered
 from tasks.experiments.reporting.segments import read_segments_report
 from tasks.experiments.segments.cutting import SegmentPlan, plan_segment
 from tests.database.command_line import Call, headway_fixture
-from tests.database.experiments import assignment, event, fold_now, load, metric, start
+from tests.database.experiments import assignment, event, fold_now, load, metric, new_run, start
 
 headway = headway_fixture("experiment")
 BY_ADA = ("--actor", "ada", "--reason", "phones differ")
@@ -229,6 +230,25 @@ def test_the_segment_of_a_bandit_begins_as_the_bandit_began(
         plan = plan_segment(tx, "buttons", "device", "phone").plan
     assert [arm.weight for arm in plan.variants] == [0.5, 0.5]
     assert plan.bandit is not None
+
+
+def test_a_segment_of_a_design_has_its_cells_and_asks_for_the_same_part_of_the_layer(
+    database: Engine, tmp_path: Path
+) -> None:
+    factors = [{"name": each, "levels": ["no", "yes"]} for each in ("big", "red")]
+    part = {"layer": "home", "layer_share": 0.6}
+    start(variants=[], factors=factors, dimensions=["device"], **part)
+    with database.connect() as connection:
+        arms = list(connection.scalars(text("SELECT variant_name FROM ab_variants")))
+    meta = [{"device": "phone"}, {"device": "desktop"}]
+    load(tmp_path, [assignment(f"u{n}", arms[n % 4], metadata=meta[n % 2]) for n in range(20)])
+    plan = _planned(database).plan
+    assert ({arm.name for arm in plan.variants}, len(plan.factors)) == ({*arms}, 2)
+    with new_run(), pytest.raises(Refused, match=r"\[layer-full\].*buttons \(active\) holds"):
+        steps.create_experiment(plan=plan)
+    with new_run():
+        steps.change_experiment(experiment="buttons", action="complete")
+        assert steps.create_experiment(plan=_planned(database).plan).is_new
 
 
 def test_a_segment_is_created_and_shown_on_both_sides(

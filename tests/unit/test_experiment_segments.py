@@ -71,7 +71,7 @@ def test_levels_are_compared_and_tested_as_scipy_and_a_hand_formula_do() -> None
     differences, errors, p_values = [], [], []
     for name, (n, c, m, t) in counts.items():
         p, q = c / n, t / m
-        error = sqrt(p * (1 - p) / n + q * (1 - q) / m)
+        error = sqrt(p * (1 - p) / (n - 1) + q * (1 - q) / (m - 1))
         (effect,) = [each for each in told.effects if each.level == name]
         assert effect.difference == pytest.approx(q - p)
         assert effect.p_value == pytest.approx(2 * stats.norm.sf(abs(q - p) / error), rel=0.1)

@@ -8,7 +8,7 @@ from operator import add
 
 from tasks.experiments.metrics import ArmMoments, metrics
 from tasks.experiments.statistics.cuped import adjust
-from tasks.experiments.statistics.estimates import Estimate, of_mean, of_proportion
+from tasks.experiments.statistics.estimates import Estimate, of_mean
 from tasks.experiments.statistics.heterogeneity import LEAST_UNITS
 from tasks.experiments.statistics.moments import as_proportion
 from tasks.experiments.statistics.ratios import JointMoments, ratio_of_means
@@ -35,16 +35,15 @@ def why_not(kind: str) -> str:
 def estimates(kind: str, arms: Mapping[str, ArmMoments]) -> dict[str, Estimate]:
     """The arms of one level; adjusted by the covariate where each of them has one.
 
-    Theta of CUPED is that of the level's units in all arms. ``kind`` is one that `why_not` allows.
+    Theta of CUPED is that of the level's units in all arms. Rates are means of 0 and 1 here, with
+    the variance that has n - 1: many small levels add up what n would leave out. ``kind`` is one
+    that `why_not` allows.
     """
-    is_rate = metrics.get(kind).is_rate
     if kind == "ratio":
         return {name: ratio_of_means(arm.denominator or _NOBODY) for name, arm in arms.items()}
     covariates = {name: arm.covariate for name, arm in arms.items() if arm.covariate is not None}
     if len(covariates) == len(arms):
-        return _adjusted(covariates, ddof=0 if is_rate else 1)
-    if is_rate:
-        return {name: of_proportion(as_proportion(arm.value)) for name, arm in arms.items()}
+        return _adjusted(covariates)
     return {name: of_mean(arm.value) for name, arm in arms.items()}
 
 
@@ -59,8 +58,8 @@ def why_too_small(kind: str, arm: ArmMoments) -> str:
     return ""
 
 
-def _adjusted(arms: Mapping[str, JointMoments], *, ddof: int) -> dict[str, Estimate]:
+def _adjusted(arms: Mapping[str, JointMoments]) -> dict[str, Estimate]:
     def others(name: str) -> JointMoments:
         return reduce(add, (arm for each, arm in arms.items() if each != name), _NOBODY)
 
-    return {name: adjust(arm, others(name), ddof=ddof).control for name, arm in arms.items()}
+    return {name: adjust(arm, others(name)).control for name, arm in arms.items()}
