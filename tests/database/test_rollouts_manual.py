@@ -202,7 +202,10 @@ def test_an_unknown_check_or_experiment_starts_nothing(database: Engine) -> None
 def test_a_rollout_is_tied_to_the_experiment_whose_winner_it_is(database: Engine) -> None:
     with database.begin() as tx:
         experiment_id = tx.scalar(
-            text("INSERT INTO ab_experiments (experiment_name) VALUES ('colour') RETURNING id")
+            text(
+                "INSERT INTO ab_experiments (experiment_name, winner_variant) "
+                "VALUES ('colour', 'blue') RETURNING id"
+            )
         )
         tx.execute(
             text("INSERT INTO ab_variants (experiment_id, variant_name) VALUES (:id, 'blue')"),

@@ -26,14 +26,18 @@ ROLLOUTS = (
 )
 
 
-def started(policy: str, version: str | None = "red-v2", control: str | None = "v1") -> None:
+def started(
+    policy: str, version: str | None = "red-v2", control: str | None = "v1", **planned: Any
+) -> None:
     """An experiment that runs, and whose red arm is a model version."""
     variants = [
         {"name": "control", "weight": 0.5, "is_control": True, "model_version": control},
         {"name": "red", "weight": 0.5, "model_version": version},
     ]
     with new_run():
-        steps.create_experiment(plan=plan(policy=policy, variants=variants), is_started=True)
+        steps.create_experiment(
+            plan=plan(policy=policy, variants=variants, **planned), is_started=True
+        )
 
 
 def choose(variant: str = "red") -> None:

@@ -15,6 +15,11 @@ from tasks.errors import InputError, NotFound, Reason, Refused
 from tasks.misfits import problems
 from tasks.rollouts.changes import record
 from tasks.rollouts.changes.outcome import ManualOutcome, apply, outcome_of
+from tasks.rollouts.changes.owners import (
+    followed_experiment,
+    require_followed_version,
+    require_own_version,
+)
 from tasks.rollouts.changes.record import Rollout
 from tasks.rollouts.definition.plan import RolloutEdit, RolloutPlan
 from tasks.rollouts.definition.state import State
@@ -26,13 +31,15 @@ QUERIES = load_queries(__package__, "drafts.sql")
 def create(tx: Connection, plan: RolloutPlan, actor: str, reason: str) -> ManualOutcome:
     """Write the plan down as a draft; nobody sees the version yet.
 
-    The same plan a second time does nothing; Refused where the name belongs to another plan.
+    The same plan a second time does nothing; Refused where the name belongs to another plan, the
+    version to another organization, or the variant that it follows has not won.
     """
     found = find(tx, plan)
     now = clock.now(tx)
     if found is not None:
         return apply(tx, found, found, now, "noop", actor, reason)
     check_sources(plan.policy)
+    require_own_version(tx, plan)
     draft = insert(tx, plan, now, State.DRAFT, 0.0)
     record.record_change(tx, None, draft, now, cause="create", actor=actor, reason=reason)
     return outcome_of(None, draft, "create")
@@ -46,6 +53,8 @@ def edit(tx: Connection, name: str, changes: RolloutEdit, actor: str, reason: st
     if _is_same(plan, plan_of(draft)):
         return apply(tx, draft, draft, now, "noop", actor, reason)
     check_sources(plan.policy)
+    require_own_version(tx, plan)
+    require_followed_version(tx, draft.id, plan)
     tx.execute(QUERIES["update_draft"], _row(plan) | {"id": draft.id})
     tx.execute(QUERIES["delete_stages"], {"rollout_id": draft.id})
     _insert_stages(tx, draft.id, plan)
@@ -90,9 +99,9 @@ def find(tx: Connection, plan: RolloutPlan) -> Rollout | None:
 def insert(
     tx: Connection, plan: RolloutPlan, now: datetime, state: State, percentage: float
 ) -> Rollout:
-    """Write a new rollout with its stages; Refused where somebody took its name."""
+    """Write a new rollout with its stages; Refused without its name, or the winner it follows."""
     begun = {"state": state.value, "percentage": percentage, "now": now}
-    origin = {"experiment_id": _experiment_id(tx, plan), "variant": plan.variant}
+    origin = {"experiment_id": followed_experiment(tx, plan), "variant": plan.variant}
     salt = _salt(tx, plan.name, plan.model_version, is_resalted=plan.resalt)
     values = _row(plan) | salt | begun | origin | {"hash_version": HASH_VERSION}
     rollout_id = tx.scalar(QUERIES["insert_rollout"], values)
@@ -163,16 +172,6 @@ def _edited(draft: Rollout, changes: RolloutEdit) -> RolloutPlan:
     except ValidationError as error:
         message = f"rollout {draft.name} cannot be edited so: {problems(error, RolloutPlan)}"
         raise InputError(message) from None
-
-
-def _experiment_id(tx: Connection, plan: RolloutPlan) -> str | None:
-    if plan.experiment is None:
-        return None
-    names = {"experiment": plan.experiment, "variant": plan.variant}
-    experiment_id = tx.scalar(QUERIES["experiment_variant"], names)
-    if experiment_id is None:
-        raise NotFound(f"there is no experiment {plan.experiment!r} with variant {plan.variant!r}")
-    return str(experiment_id)
 
 
 def _taken(plan: RolloutPlan) -> Refused:

@@ -50,13 +50,6 @@ WHERE model_version = :model_version AND state NOT IN ('draft', 'scheduled')
 ORDER BY id DESC
 LIMIT 1;
 
--- name: experiment_variant
--- The experiment that a rollout follows, if it has that variant.
-SELECT ab_experiments.id
-FROM ab_experiments
-JOIN ab_variants ON ab_variants.experiment_id = ab_experiments.id
-WHERE ab_experiments.experiment_name = :experiment AND ab_variants.variant_name = :variant;
-
 -- name: lock_start
 -- Two that start the same version, or in the same group, wait for each other.
 SELECT pg_advisory_xact_lock(hashtextextended(place, 0))

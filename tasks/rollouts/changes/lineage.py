@@ -32,6 +32,7 @@ class Winner(BaseModel):
     model_version: str
     control_version: str | None
     policy: str
+    organization: str | None
     decision_id: int
 
 
@@ -68,8 +69,9 @@ def pending_winners(tx: Connection, experiment: str | None = None) -> list[Winne
 def roll_out_winner(tx: Connection, experiment: str, actor: str) -> WinnerOutcome | None:
     """Make the rollout of an experiment's winner: one that runs, by its policy, else a draft.
 
-    It goes to users of its own, other than those who saw the winner in the experiment. Where its
-    start is refused there is a draft, and the decision says why. None where it was made before.
+    It belongs to the experiment's organization, and goes to users of its own, other than those who
+    saw the winner in the experiment. Where its start is refused there is a draft, and the decision
+    says why. None where it was made before.
     """
     tx.execute(QUERIES["lock_winner"], {"experiment": experiment})
     [*found] = pending_winners(tx, experiment)
@@ -98,6 +100,7 @@ def _made(tx: Connection, winner: Winner, name: str, actor: str, reason: str) ->
             name=name,
             model_version=winner.model_version,
             control_version=winner.control_version,
+            organization=winner.organization,
             experiment=winner.experiment,
             variant=winner.winner,
             resalt=True,
@@ -105,16 +108,26 @@ def _made(tx: Connection, winner: Winner, name: str, actor: str, reason: str) ->
     except ValidationError as error:
         return _Made(None, (Reason("no-plan", problems(error, RolloutPlan)),))
     if winner.policy != "roll_out":
-        return _Made(drafts.create(tx, plan, actor, reason))
+        return _drafted(tx, plan, actor, reason)
     try:
         with tx.begin_nested():
             return _Made(manual.start(tx, plan, actor, reason))
     except Refused as refusal:
-        return _Made(drafts.create(tx, plan, actor, reason), refusal.reasons)
+        return _drafted(tx, plan, actor, reason, refusal.reasons)
+
+
+def _drafted(
+    tx: Connection, plan: RolloutPlan, actor: str, reason: str, obstacles: tuple[Reason, ...] = ()
+) -> _Made:
+    try:
+        with tx.begin_nested():
+            return _Made(drafts.create(tx, plan, actor, reason), obstacles)
+    except Refused as refusal:
+        return _Made(None, refusal.reasons)
 
 
 def _decided(tx: Connection, winner: Winner, name: str, made: _Made, actor: str) -> Decided:
-    told: dict[str, Any] = winner.model_dump(exclude={"experiment_id"})
+    told: dict[str, Any] = winner.model_dump(exclude={"experiment_id", "organization"})
     evidence = WinnerRollout(
         **told, rollout=name, obstacles=made.obstacles, is_possible=made.rollout is not None
     )

@@ -13,6 +13,7 @@ SELECT
     v.model_version,
     nullif(control.model_version, v.model_version) AS control_version,
     p.policy,
+    p.organization,
     named.decision_id
 FROM ab_experiments e
 JOIN experiment_plan p ON p.experiment_id = e.id

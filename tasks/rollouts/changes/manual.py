@@ -13,6 +13,7 @@ from tasks.rollouts.changes import drafts, record
 from tasks.rollouts.changes.deciding import undecidable
 from tasks.rollouts.changes.ending import close_alerts
 from tasks.rollouts.changes.outcome import ManualOutcome, apply, outcome_of
+from tasks.rollouts.changes.owners import foreign
 from tasks.rollouts.changes.record import Rollout
 from tasks.rollouts.definition.plan import RolloutPlan
 from tasks.rollouts.definition.schedule import TOLERANCE_SECONDS
@@ -24,7 +25,8 @@ def start(tx: Connection, plan: RolloutPlan, actor: str, reason: str) -> ManualO
     """Create the rollout and expose its first stage at once, or when its time comes.
 
     The same plan a second time begins it if it is a draft still, and else does nothing. Refused
-    where the name belongs to another plan, or something is in the way of its start.
+    where the name belongs to another plan, it was rolled back, or something is in the way of its
+    start.
     """
     found = drafts.find(tx, plan)
     if found is None:
@@ -33,6 +35,8 @@ def start(tx: Connection, plan: RolloutPlan, actor: str, reason: str) -> ManualO
     now = clock.now(tx)
     if found is not None and found.state is State.DRAFT:
         return _begin(tx, found, found.starts_at, now, actor, reason)
+    if found is not None and found.state is State.ROLLED_BACK:
+        raise _over(found)
     if found is not None:
         return apply(tx, found, found, now, "noop", actor, reason)
     _check_start(tx, plan, None, plan.starts_at, now)
@@ -43,6 +47,14 @@ def start(tx: Connection, plan: RolloutPlan, actor: str, reason: str) -> ManualO
     cause = "start" if is_due else "schedule"
     record.record_change(tx, None, rollout, now, cause=cause, actor=actor, reason=reason)
     return outcome_of(None, rollout, cause)
+
+
+def _over(rollout: Rollout) -> Refused:
+    message = (
+        f"it is over: it was rolled back, and stays so; to roll {rollout.model_version!r} out "
+        "again, start a rollout with another name (its users are the same, unless it is resalted)"
+    )
+    return Refused(f"starting rollout {rollout.name}", [Reason("finished", message)])
 
 
 def start_draft(
@@ -104,6 +116,7 @@ def _check_start(
     found = tx.execute(drafts.QUERIES["in_the_way"], asked).all()
     reasons = [_in_the_way(plan, each.name, each.state, each.is_of_version) for each in found]
     reasons += _frozen(plan, now) if _is_due(starts_at, now) else []
+    reasons += foreign(tx, plan)
     reasons += undecidable(tx, plan)
     if reasons:
         raise Refused(f"starting rollout {plan.name}", reasons)
