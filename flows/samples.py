@@ -13,8 +13,8 @@ def load_health_samples(path: Text) -> LoadedSamples:
     """Load health samples from a CSV or JSON lines file, each row once.
 
     A row holds model_version, metric and value_sum, and where they are known sample_count,
-    square_sum, observed_at, source and event_id. Rows that do not fit are kept in `rejected_row`
-    with their line and the reason; they do not stop the others.
+    square_sum, observed_at (with its zone), source and event_id. Rows that do not fit are kept in
+    `rejected_row` with their line and the reason; they do not stop the others.
 
     Args:
         path: The file, as the worker sees it; .csv with a header, .jsonl or .ndjson.

@@ -84,6 +84,9 @@ def variant(request: Request, caller: Evaluator, experiment: Text, user_id: User
 
 
 def _ask(request: Request, key: str, unit: str, organization: str | None) -> flags.Flag | None:
+    named = len(request.query_params.getlist("userId"))
+    if named > 1:
+        raise Problem(400, "INVALID_REQUEST", f"userId: name one user, not {named}")
     try:
         with request.app.state.engine.connect() as connection:
             flag = flags.evaluate(connection, key, unit, {}, organization)

@@ -40,7 +40,7 @@ class Evaluations(Wire):
 
 @router.post("/{key:path}", response_model=Flag, responses=errors(404), summary="Evaluate one flag")
 def evaluate_flag(
-    request: Request, caller: Evaluator, key: str, asked: EvaluationRequest | None = None
+    request: Request, caller: Evaluator, key: str, asked: EvaluationRequest
 ) -> Response:
     """Answer one flag; an active experiment lets the user in.
 
@@ -64,7 +64,7 @@ def evaluate_flag(
 def evaluate_flags(
     request: Request,
     caller: Evaluator,
-    asked: EvaluationRequest | None = None,
+    asked: EvaluationRequest,
     if_none_match: Annotated[str | None, Header(description="the ETag of the last answer")] = None,
 ) -> Response:
     """Answer every version that has a rollout, and the experiments that the user is in already.
@@ -87,9 +87,9 @@ def is_match(if_none_match: str, tag: str) -> bool:
     return "*" in named or tag in named
 
 
-def _context(asked: EvaluationRequest | None) -> tuple[str, dict[str, Any]]:
+def _context(asked: EvaluationRequest) -> tuple[str, dict[str, Any]]:
     """The user and their attributes. An id is text: 7 could be "7" or "007"."""
-    given = dict(asked.context or {}) if asked is not None else {}
+    given = dict(asked.context or {})
     unit = given.pop("targetingKey", None)
     if unit is None or unit == "":
         raise Problem(400, "TARGETING_KEY_MISSING", "context.targetingKey must name the user")

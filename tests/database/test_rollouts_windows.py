@@ -46,6 +46,18 @@ def test_a_late_sample_changes_no_stored_verdict(database: Engine) -> None:
     assert rows_of(database, "SELECT * FROM health_check ORDER BY id LIMIT 1") == before
 
 
+def test_a_tick_passes_over_what_is_said_to_be_observed_later(database: Engine) -> None:
+    """SQL takes any time: a sample that says 2100 counts when that has come."""
+    begin(database, policy=LAST_HOUR)
+    hours_pass(database, 1)
+    sample(database, "error_rate", 1, 1000)
+    late = "SELECT record_health_sample('v2', 'error_rate', 900, 1000, '2100-01-01T00:00:00Z')"
+    with database.begin() as tx:
+        tx.execute(text(late))
+    outcome = tick_now(database)
+    assert [(each.health, each.sample_count) for each in outcome.checks] == [("healthy", 1000)]
+
+
 def test_the_database_refuses_a_rolled_back_rollout_that_is_still_exposed(
     database: Engine,
 ) -> None:

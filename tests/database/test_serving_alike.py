@@ -93,6 +93,9 @@ def test_the_plain_questions_get_the_answers_of_the_functions(database: Engine) 
             assert nobody.status_code == 400
             said = nobody.json()["errorDetails"]
             assert said == "userId: String should have at least 1 character"
+            two = server.get(f"/v1/{path}?userId=user-1&userId=user-2")
+            assert (two.status_code, two.json()["errorCode"]) == (400, "INVALID_REQUEST")
+            assert two.json()["errorDetails"] == "userId: name one user, not 2"
         given = server.get("/v1/experiments/buttons/variant?userId=user-1").json()
         assert given == {
             "experiment": "buttons",

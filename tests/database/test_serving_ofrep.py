@@ -171,6 +171,8 @@ def test_every_error_says_code_and_details(database: Engine, server: httpx.Clien
     bad = [
         (post(f"{FLAGS}/v2", content=b"{", headers=JSON), 400, "PARSE_ERROR"),
         (post(f"{FLAGS}/v2", content=b"[]", headers=JSON), 400, "PARSE_ERROR"),
+        (post(f"{FLAGS}/v2", content=b"null", headers=JSON), 400, "PARSE_ERROR"),
+        (post(FLAGS, content=b"null", headers=JSON), 400, "PARSE_ERROR"),
         (post(f"{FLAGS}/v2", content=b"\xff", headers=JSON), 400, "PARSE_ERROR"),
         (post(f"{FLAGS}/v2", content=b"[" * 90_000, headers=JSON), 400, "PARSE_ERROR"),
         (post(f"{FLAGS}/v2", content=b'{"context":{"targetingKey":"u"}}'), 400, "PARSE_ERROR"),
@@ -179,7 +181,7 @@ def test_every_error_says_code_and_details(database: Engine, server: httpx.Clien
         (post(f"{FLAGS}/v2", json={"context": {"targetingKey": "\0"}}), 400, "INVALID_CONTEXT"),
         (post(f"{FLAGS}/v2", content=LONE, headers=JSON), 400, "INVALID_CONTEXT"),
         (post(f"{FLAGS}/v2", json={"context": {}}), 400, "TARGETING_KEY_MISSING"),
-        (post(f"{FLAGS}/v2"), 400, "TARGETING_KEY_MISSING"),
+        (post(f"{FLAGS}/v2"), 400, "PARSE_ERROR"),
         (post(f"{FLAGS}/v9", json={"context": {"targetingKey": "u"}}), 404, "FLAG_NOT_FOUND"),
         (post(f"{FLAGS}/%00", json={"context": {"targetingKey": "u"}}), 404, "FLAG_NOT_FOUND"),
         (post(f"{FLAGS}/v2", content=b" " * 2**21, headers=JSON), 413, "GENERAL"),
