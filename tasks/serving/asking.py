@@ -89,10 +89,10 @@ def _ask(request: Request, key: str, unit: str, organization: str | None) -> fla
         raise Problem(400, "INVALID_REQUEST", f"userId: name one user, not {named}")
     try:
         with request.app.state.engine.connect() as connection:
-            flag = flags.evaluate(connection, key, unit, {}, organization)
+            answered = flags.evaluate(connection, key, unit, {}, organization)
     except Problem as problem:
         if problem.status != 404:
             raise
         return None
-    request.app.state.metrics.count_evaluation(flag)
-    return flag
+    request.app.state.metrics.count_evaluation(answered)
+    return answered.flag

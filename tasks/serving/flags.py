@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row
 
@@ -42,13 +42,20 @@ class Flag(Wire):
     metadata: dict[str, bool | str | int | float]
 
 
+class Answered(NamedTuple):
+    """A flag, and whose it is; None where it is nobody's."""
+
+    flag: Flag
+    organization: str | None
+
+
 def evaluate(
     connection: Connection,
     key: str,
     unit: str,
     attributes: Mapping[str, Any],
     organization: str | None,
-) -> Flag:
+) -> Answered:
     """Answer one flag; an active experiment lets a new user in.
 
     The key is a model version, the name of a rollout, or the name of an experiment; the first of
@@ -61,12 +68,12 @@ def evaluate(
     if rollout_key is not None:
         row = connection.execute(QUERIES["rollout_flag"], asked | {"key": rollout_key}).first()
         if row is not None:
-            return _of_rollout(key, row)
+            return Answered(_of_rollout(key, row), row.organization)
     if experiment_key is not None:
         asked |= {"key": experiment_key, "attributes": _checked(attributes)}
         row = connection.execute(QUERIES["experiment_flag"], asked).first()
         if row is not None:
-            return _of_experiment(key, row)
+            return Answered(_of_experiment(key, row), row.organization)
     raise Problem(404, "NOT_FOUND", "no version, rollout or experiment has this name")
 
 

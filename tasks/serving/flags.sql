@@ -2,6 +2,7 @@
 -- What the user gets of the version that the key names, or of the version of the rollout with that
 -- name; a version whose rollouts have not begun is a flag that is off.
 SELECT flag.model_version, owner.name, owner.id AS rollout_id, owner.hash_version,
+       owner.organization,
        coalesce(e.percentage, 0) AS percentage, owner.state::text AS state,
        owner.stage_index, coalesce(e.is_closed, false) AS is_closed,
        bucket(owner.salt, :unit) AS bucket,
@@ -9,7 +10,10 @@ SELECT flag.model_version, owner.name, owner.id AS rollout_id, owner.hash_versio
 FROM (
     SELECT CAST(:key AS text) AS model_version, 1 AS place
     UNION ALL
-    SELECT r.model_version, 2 FROM rollout r WHERE r.name = :key
+    SELECT r.model_version, 2 FROM rollout r
+    WHERE r.name = :key
+        AND (CAST(:organization AS text) IS NULL
+             OR coalesce(r.organization, :organization) = :organization)
 ) flag
 LEFT JOIN LATERAL rollout_exposure(flag.model_version) e ON true
 JOIN rollout owner ON owner.id = coalesce(
@@ -36,10 +40,10 @@ ORDER BY flag.model_version COLLATE "C";
 -- name: experiment_flag
 -- The arm of the user, given on the first ask. Of the attributes those are kept with the
 -- assignment that the experiment is broken down or corrected by. OFFSET 0: one call a row.
-SELECT asked.name, asked.status, asked.control, asked.bucket, asked.is_forced, asked.variant,
-       v.model_version
+SELECT asked.name, asked.organization, asked.status, asked.control, asked.bucket, asked.is_forced,
+       asked.variant, v.model_version
 FROM (
-    SELECT e.id, e.experiment_name AS name, e.status::text AS status,
+    SELECT e.id, e.experiment_name AS name, p.organization, e.status::text AS status,
            (SELECT arm.variant_name FROM ab_variants arm WHERE arm.experiment_id = e.id
             ORDER BY arm.is_control DESC, arm.variant_name COLLATE "C" LIMIT 1) AS control,
            bucket('experiment:' || e.experiment_name, :unit) AS bucket,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counting
 from collections.abc import Iterator
+from threading import Lock
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.serving.admission import Reader
-from tasks.serving.flags import Flag
+from tasks.serving.flags import Answered
 from tasks.serving.health import QUERIES
 from tasks.serving.wire import errors
 
@@ -40,12 +42,8 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self._evaluations = Counter(
-            "headway_evaluations",
-            "Answers by flag, variant and reason.",
-            ("flag", "variant", "reason"),
-            registry=self.registry,
-        )
+        self._evaluations: Counting[tuple[str | None, tuple[str, str, str]]] = Counting()
+        self._lock = Lock()
         self._events = Counter(
             "headway_events",
             "Events of experiments by outcome.",
@@ -61,12 +59,24 @@ class Metrics:
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def count_evaluation(self, flag: Flag) -> None:
+    def count_evaluation(self, answered: Answered) -> None:
         """Count one answer, under the flag's own name."""
+        flag, owner = answered
         name = str(
             flag.metadata.get("modelVersion" if "rollout" in flag.metadata else "experiment")
         )
-        self._evaluations.labels(name, flag.variant, flag.reason.value).inc()
+        with self._lock:
+            self._evaluations[owner, (name, flag.variant, flag.reason.value)] += 1
+
+    def evaluations(self, organization: str | None) -> dict[tuple[str, str, str], int]:
+        """The answers by flag, variant and reason; of an organization its own and nobody's."""
+        with self._lock:
+            counted = list(self._evaluations.items())
+        seen: Counting[tuple[str, str, str]] = Counting()
+        for (owner, labels), count in counted:
+            if organization is None or owner in {None, organization}:
+                seen[labels] += count
+        return seen
 
     def count_event(self, *, is_new: bool) -> None:
         """Count one event."""
@@ -75,6 +85,23 @@ class Metrics:
     def count_samples(self, recorded: int) -> None:
         """Count the samples of one request."""
         self._samples.inc(recorded)
+
+
+class _Evaluations(Collector):
+    """What was asked of the flags that the organization may see."""
+
+    def __init__(self, metrics: Metrics, organization: str | None) -> None:
+        self._metrics, self._organization = metrics, organization
+
+    def collect(self) -> Iterator[Metric]:
+        """One counter by flag, variant and reason."""
+        labels = ("flag", "variant", "reason")
+        family = CounterMetricFamily(
+            "headway_evaluations", "Answers by flag, variant and reason.", labels=labels
+        )
+        for named, count in self._metrics.evaluations(self._organization).items():
+            family.add_metric(named, count)
+        return iter((family,))
 
 
 class _Rollouts(Collector):
@@ -114,11 +141,16 @@ class _Rollouts(Collector):
     summary="Metrics for Prometheus",
 )
 def metrics(request: Request, caller: Reader) -> Response:
-    """Counters of this process, and where the rollouts stand; scrape it with a key as bearer."""
+    """Counters of this process, and where the rollouts stand; scrape it with a key as bearer.
+
+    A key that is limited to an organization sees flags and rollouts of its own and of nobody.
+    """
     state = request.app.state
     counted = generate_latest(state.metrics.registry)
-    standing = generate_latest(_only(_Rollouts(state.engine, caller.organization)))
-    return Response(counted + standing, media_type=_TYPE)
+    evaluated = _Evaluations(state.metrics, caller.organization)
+    standing = _Rollouts(state.engine, caller.organization)
+    own = b"".join(generate_latest(_only(each)) for each in (evaluated, standing))
+    return Response(counted + own, media_type=_TYPE)
 
 
 def _only(collector: Collector) -> CollectorRegistry:

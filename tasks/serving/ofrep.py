@@ -50,9 +50,9 @@ def evaluate_flag(
     if "\0" in key:
         raise Problem(404, "NOT_FOUND", "no version, rollout or experiment has this name")
     with request.app.state.engine.connect() as connection:
-        flag = flags.evaluate(connection, key, unit, attributes, caller.organization)
-    request.app.state.metrics.count_evaluation(flag)
-    return reply(flag)
+        answered = flags.evaluate(connection, key, unit, attributes, caller.organization)
+    request.app.state.metrics.count_evaluation(answered)
+    return reply(answered.flag)
 
 
 @router.post(

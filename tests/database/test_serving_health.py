@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from tasks.errors import InputError
+from tasks.rollouts.health.possible import impossible
 from tasks.serving.server import serve
 from tests.database import experiments
 from tests.database.rollouts import hours_pass
@@ -63,6 +64,33 @@ def test_health_names_only_what_the_key_may_see(database: Engine) -> None:
         everybody = key(database, "read", name="all")
         assert server.get("/health", headers=everybody).json()["status"] == "degraded"
         assert server.get("/health/ready").status_code == 200
+
+
+def test_metrics_count_the_flags_that_the_key_may_see_and_no_others(database: Engine) -> None:
+    roll_out(database, 100)
+    roll_out(database, 100, name="ours", model_version="v4", organization="acme")
+    roll_out(database, 100, name="theirs", model_version="secret-v3", organization="beta")
+    experiments.start(organization="beta")
+    with served(database, is_open=False) as server:
+        asking = {"headers": key(database, name="all")}
+        for flag in ("v2", "v4", "v4", "secret-v3", "buttons"):
+            context = {"context": {"targetingKey": "user-1"}}
+            assert server.post(f"{FLAGS}/{flag}", json=context, **asking).status_code == 200
+        shown = {
+            name: {
+                line.partition('flag="')[2].partition('"')[0]: float(line.split()[-1])
+                for line in server.get(
+                    "/metrics", headers=key(database, "read", name=f"of {name}", organization=name)
+                ).text.splitlines()
+                if line.startswith("headway_evaluations_total{")
+            }
+            for name in ("acme", "beta", None)
+        }
+    assert shown == {
+        "acme": {"v2": 1, "v4": 2},
+        "beta": {"v2": 1, "secret-v3": 1, "buttons": 1},
+        None: {"v2": 1, "v4": 2, "secret-v3": 1, "buttons": 1},
+    }
 
 
 def test_metrics_say_what_was_asked_and_where_the_rollouts_stand(database: Engine) -> None:
@@ -214,7 +242,7 @@ def test_an_address_that_is_taken_is_an_error_that_names_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"127.0.0.1 port {port}: Address already in use"):
-            serve("127.0.0.1", port, is_open=True)
+            serve("127.0.0.1", port, is_open=True, judge=impossible)
 
 
 def _await(client: httpx.Client) -> None:

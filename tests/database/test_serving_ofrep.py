@@ -248,3 +248,18 @@ def test_an_organization_sees_its_own_flags_and_those_of_nobody(database: Engine
         assert statuses == {"ours": [200, 404, 404, 404], "theirs": [200] * 4, "all": [200] * 4}
         listed = server.post(FLAGS, json=body, headers=ours).json()["flags"]
         assert [flag["key"] for flag in listed] == ["v2"]
+
+
+def test_a_name_of_another_organizations_rollout_answers_nobody_else(database: Engine) -> None:
+    """Also where the version has a rollout of one's own, as before versions had one owner."""
+    done = {"state": "completed", "finished_at": "now"}
+    roll_out(database, 100, name="theirs", organization="beta", **done)
+    roll_out(database, 100, name="ours", organization="acme")
+    body = {"context": {"targetingKey": "user-1"}}
+    with served(database, is_open=False) as server:
+        ours = key(database, name="ours", organization="acme")
+        statuses = [
+            server.post(f"{FLAGS}/{flag}", json=body, headers=ours).status_code
+            for flag in ("theirs", "rollout:theirs", "ours", "v2")
+        ]
+    assert statuses == [404, 404, 200, 200]
