@@ -120,6 +120,8 @@ def test_a_holdout_that_shows_nothing_says_that_more_was_promised(database: Engi
 
 def test_units_from_before_are_counted(database: Engine) -> None:
     with database.connect() as tx:
+        begin(tx, "past", units=600)
+        complete(tx, "past", None)
         begin(tx, "old", units=300)
         start(name="winter", is_holdout=True, variants=HELD_OUT)
         begin(tx, "new", units=600)

@@ -43,7 +43,7 @@ def read_holdout(connection: Connection, name: str) -> HoldoutReport:
     shown = _shown(own, found.alpha)
     completed = [_completed(row, measured.get(row.id), found) for row in rows]
     before = connection.execute(QUERIES["assigned_before"], since).all()
-    elsewhere = {"holdout_id": found.id, "organization": found.organization}
+    elsewhere = {"holdout_id": found.id} | since
     return HoldoutReport(
         holdout=name,
         status=found.status,

@@ -33,14 +33,17 @@ GROUP BY e.experiment_name
 ORDER BY e.experiment_name;
 
 -- name: held_out_elsewhere
--- Units that are held out and have an arm of another experiment all the same, from before.
+-- Units that are held out and have an arm of another experiment all the same, from before; of one
+-- that was over when the holdout began it is the past of all units alike.
 SELECT count(*) AS units
 FROM ab_assignments a
 JOIN ab_variants v ON v.id = a.variant_id AND v.is_control
 WHERE a.experiment_id = :holdout_id AND EXISTS (
     SELECT FROM ab_assignments other
-    JOIN experiment_plan p ON p.experiment_id = other.experiment_id AND NOT p.is_holdout
+    JOIN ab_experiments e ON e.id = other.experiment_id
+    JOIN experiment_plan p ON p.experiment_id = e.id AND NOT p.is_holdout
     WHERE other.user_id = a.user_id AND NOT other.is_override
+      AND (e.completed_at IS NULL OR e.completed_at >= :since)
       AND (CAST(:organization AS text) IS NULL OR p.organization = :organization));
 
 -- name: reported_holdouts
