@@ -169,7 +169,7 @@ def test_the_page_tells_what_was_assumed_and_how_often_a_threshold_is_wrong() ->
     assumed = Assumed(truth=Truth(levels=(errors(0.03),)), policy=THRESHOLD, runs=3)
     page = Simulated(assumed=assumed, estimate=estimate(assumed), left_out=("latency",))
     text = page.as_markdown()
-    assert "rolled back although it did no harm" in text
+    assert "rolled back although it did no harm of its own" in text
     assert "from 520 samples on; min_samples is 500" in text
     assert "Nothing is known of latency" in page.summary
 
@@ -217,7 +217,7 @@ def test_a_freeze_that_the_start_lies_in_is_told_and_one_without_end_ends() -> N
 def test_a_control_of_which_nothing_is_said_is_told_to_be_alike() -> None:
     assumed = Assumed(truth=Truth(levels=(errors(1.0),)), policy=THRESHOLD, runs=3)
     said = Simulated(assumed=assumed, estimate=estimate(assumed)).summary
-    assert "rolled back although it did no harm: 0 %" in said
+    assert "rolled back although it did no harm of its own: 0 %" in said
     assert "The control is taken to be alike: error_rate." in said
     stated = Assumed(truth=Truth(levels=(errors(0.02, 0.02),)), policy=THRESHOLD, runs=1)
     assert "alike" not in Simulated(assumed=stated, estimate=estimate(stated)).summary

@@ -138,7 +138,7 @@ def _least(assumed: Assumed, check: CheckPolicy) -> str | None:
 
 def _rows(found: Estimate) -> list[tuple[str, str]]:
     rows: list[tuple[str, object]] = [
-        ("rolled back although it did no harm", found.false_rollback),
+        ("rolled back although it did no harm of its own", found.false_rollback),
         ("rolled back", found.rolled_back),
         ("completed", found.completed),
         ("neither, when the simulation ended", found.unfinished),
