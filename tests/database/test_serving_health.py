@@ -72,10 +72,10 @@ def test_metrics_count_the_flags_that_the_key_may_see_and_no_others(database: En
     roll_out(database, 100, name="theirs", model_version="secret-v3", organization="beta")
     experiments.start(organization="beta")
     with served(database, is_open=False) as server:
-        asking = {"headers": key(database, name="all")}
+        asking = key(database, name="all")
         for flag in ("v2", "v4", "v4", "secret-v3", "buttons"):
             context = {"context": {"targetingKey": "user-1"}}
-            assert server.post(f"{FLAGS}/{flag}", json=context, **asking).status_code == 200
+            assert server.post(f"{FLAGS}/{flag}", json=context, headers=asking).status_code == 200
         shown = {
             name: {
                 line.partition('flag="')[2].partition('"')[0]: float(line.split()[-1])

@@ -68,7 +68,11 @@ def find(canary: Sample, reading: Reading, question: Question) -> Findings:
     evidence = {"lower": lower, "upper": upper}
     words = f"it is {lower:.6g} to {upper:.6g}, whenever one looks"
     control = sample(reading.control)
-    if control is None or not has_a_say(control.count, canary.count):
+    if (
+        control is None
+        or not question.is_possible(control.mean)
+        or not has_a_say(control.count, canary.count)
+    ):
         return Findings(
             harm=words if is_beyond else None,
             shared=None,

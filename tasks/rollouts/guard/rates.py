@@ -27,10 +27,12 @@ def counts(measured: Measured | None, question: Question) -> Counts | None:
     if measured is None or measured.source_error is not None:
         return None
     total, count = measured.value_sum, measured.sample_count
+    if not 0 <= total <= count or not 0 <= (measured.given_value or 0.0) <= 1:
+        return None
     if measured.given_value is not None and measured.given_count is not None:
         total += measured.given_value * measured.given_count
         count += measured.given_count
-    if count == 0 or not 0 <= total <= count:
+    if count == 0:
         return None
     return Counts(total if question.is_low_good else count - total, count)
 

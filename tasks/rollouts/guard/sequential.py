@@ -102,7 +102,8 @@ def _shown(question: Question, bad_share: float, count: int) -> str:
 
 def _impossible(measured: Measured, question: Question) -> Reason:
     quantity = question.quantity
-    value = measured.value if measured.value is not None else measured.given_value
+    told = [each for each in (measured.value, measured.given_value) if each is not None]
+    value = next((each for each in told if not question.is_possible(each)), told[0])
     message = (
         f"{question.policy.name} {value} (n={_count(measured)}) cannot be: it lies outside "
         f"{quantity.lowest:g} to {quantity.highest:g}"

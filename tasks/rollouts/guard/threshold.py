@@ -44,19 +44,22 @@ def merge(verdicts: Iterable[Health]) -> Health:
 
 
 def compare(question: Question, value: float, count: int | None) -> Judgement:
-    """Hold one value against the limit; ``count`` says on how many observations it rests."""
+    """Hold one value against the limit; ``count`` says on how many observations it rests.
+
+    What cannot be is not known, on whichever side of the limit it lies.
+    """
     policy = question.policy
     shown = f"{policy.name} {value:.6g} (n={count if count is not None else 'not given'})"
     must = f"{question.operator} {policy.limit:g}"
     if count is not None and count < policy.min_samples:
         message = f"{shown}: fewer than {policy.min_samples} samples"
         return inconclusive(NAME, Reason("too-few-samples", message))
-    if not question.passes(value):
-        reason = Reason("limit-breached", f"{shown} is not {must}")
-        return Judgement(guard=NAME, health=Health.UNHEALTHY, reason=reason)
     if not question.is_possible(value):
         quantity = question.quantity
         message = f"{shown} cannot be: it lies outside {quantity.lowest:g} to {quantity.highest:g}"
         return inconclusive(NAME, Reason("impossible-value", message))
+    if not question.passes(value):
+        reason = Reason("limit-breached", f"{shown} is not {must}")
+        return Judgement(guard=NAME, health=Health.UNHEALTHY, reason=reason)
     reason = Reason("within-limit", f"{shown} is {must}")
     return Judgement(guard=NAME, health=Health.HEALTHY, reason=reason)
