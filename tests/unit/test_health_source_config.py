@@ -16,6 +16,7 @@ from tasks.settings import load_settings
 
 URL = "https://metrics.example/x"
 HTTP = {"kind": "http", "url": URL, "value": "/v"}
+POST = HTTP | {"method": "POST"}
 PROM = {"kind": "prometheus", "url": URL, "query": "up"}
 QUERY = {"kind": "query", "url": {"env": "DB"}, "query": "SELECT 1 AS value, :model_version"}
 
@@ -24,7 +25,14 @@ def check(source: dict[str, Any]) -> CheckPolicy:
     return CheckPolicy.model_validate({"check": "latency", "limit": 200, "source": source})
 
 
-@pytest.mark.parametrize("source", [{"kind": "samples"}, HTTP, PROM, QUERY])
+FINE = POST | {
+    "url": f"{URL}?version={{model_version}}&design=4&basic=1",
+    "headers": {"X-Author": "ann", "Authorization": {"env": "TOKEN", "prefix": "Bearer "}},
+    "body": {"max_tokens": 5, "has_token": True, "metric": "basically {metric}", "author": "ann"},
+}
+
+
+@pytest.mark.parametrize("source", [{"kind": "samples"}, HTTP, PROM, QUERY, FINE])
 def test_a_source_that_is_told_all_is_taken(source: dict[str, Any]) -> None:
     check_sources(RolloutPolicy(checks=(check(source),)))
 
@@ -39,7 +47,7 @@ def test_a_source_that_is_told_all_is_taken(source: dict[str, Any]) -> None:
         ),
         ({"kind": "http", "url": URL}, "point either at value"),
         (HTTP | {"value_sum": "/s"}, "point either at value"),
-        (HTTP | {"value": "v"}, "value: String should match"),
+        (HTTP | {"value": "v"}, "value: a JSON pointer begins with /"),
         (HTTP | {"body": {"a": 1}}, "a GET has no body"),
         (HTTP | {"url": "ftp://x/y"}, "url: a URL starts with http"),
         (HTTP | {"url": "https://{model_version}.example/"}, "the host of a URL is fixed"),
@@ -47,6 +55,17 @@ def test_a_source_that_is_told_all_is_taken(source: dict[str, Any]) -> None:
         (HTTP | {"url": "https://ann:hunter2@h/"}, "no user and password"),
         (HTTP | {"url": "https://h/?access_token=hunter2"}, "access_token looks like a secret"),
         (HTTP | {"headers": {"X-Api-Key": "hunter2"}}, "X-Api-Key looks like a secret"),
+        (HTTP | {"url": "https://h/?sig=hunter2"}, "sig looks like a secret"),
+        (HTTP | {"url": "https://h/?X-Amz-Signature=hunter2"}, "X-Amz-Signature looks like a"),
+        (HTTP | {"url": "https://h/?x=Bearer%20hunter2"}, "x looks like a secret"),
+        (HTTP | {"headers": {"X-Whatever": "Bearer hunter2"}}, "X-Whatever looks like a secret"),
+        (HTTP | {"headers": {"X-Whatever": "basic hunter2"}}, '"env": "NAME"'),
+        (POST | {"body": {"password": "hunter2"}}, "body.password looks like a secret"),
+        (POST | {"body": {"password": 12345}}, "body.password looks like a secret"),
+        (POST | {"body": {"a": [{"client_secret": "hunter2"}]}}, "body.a[0].client_secret looks"),
+        (POST | {"body": {"auth": {"user": "ann", "pass": "hunter2"}}}, "body.auth.user looks"),
+        (POST | {"body": {"a": ["Bearer hunter2"]}}, "body.a[0] looks like a secret"),
+        (PROM | {"headers": {"X-Whatever": "Bearer hunter2"}}, "X-Whatever looks like a secret"),
         (HTTP | {"headers": {"X-Api-Key": {"env": "A", "block": "b"}}}, "either env or block"),
         (HTTP | {"timeout_seconds": 0}, "timeout_seconds: Input should be greater than 0"),
         (PROM | {"is_sum": True}, "a sum needs its count_query"),

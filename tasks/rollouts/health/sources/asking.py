@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tasks import retries
 from tasks.errors import HeadwayError
+from tasks.rollouts.health.sources.concealing import HOW, is_telling_name, is_telling_value
 from tasks.rollouts.health.sources.model import (
     Inquiry,
     SecretName,
@@ -24,7 +25,6 @@ from tasks.web.fetching import Limits, fetch
 _TRIES = 3
 _MOST_WAIT_SECONDS = 10.0
 _PLACE = re.compile(r"\{(\w*)\}")
-_KEPT = re.compile(r"auth|token|secret|cookie|passw|api.?key", re.IGNORECASE)
 PLACES = ("model_version", "metric", "window_start", "window_end", "window_seconds")
 
 
@@ -47,20 +47,17 @@ class Endpoint(BaseModel):
         unknown = sorted(set(_PLACE.findall(path)) - set(PLACES))
         if unknown:
             raise ValueError(f"{{{unknown[0]}}} is not known; known: {', '.join(PLACES)}")
-        for name, _value in parse_qsl(urlsplit(url).query, keep_blank_values=True):
-            if _KEPT.search(name):
-                raise ValueError(f"its parameter {name} looks like a secret; send it as a header")
+        for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+            if is_telling_name(name) or is_telling_value(value):
+                raise ValueError(f"its parameter {name} looks like a secret, and {HOW}")
         return checked_url(url)
 
     @field_validator("headers")
     @classmethod
     def _hides_secrets(cls, headers: dict[str, str | SecretName]) -> dict[str, str | SecretName]:
         for name, value in headers.items():
-            if _KEPT.search(name) and not isinstance(value, SecretName):
-                raise ValueError(
-                    f"{name} looks like a secret, and a policy is stored and shown: name where it "
-                    'is kept, as {"env": "NAME"} or {"block": "name"}'
-                )
+            if isinstance(value, str) and (is_telling_name(name) or is_telling_value(value)):
+                raise ValueError(f"{name} looks like a secret, and {HOW}")
         return headers
 
 

@@ -6,12 +6,13 @@ import json
 from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 from pydantic_core import to_json
 
 from tasks.rollouts.health.measured import Measured
 from tasks.rollouts.health.sources import figures
 from tasks.rollouts.health.sources.asking import Endpoint, ask, filled, filled_url
+from tasks.rollouts.health.sources.concealing import HOW, revealed
 from tasks.rollouts.health.sources.model import Inquiry, Secrets, SourceTrouble, health_source
 from tasks.web.addresses import without_query
 from tasks.web.pointers import pointed
@@ -50,6 +51,14 @@ class HttpConfig(Endpoint):
     value_sum: Pointer | None = None
     sample_count: Pointer | None = None
     square_sum: Pointer | None = None
+
+    @field_validator("body")
+    @classmethod
+    def _holds_no_secret(cls, body: JsonValue) -> JsonValue:
+        where = next(revealed(body, "body"), None)
+        if where is not None:
+            raise ValueError(f"{where} looks like a secret, and {HOW}")
+        return body
 
     @model_validator(mode="after")
     def _asks_for_one(self) -> HttpConfig:
