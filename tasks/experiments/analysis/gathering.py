@@ -84,6 +84,18 @@ def observe(tx: Connection, experiment_ids: Sequence[str], suites: SuiteFindings
     return Batch(tuple(observed), tuple(inactive))
 
 
+def measured_by(tx: Connection, names: Mapping[UUID, str], metric_id: UUID) -> dict[UUID, Measured]:
+    """One metric of the experiments that measure it, whatever their state; names by id."""
+    ids = [str(each) for each in names]
+    rows = tx.execute(QUERIES["measured_arms"], {"experiment_ids": ids}).all()
+    rows = with_quantiles(tx, [row for row in rows if row.metric_id == metric_id])
+    epochs = read_epochs(tx, ids)
+    return {
+        key: measured_of(names[key], list(arms), epochs.get((key, metric_id), ()))
+        for key, arms in groupby(rows, lambda row: row.experiment_id)
+    }
+
+
 def _observed(
     plan: Any, arms: Rows, epochs: Epochs, history: Any, checks: tuple[QualityCheck, ...]
 ) -> Observed:

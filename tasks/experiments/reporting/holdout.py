@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Connection
 
 from tasks.database import load_queries
 from tasks.errors import InputError, NotFound
-from tasks.experiments.analysis import gathering
-from tasks.experiments.analysis.epochs import read_epochs
-from tasks.experiments.analysis.quantiles import with_quantiles
+from tasks.experiments.analysis.gathering import measured_by
 from tasks.experiments.decision.comparing import compare_arm
 from tasks.experiments.decision.evidence import Measured
 from tasks.experiments.reporting.holdout_figures import Completed, figure, rolled_up
@@ -38,7 +34,8 @@ def read_holdout(connection: Connection, name: str) -> HoldoutReport:
     since = {"since": found.started_at, "organization": found.organization}
     until = {"until": found.completed_at or found.now}
     rows = connection.execute(QUERIES["completed_since"], since | until).all()
-    measured = _measured(connection, [found, *rows], found.metric_id)
+    names = {each.id: each.name for each in (found, *rows)}
+    measured = measured_by(connection, names, found.metric_id)
     own = measured.get(found.id)
     shown = _shown(own, found.alpha)
     completed = [_completed(row, measured.get(row.id), found) for row in rows]
@@ -79,21 +76,6 @@ def _find(connection: Connection, name: str) -> Any:
         missing = "has not started yet" if found.started_at is None else "has no primary metric"
         raise InputError(f"holdout {name!r} {missing}: there is nothing to report")
     return found
-
-
-def _measured(
-    connection: Connection, experiments: Sequence[Any], metric_id: UUID
-) -> dict[UUID, Measured]:
-    """One metric of the experiments that measure it, over epochs where their split has moved."""
-    asked = {"experiment_ids": [str(each.id) for each in experiments]}
-    rows = connection.execute(gathering.QUERIES["measured_arms"], asked).all()
-    rows = with_quantiles(connection, [row for row in rows if row.metric_id == metric_id])
-    epochs = read_epochs(connection, asked["experiment_ids"])
-    names = {each.id: each.name for each in experiments}
-    return {
-        key: gathering.measured_of(names[key], list(arms), epochs.get((key, metric_id), ()))
-        for key, arms in groupby(rows, key=lambda row: row.experiment_id)
-    }
 
 
 def _shown(own: Measured | None, alpha: float) -> Comparison:
