@@ -20,7 +20,7 @@ from tasks.rollouts.health.sources.model import (
     secret_value,
 )
 from tasks.web.addresses import checked_url, without_query
-from tasks.web.fetching import Limits, fetch
+from tasks.web.fetching import Limits, TooSlow, fetch
 
 _TRIES = 3
 _MOST_WAIT_SECONDS = 10.0
@@ -109,13 +109,21 @@ def ask(
     """The body of a 200 answer, at the third try at the latest.
 
     Tried again is what may pass: transport errors, 429 and 5xx (after the wait that the server asks
-    for, ten seconds at most). SourceTrouble says what came of it.
+    for, ten seconds at most). Who is too slow once has had all the time of the source: others wait.
+    SourceTrouble says what came of it.
     """
-    limits = Limits(endpoint.timeout_seconds, endpoint.max_bytes, _MOST_WAIT_SECONDS)
+    import httpx
+
+    seconds = endpoint.timeout_seconds
+    limits = Limits(seconds, endpoint.max_bytes, _MOST_WAIT_SECONDS, whole_seconds=seconds)
     headers = _headers(endpoint.headers, secrets, content_type)
 
     def once(_: int) -> bytes:
-        return fetch(url, limits, method=method, headers=headers, content=content).body
+        try:
+            return fetch(url, limits, method=method, headers=headers, content=content).body
+        except (TooSlow, httpx.TimeoutException):
+            message = f"{without_query(url)} did not answer within {seconds:g} s"
+            raise SourceTrouble(message) from None
 
     try:
         return retries.call(once, lambda _error, _wait: None, retries=_TRIES - 1)
