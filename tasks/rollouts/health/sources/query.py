@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from math import ceil
+from threading import Timer
 from typing import Annotated, Any
 
 import sqlalchemy as sa
@@ -33,6 +38,7 @@ _BOUND: dict[str, sa.types.TypeEngine[Any]] = {
 }
 _SUMS = ("value_sum", "sample_count", "square_sum")
 _CONNECT_SECONDS = 5
+_GRACE_SECONDS = 0.2  # in which a server keeps to its statement_timeout
 
 
 class QueryConfig(BaseModel):
@@ -62,17 +68,28 @@ class QueryConfig(BaseModel):
 
 @health_source("query", QueryConfig)
 def read_query(config: QueryConfig, inquiry: Inquiry, secrets: Secrets) -> Measured:
-    """The figures of the one row; without a row, or with null in it, there is no data."""
+    """The figures of the one row; without a row, or with null in it, there is no data.
+
+    All of it, a second try included, has the timeout of the source.
+    """
     url = secret_value(secrets, config.url)
+    until = time.monotonic() + config.timeout_seconds
 
     def once(_: int) -> Measured:
-        with _read_only(url, config.timeout_seconds) as connection:
-            return _asked(connection, config.query, inquiry)
+        try:
+            with _read_only(url, until - time.monotonic()) as connection:
+                return _asked(connection, config.query, inquiry)
+        except DBAPIError as error:
+            if time.monotonic() < until:
+                raise
+            late = f"the database did not answer within {config.timeout_seconds:g} s"
+            raise SourceTrouble(_said(error) or late) from None
 
     try:
         return retries.call(once, lambda _error, _wait: None, retries=1)
     except DBAPIError as error:
-        raise SourceTrouble(_said(error)) from None
+        unsaid = f"the database could not be asked: {type(error.orig).__name__}"
+        raise SourceTrouble(_said(error) or unsaid) from None
 
 
 def _asked(connection: sa.Connection, query: str, inquiry: Inquiry) -> Measured:
@@ -104,38 +121,70 @@ def _figures(row: dict[str, Any]) -> Measured:
 
 @contextmanager
 def _read_only(url: str, timeout_seconds: float) -> Iterator[sa.Connection]:
-    engine = _engine(url)
+    engine = _engine(url, timeout_seconds)
+    sa.event.listen(engine, "handle_error", _close_cursor)
     try:
         with read_only_connection(engine) as connection:
-            if engine.dialect.name == "postgresql":
-                milliseconds = round(timeout_seconds * 1000)
+            if engine.dialect.name != "postgresql":
+                yield connection
+                return
+            with _cut_after(connection, timeout_seconds):
+                milliseconds = max(round(timeout_seconds * 1000), 1)
                 connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
-            yield connection
+                yield connection
     finally:
         engine.dispose()
 
 
-def _engine(url: str) -> sa.Engine:
+@contextmanager
+def _cut_after(connection: sa.Connection, seconds: float) -> Iterator[None]:
+    """Cut the connection after so long: a server that hangs keeps to no statement_timeout."""
+    driver: Any = connection.connection.driver_connection
+    line = socket.socket(fileno=os.dup(driver.fileno()))
+    timer = Timer(max(seconds, 0.0) + _GRACE_SECONDS, _cut, (line,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        line.close()
+
+
+def _close_cursor(context: sa.engine.ExceptionContext) -> None:
+    # Of a connection that is cut nobody else closes the cursor that rows were to be streamed by.
+    cursor = getattr(context.execution_context, "cursor", None)
+    if cursor is not None:
+        with suppress(Exception):
+            cursor.close()
+
+
+def _cut(line: socket.socket) -> None:
+    with suppress(OSError):  # it has been closed
+        line.shutdown(socket.SHUT_RDWR)
+
+
+def _engine(url: str, timeout_seconds: float) -> sa.Engine:
     try:
         parsed = sa.make_url(url)
         if parsed.drivername in {"postgres", "postgresql"}:
             parsed = parsed.set(drivername="postgresql+psycopg")
         is_postgres = parsed.get_backend_name() == "postgresql"
+        seconds = min(max(ceil(timeout_seconds), 1), _CONNECT_SECONDS)
         return sa.create_engine(
             parsed,
             poolclass=NullPool,
             hide_parameters=True,
-            connect_args={"connect_timeout": _CONNECT_SECONDS} if is_postgres else {},
+            connect_args={"connect_timeout": seconds} if is_postgres else {},
         )
     except (ArgumentError, ValueError, ImportError, sa.exc.NoSuchModuleError):
         # What they say may quote the URL, and with it the password.
         raise SourceTrouble("its database URL cannot be used") from None
 
 
-def _said(error: DBAPIError) -> str:
-    """What the server said of itself: no statement, no values, no address."""
+def _said(error: DBAPIError) -> str | None:
+    """What the server said of itself, if anything: no statement, no values, no address."""
     diagnosis = getattr(error.orig, "diag", None)
     message = getattr(diagnosis, "message_primary", None)
-    if message:
-        return f"the database said: {message}"
-    return f"the database could not be asked: {type(error.orig).__name__}"
+    return f"the database said: {message}" if message else None
