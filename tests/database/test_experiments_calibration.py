@@ -72,34 +72,34 @@ def units_of(tx: Connection) -> tuple[Floats, Floats]:
     return values, others
 
 
-def welch_by_unit(values: Floats, draws: int) -> Floats:
+def welch_by_unit(values: Floats, share: float, draws: int) -> Floats:
     """Welch's statistic of arms in which each unit was drawn by itself."""
     rng = np.random.default_rng(11)
     found = np.empty(draws)
     for draw in range(draws):
-        is_treated = rng.random(len(values)) < 0.5
+        is_treated = rng.random(len(values)) < share
         found[draw] = stats.ttest_ind(values[is_treated], values[~is_treated], equal_var=False)[0]
     return found
 
 
 def test_cells_are_drawn_as_single_units_are(tx: Connection) -> None:
     """Skewed values, which weigh most where they are rare: the distributions are one."""
-    ids = calibrated.build(tx, 8_000, SKEWED)
+    ids = calibrated.build(tx, 8_000, f"exp(1.5 * {NORMAL})")
     cells = cells_of(tx, ids)
     values, _ = units_of(tx)
-    assert len(cells.mean) < 1_000
-    assert (cells.units, cells.unlike) == (len(values), int(np.count_nonzero(values)))
+    assert len(cells.mean) < 2_500
+    assert (cells.units, cells.unlike) == (8_000, 7_999)
     compare = metrics.get("mean").compare
     by_cell = np.array(
         [
             compare(
                 control.values(draw, -1, None), treatment.values(draw, -1, None), 0.05
             ).statistic
-            for control, treatment in draw_arms(cells, 0.5, DRAWS, seed=1)
+            for control, treatment in draw_arms(cells, 0.1, DRAWS, seed=1)
             for draw in range(len(control.sums))
         ]
     )
-    by_unit = welch_by_unit(values, DRAWS)
+    by_unit = welch_by_unit(values, 0.1, DRAWS)
     # Two samples of one distribution: Kolmogorov-Smirnov, and how often 1.96 is passed.
     assert stats.ks_2samp(by_cell, by_unit).pvalue > 0.001
     rates = [float(np.mean(np.abs(found) > 1.96)) for found in (by_cell, by_unit)]

@@ -17,13 +17,13 @@ QUERIES = load_queries(__package__, "cells.sql")
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-EXACT_UNITS = 4000
-"""Up to so many units each value has a cell of its own, and nothing is approximated."""
+EXACT = 4000
+"""Up to so many values, counted in each look, all have cells of their own: nothing is rounded."""
 
-SHARES = 200
-"""Of the sum of squares, so many equal parts; with a second value `PAIRED_SHARES` of each."""
+SHARES = 120
+"""Of the deviations, and of their squares, so many equal parts; of two values `PAIRED_SHARES`."""
 
-PAIRED_SHARES = 20
+PAIRED_SHARES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def read_cells(tx: Connection, subject: Any, looks: int) -> Cells:
         "cap": subject.cap,
         "second_value": subject.second_value,
         "looks": looks,
-        "exact_units": EXACT_UNITS,
+        "exact": EXACT,
         "shares": SHARES if subject.second_value is None else PAIRED_SHARES,
     }
     rows = tx.execute(QUERIES["cells"], asked).all()

@@ -34,9 +34,10 @@ WHERE e.id = CAST(:experiment_id AS uuid) AND m.id = CAST(:metric_id AS uuid);
 SELECT set_config('work_mem', '128MB', true), set_config('jit', 'off', true);
 
 -- name: cells
--- The control's units, grouped by how early they came and by their values, capped. Few units, and
--- values that many of a look have: one cell for each value. The others: cells of equal shares of the
--- sum of squares, so that one that weighs much stands alone. Units without a value are a cell too.
+-- The control's units, grouped by how early they came and by their values, capped. Few values, and
+-- those that many of a look have: one cell for each. The others: cells of equal shares of the
+-- deviations, and parted again into those of their squares, so that one that weighs much stands
+-- alone. Units without a value are a cell too.
 WITH unit AS (
     SELECT CASE WHEN u.value > CAST(:cap AS float8) THEN CAST(:cap AS float8) ELSE u.value END
                AS value,
@@ -52,24 +53,28 @@ WITH unit AS (
     SELECT look, value, other, count(*) AS units FROM unit GROUP BY look, value, other
 ), centred AS MATERIALIZED (
     -- Once, not for every row of what it is joined with; so is the next one.
-    SELECT sum(units)::float8 AS units, sum(units * value) / sum(units) FILTER (
+    SELECT count(*) AS values, sum(units)::float8 AS units, sum(units * value) / sum(units) FILTER (
                WHERE value IS NOT NULL) AS mean,
            sum(units * other) / sum(units) FILTER (WHERE other IS NOT NULL) AS other_mean
     FROM alike
 ), whole AS MATERIALIZED (
-    SELECT c.units <= :exact_units AS is_exact, c.units / :looks / 100 AS many, c.mean, c.other_mean,
+    SELECT c.values <= :exact AS is_exact, c.units / :looks / 100 AS many, c.mean, c.other_mean,
+           NULLIF(sum(a.units * abs(a.value - c.mean)), 0) AS m1,
            NULLIF(sum(a.units * (a.value - c.mean) ^ 2), 0) AS m2,
+           NULLIF(sum(a.units * abs(a.other - c.other_mean)), 0) AS other_m1,
            NULLIF(sum(a.units * (a.other - c.other_mean) ^ 2), 0) AS other_m2
     FROM alike a CROSS JOIN centred c
-    GROUP BY c.units, c.mean, c.other_mean
+    GROUP BY c.values, c.units, c.mean, c.other_mean
 ), placed AS (
     SELECT a.*, a.value - w.mean AS x, a.other - w.other_mean AS y, w.mean AS middle,
            w.other_mean AS other_middle, w.is_exact OR a.units >= w.many AS is_alone,
-           ceil(:shares * sum(a.units * (a.value - w.mean) ^ 2) OVER (ORDER BY a.value) / w.m2)
-               AS place,
-           ceil(:shares * sum(a.units * (a.other - w.other_mean) ^ 2) OVER (ORDER BY a.other)
-                / w.other_m2) AS other_place
+           ceil(:shares * sum(a.units * abs(a.value - w.mean)) OVER by_value / w.m1)
+           + ceil(:shares * sum(a.units * (a.value - w.mean) ^ 2) OVER by_value / w.m2) AS place,
+           ceil(:shares * sum(a.units * abs(a.other - w.other_mean)) OVER by_other / w.other_m1)
+           + ceil(:shares * sum(a.units * (a.other - w.other_mean) ^ 2) OVER by_other / w.other_m2)
+               AS other_place
     FROM alike a CROSS JOIN whole w
+    WINDOW by_value AS (ORDER BY a.value), by_other AS (ORDER BY a.other)
 ), cell AS (
     SELECT look, value IS NOT NULL AS has_value, other IS NOT NULL AS has_other,
            sum(units)::float8 AS units, middle, other_middle,
