@@ -131,35 +131,34 @@ def test_where_no_epoch_has_two_arms_there_is_no_split_to_test() -> None:
     assert Split(((0, 0),), ((1, 1),)).sequential_p_value() is None
 
 
-@pytest.mark.parametrize(
-    ("second", "early", "outcome"),
-    [
-        ((0.5, 0.5), 500, "passed"),
-        ((0.25, 0.25), 500, "passed"),  # a third arm gets the rest
-        ((0.1, 0.9), 500, "failed"),
-        ((0.1, 0.9), 3, "passed"),  # hardly anybody came before
-        ((1.0, 0.0), 500, "passed"),  # the arm is closed and cannot win
-    ],
-)
-def test_a_split_that_changed_between_two_arms_mixes_the_arm_with_the_time(
-    second: tuple[float, float], early: int, outcome: str
-) -> None:
-    weights = {1: (0.5, 0.5), 2: second}
+def test_a_covariate_that_moves_with_the_split_is_no_imbalance() -> None:
+    """Red got nine of ten units of the second epoch, when other users came."""
     shares = tuple(
         Share(epoch=epoch, arm=name, weight=weight)
-        for epoch, split in weights.items()
+        for epoch, split in ((1, (0.5, 0.5)), (2, (0.1, 0.9)))
         for name, weight in zip(ARMS, split, strict=True)
     )
-    came = [(1, early), (2, 1000)]
-    counts = tuple(
-        count(name, dimension="epoch", level=str(epoch), assigned=units, n=units)
-        for epoch, units in came
-        for name in ARMS
-    )
-    check = run_check("changed-split", facts(shares=shares, counts=counts))
-    assert check.outcome == outcome
-    if outcome == "failed":
-        assert "red got 50% in epoch 1, 90% in epoch 2" in check.message
+
+    def counted(gap: float) -> tuple[Count, ...]:
+        cells = [
+            ("1", "control", 500, 5.0), ("1", "red", 500, 5.0 + gap),
+            ("2", "control", 100, 9.0), ("2", "red", 900, 9.0 + gap),
+        ]  # fmt: skip
+        by_epoch = [
+            count(arm, dimension="epoch", level=level, assigned=n, n=n,
+                  covariate_mean=mean, covariate_m2=4.0 * n)
+            for level, arm, n, mean in cells
+        ]  # fmt: skip
+        whole = [
+            count("control", assigned=600, n=600, covariate_mean=5.67, covariate_m2=3700.0),
+            count("red", assigned=1400, n=1400, covariate_mean=7.57 + gap, covariate_m2=10900.0),
+        ]
+        return (*whole, *by_epoch)
+
+    metrics = (metric(has_covariate=True),)
+    fine = run_check("imbalance", facts(shares=shares, metrics=metrics, counts=counted(0.0)))
+    off = run_check("imbalance", facts(shares=shares, metrics=metrics, counts=counted(0.8)))
+    assert (fine.outcome, off.outcome) == ("passed", "failed")
 
 
 def test_units_of_a_closed_arm_are_no_chance_but_a_failure() -> None:

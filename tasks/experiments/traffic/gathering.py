@@ -23,11 +23,11 @@ from tasks.experiments.statistics.ratios import JointMoments, ratio_of_means
 
 QUERIES = load_queries(__package__)
 
-_NOT_ASKED = {"changed-split", "missing-metric"}
+_NOT_ASKED = {"missing-metric"}
 """Checks that would hold a bandit where it should move.
 
-Its split is meant to change. And an arm without any event should get fewer units, whether nobody
-buys there or its events are lost: to hold would send it everybody's share until somebody looks.
+An arm without any event should get fewer units, whether nobody buys there or its events are lost:
+to hold would send it everybody's share until somebody looks.
 """
 
 

@@ -21,8 +21,6 @@ FIXED_ALPHA = 2e-5
 SEQUENTIAL_ALPHA = 1e-3
 """Of the sequential test over all looks together."""
 
-FEW_SHARE = 0.01
-"""Of the units of two arms: fewer of another split cannot move their difference much."""
 
 _FIND_OUT = (
     "Something adds or drops units of one arm (redirects, crashes, bots, logging, a filter): find "
@@ -88,39 +86,6 @@ def closed_arm(facts: ExperimentFacts) -> QualityCheck:
         "follow the allocation; find it, and start again without these units"
     )
     return failed(message, units=sum(strayed.values()))
-
-
-@quality_checks.register("changed-split")
-def changed_split(facts: ExperimentFacts) -> QualityCheck:
-    """Whether each arm that gets traffic came beside the control in one proportion all the time.
-
-    Else early units weigh more in one arm than in the other, and what changed with time looks like
-    a difference (Simpson's paradox).
-    """
-    weights, units = _weights(facts), _assigned(facts)
-    control = next((arm.name for arm in need(facts.variants) if arm.is_control), None)
-    if control is None:
-        raise MissingFacts("the experiment has no control")
-    newest = next(reversed(weights.values()))
-    for arm in (name for name in _arms(facts) if name != control and newest.get(name, 0.0) > 0):
-        counts = {e: units.get((e, control), 0) + units.get((e, arm), 0) for e in weights}
-        least = max(1.0, FEW_SHARE * sum(counts.values()))
-        shares = {e: _share(weights[e], arm, control) for e in weights if counts[e] >= least}
-        if shares and max(shares.values()) - min(shares.values()) > FEW_SHARE:
-            seen = ", ".join(f"{share:.0%} in epoch {e}" for e, share in shares.items())
-            message = (
-                f"the split between {arm} and {control} has changed ({arm} got {seen}), so that "
-                "their difference mixes the arm with the time. Start another experiment with the "
-                "new split, or choose a winner by hand"
-            )
-            return failed(message, epochs=len(shares))
-    return passed()
-
-
-def _share(weights: Mapping[str, float], arm: str, control: str) -> float:
-    """Of the two arms' traffic, that of the first; 0 where neither has any."""
-    total = weights.get(arm, 0.0) + weights.get(control, 0.0)
-    return weights.get(arm, 0.0) / total if total else 0.0
 
 
 def assigned_split(facts: ExperimentFacts) -> Split:

@@ -6,8 +6,9 @@ from tasks.experiments.quality.facts import Count, ExperimentFacts, Metric, Miss
 from tasks.experiments.quality.model import Figure, QualityCheck
 from tasks.experiments.quality.registry import failed, passed, quality_checks, unknown
 from tasks.experiments.statistics.means import welch
-from tasks.experiments.statistics.moments import SampleMean
+from tasks.experiments.statistics.moments import EMPTY, SampleMean
 from tasks.experiments.statistics.multiplicity import holm
+from tasks.experiments.statistics.stratified import stratify
 
 MIXED_SHARE = 0.01
 """Of the units in two arms: from here on they blur the difference."""
@@ -112,12 +113,41 @@ def _covariate_p_values(facts: ExperimentFacts, metric: Metric) -> list[tuple[st
     if control is None:
         raise MissingFacts("the experiment has no control to compare covariates with")
     units = {name: _covariate(counts.get(name), metric, name) for name in _arms(facts)}
+    within = _within_epochs(facts, metric) if _has_moved(facts) else None
     return [
         (f"{metric.name} in {name}: {moments.mean:.6g}, in {control}: {units[control].mean:.6g}", p)
         for name, moments in units.items()
         if name != control
-        for p in [_p_value(units[control], moments)]
+        for p in [
+            _p_value(units[control], moments)
+            if within is None
+            else _p_value_within(within, control, name)
+        ]
     ]
+
+
+def _has_moved(facts: ExperimentFacts) -> bool:
+    """Whether the split has moved: then units of other times came to the arms, as is meant."""
+    splits = {tuple(sorted(weights.items())) for weights in facts.weights.values()}
+    return len(splits) > 1
+
+
+def _within_epochs(facts: ExperimentFacts, metric: Metric) -> list[dict[str, SampleMean]]:
+    """The covariate of each arm in each epoch; only the primary metric has them."""
+    epochs: dict[str, dict[str, SampleMean]] = {}
+    for row in need(facts.counts):
+        if row.metric == metric.name and row.dimension == "epoch":
+            moments = SampleMean(row.n, row.covariate_mean, row.covariate_m2)
+            epochs.setdefault(row.level, {})[row.arm] = moments
+    return [epochs[level] for level in sorted(epochs, key=int)]
+
+
+def _p_value_within(epochs: list[dict[str, SampleMean]], control: str, arm: str) -> float:
+    """P-value within the epochs; 1 where no epoch tells anything."""
+    traffic = [sum(moments.n for moments in epoch.values()) for epoch in epochs]
+    controls, treatments = ([e.get(name, EMPTY) for e in epochs] for name in (control, arm))
+    found = stratify(controls, treatments, traffic) if epochs else None
+    return 1.0 if found is None or found.test.p_value is None else found.test.p_value
 
 
 def _arms(facts: ExperimentFacts) -> list[str]:
