@@ -16,6 +16,8 @@ from flows.commands.output import act, emit, json_option, person_options, remote
 @json_option
 def allocate(name: str | None, dry_run: bool, remote: bool, as_json: bool) -> None:
     """Let the traffic of all active bandits, or of NAME, follow the figures."""
+    if name == "":
+        raise click.UsageError("the name is empty; leave it out for all active bandits")
     if dry_run and remote:
         raise click.UsageError("--dry-run looks from here: leave --remote out")
     if dry_run:

@@ -182,8 +182,9 @@ def _value(said: str) -> float | str:
 
 
 def _pairs(given: tuple[str, ...]) -> dict[str, str]:
-    parted = [each.partition("=") for each in given]
-    wrong = [name for name, equals, _ in parted if not equals]
+    # Arms of a multivariate design have = in their names: the last one parts.
+    parted = [each.rpartition("=") for each in given]
+    wrong = [value for _, equals, value in parted if not equals]
     if wrong:
         raise click.UsageError(f"{wrong[0]!r} is no pair; write NAME={wrong[0]}")
     return {name: value for name, _, value in parted}

@@ -117,7 +117,7 @@ def test_effects_that_add_up_open_no_alert_and_close_the_one_that_was_open(
         scanned(tx)
         assert alerts(tx) == []
     assert once.telling == ()
-    assert "none interacts" in once.summary
+    assert "none is seen to interact" in once.summary
 
 
 def test_the_alert_of_a_pair_is_over_when_one_of_the_two_has_ended(database: Engine) -> None:

@@ -23,7 +23,7 @@ def test_a_scan_and_a_holdout_leave_their_pages(database: Engine) -> None:
     scan = scan_interactions()
     assert [pair.outcome for pair in scan.pairs] == ["unknown"]
     page = _artifact("interactions")
-    assert "1 of 1 overlapping pairs of experiments looked at: none interacts" in page
+    assert "1 of 1 overlapping pairs of experiments looked at: none is seen to interact" in page
     assert "| buttons | prices |" in page
     report.report_experiments()
     assert _artifact("holdout-winter").startswith("# Holdout winter")

@@ -157,6 +157,7 @@ def test_cells_that_are_named_must_be_all_with_the_base_as_control() -> None:
         ({"bandit": {"flor": 0.1}}, r"bandit\.flor: .* did you mean floor\?"),
         ({"bandit": {"warm_up_hours": float("inf")}}, "less than or equal to 1000000, not inf"),
         ({"bandit": {}, "method": "bayesian"}, "the method bayesian promises no error"),
+        ({"bandit": {"floor": 0}}, "floor must be above 0"),
         ({"bandit": {"floor": 0.6}}, "0.6 for each of 2 arms is more than all .* at most 0.5"),
         ({"layer": "chat"}, "say layer_share"),
         ({"layer_share": 0.5}, "say which layer"),

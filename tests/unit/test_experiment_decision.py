@@ -259,3 +259,12 @@ def test_evidence_refuses_unknown_fields_and_two_arms_of_one_name() -> None:
         evidence(arm("red", 50.0), surprise=1)
     with pytest.raises(ValidationError, match="same name"):
         evidence(arm("red", 50.0), arm("red", 51.0))
+
+
+def test_what_is_open_ended_goes_on_past_its_planned_sample() -> None:
+    """A holdout: to complete it would let its units into everything."""
+    ended = decide_winner(evidence(RED, planned_units=1500))
+    goes_on = decide_winner(
+        evidence(RED, planned_units=1500, is_open_ended=True, policy="recommend")
+    )
+    assert (ended.details["ending"], goes_on.details["ending"]) == ("winner", None)

@@ -144,6 +144,7 @@ def _plan(plan: Any, primary: Any) -> Plan:
         terms=terms,
         minimum_per_arm=plan.minimum_sample_size,
         is_stopped_at_winner=primary.is_stopped_at_winner,
+        is_open_ended=plan.is_holdout,
         started_at=plan.started_at,
         ends_at=plan.ends_at,
         now=plan.now,

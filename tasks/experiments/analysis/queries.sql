@@ -15,7 +15,8 @@ SELECT e.id, e.experiment_name AS name, e.status::text AS status, e.minimum_samp
        COALESCE(p.method_options, '{}') AS method_options,
        COALESCE(p.policy, 'select') AS policy, COALESCE(p.power, 0.8) AS power,
        COALESCE(p.minimum_weeks, 0) AS minimum_weeks, p.minimum_effect,
-       COALESCE(p.reserved_alpha, 0) AS reserved_alpha, p.tie_break_metric, p.ends_at
+       COALESCE(p.reserved_alpha, 0) AS reserved_alpha, p.tie_break_metric, p.ends_at,
+       COALESCE(p.is_holdout, false) AS is_holdout
 FROM ab_experiments e
 LEFT JOIN experiment_plan p ON p.experiment_id = e.id
 WHERE e.id = ANY(CAST(:experiment_ids AS uuid[]))

@@ -24,6 +24,8 @@ def ending_of(found: Standing, futility: Futility) -> str | None:
         return "winner"
     if plan.is_past_end:
         return "planned-end"
+    if plan.is_open_ended:
+        return None
     if plan.terms.method not in _WITHOUT_PLANNED_END and found.evidence.fraction >= _last(found):
         return "planned-sample"
     if futility.is_futile and plan.terms.method_options.get("stops_when_futile"):

@@ -41,6 +41,7 @@ class Plan(_Frozen):
     power: Annotated[float, Field(gt=0, lt=1)] = 0.8
     tie_break_metric: str | None = None
     is_stopped_at_winner: bool = True
+    is_open_ended: bool = False  # a holdout: only the calendar or a person ends it
     started_at: datetime | None = None
     ends_at: datetime | None = None
     now: datetime | None = None

@@ -39,6 +39,11 @@ def check_bandit(
             f"the method {method} promises no error, which the winner of a bandit needs; "
             "choose group_sequential, confidence_sequence or fixed"
         )
+    if policy.floor <= 0:
+        raise ValueError(
+            "bandit.floor must be above 0: an arm that gets nobody is compared with nothing, and "
+            "without a control nothing is; 0.01 is 1 % for each arm"
+        )
     open_arms = sum(arm.weight > 0 for arm in arms)
     if open_arms * policy.floor > 1:
         raise ValueError(

@@ -62,7 +62,9 @@ class InteractionScan(BaseModel):
     def summary(self) -> str:
         """One line."""
         names = ", ".join(each.name for each in self.telling)
-        found = f"{len(self.telling)} interact ({names})" if names else "none interacts"
+        found = f"{len(self.telling)} interact ({names})" if names else "none is seen to interact"
+        unknown = sum(each.outcome == "unknown" for each in self.pairs)
+        found += f", {unknown} cannot be told" if unknown else ""
         cut = f"; {self.left_out} more share fewer units and were not looked at"
         return (
             f"{len(self.pairs)} of {self.overlapping} overlapping pairs of experiments looked at: "
