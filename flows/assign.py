@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from flows.artifacts import publish_report
 from flows.pipeline import Text, pipeline
 from tasks.experiments import steps
 from tasks.experiments.assignment.batch import AssignedUnits
+from tasks.experiments.assignment.choosing import MAX_UNIT_LENGTH
 from tasks.experiments.assignment.overrides import OverrideChange
 from tasks.experiments.assignment.units import UnitSource
+
+Unit = Annotated[str, Field(min_length=1, max_length=MAX_UNIT_LENGTH)]
+"""A unit's id, blanks and all: ' u1' is another unit than 'u1'."""
 
 
 @pipeline(name="assign-units", run_name="assign-units/{experiment}")
@@ -29,7 +37,7 @@ def assign_units(experiment: Text, source: UnitSource) -> AssignedUnits:
 
 @pipeline(name="override-variant", run_name="override-variant/{experiment}/{unit}")
 def override_variant(
-    experiment: Text, unit: Text, actor: Text, reason: Text, variant: str | None = None
+    experiment: Text, unit: Unit, actor: Text, reason: Text, variant: str | None = None
 ) -> OverrideChange:
     """Show one unit a variant of a person's choice, whatever its bucket and the targets say.
 

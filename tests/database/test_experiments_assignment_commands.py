@@ -44,6 +44,10 @@ def test_a_person_chooses_a_variant_and_lets_go_of_it(headway: Call, database: E
     with database.connect() as connection:
         kept = connection.execute(text("SELECT actor, reason FROM assignment_override")).one()
     assert tuple(kept) == ("ada", "to look at it")
+    # ' bob' is another unit than 'bob'.
+    assert headway("override", "buttons", " bob", "control", *person)[0] == 0
+    assert headway("variant", "buttons", "bob", "--explain", "--json")[1]["variant"] == "red"
+    assert headway("variant", "buttons", " bob", "--explain", "--json")[1]["variant"] == "control"
     code, document = headway("override", "buttons", "bob", "--remove", *person, "--json")
     assert (code, document["result"]["is_changed"]) == (0, True)
 

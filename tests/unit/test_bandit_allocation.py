@@ -24,6 +24,7 @@ from tasks.experiments.bandits.evidence import (
 from tasks.experiments.quality.model import QualityCheck
 
 PASSED = QualityCheck(name="srm", outcome="passed")
+BROKEN = QualityCheck(name="calibration", outcome="passed", figures={"broken": 1})
 UNBOUNDED = {"floor": 0.0, "maximum_step": 1.0, "minimum_change": 0.0}
 
 
@@ -112,6 +113,7 @@ def test_a_change_that_is_not_worth_an_epoch_is_left() -> None:
         ({"checks": ()}, "quality-unknown"),
         ({"checks": (PASSED, QualityCheck(name="srm", outcome="failed"))}, "quality-failed"),
         ({"checks": (QualityCheck(name="lag", outcome="unknown"),)}, "quality-unknown"),
+        ({"checks": (PASSED, BROKEN)}, "calibration-broken"),
         ({"problem": "its events are missing"}, "metric-missing"),
         ({"algorithm": "tompson"}, "unknown-algorithm"),
         ({"arms": (RED,)}, "no-choice"),

@@ -158,6 +158,10 @@ def test_cells_that_are_named_must_be_all_with_the_base_as_control() -> None:
         ({"bandit": {"warm_up_hours": float("inf")}}, "less than or equal to 1000000, not inf"),
         ({"bandit": {}, "method": "bayesian"}, "the method bayesian promises no error"),
         ({"bandit": {"floor": 0}}, "floor must be above 0"),
+        (
+            {"bandit": {}, "metric": PLAN["metric"] | {"kind": "quantile", "quantile": 0.9}},
+            "a quantile cannot be compared within the epochs",
+        ),
         ({"bandit": {"floor": 0.6}}, "0.6 for each of 2 arms is more than all .* at most 0.5"),
         ({"layer": "chat"}, "say layer_share"),
         ({"layer_share": 0.5}, "say which layer"),

@@ -6,6 +6,7 @@ from tasks.errors import Reason
 from tasks.experiments.bandits.algorithms import algorithms
 from tasks.experiments.bandits.evidence import AllocationEvidence
 from tasks.experiments.bandits.standing import is_usable
+from tasks.experiments.quality.checks.calibration import BROKEN, CALIBRATION
 from tasks.experiments.quality.model import closing
 
 
@@ -48,8 +49,16 @@ def _quality(evidence: AllocationEvidence) -> Reason | None:
         return Reason("quality-unknown", "Held: the data were not checked.")
     closed = closing(evidence.checks)
     if not closed:
-        return None
+        return _calibration(evidence)
     check, others = closed[0], len(closed) - 1
     more = f" ({others} more have not passed)" if others else ""
     told = check.message.rstrip(".") or "it says no more"
     return Reason(f"quality-{check.outcome}", f"Held by the check {check.name}{more}: {told}.")
+
+
+def _calibration(evidence: AllocationEvidence) -> Reason | None:
+    """A metric whose tests err more often than they promise moves nothing by itself."""
+    for check in evidence.checks:
+        if check.name == CALIBRATION and check.figures.get(BROKEN):
+            return Reason("calibration-broken", f"Held: {check.message.rstrip('.')}.")
+    return None

@@ -27,12 +27,22 @@ def known_algorithm(policy: BanditPolicy) -> BanditPolicy:
 
 
 def check_bandit(
-    policy: BanditPolicy, arms: Sequence[VariantPlan], method: str, *, has_factors: bool
+    policy: BanditPolicy,
+    arms: Sequence[VariantPlan],
+    method: str,
+    kind: str,
+    *,
+    has_factors: bool,
 ) -> None:
     """Raise ValueError where the traffic could not follow the figures, or no winner be sound."""
     if has_factors:
         raise ValueError(
             "a multivariate design needs the split that it was planned with; leave bandit out"
+        )
+    if kind == "quantile":
+        raise ValueError(
+            "a quantile cannot be compared within the epochs of a split that moves, so a bandit "
+            "by it would never have a winner; choose another primary metric"
         )
     if method in _WITHOUT_ERROR_CONTROL:
         raise ValueError(

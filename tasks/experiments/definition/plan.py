@@ -212,8 +212,9 @@ class ExperimentPlan(Planned):
         if self.is_holdout:
             adaptive.check_holdout(self.variants, self.policy, [n for n in others if others[n]])
         if self.bandit is not None:
+            has_factors, kind = bool(self.factors), self.metric.kind
             adaptive.check_bandit(
-                self.bandit, self.variants, self.method, has_factors=bool(self.factors)
+                self.bandit, self.variants, self.method, kind, has_factors=has_factors
             )
         if self.segment_of == self.name:
             raise ValueError("segment_of names the experiment itself; name what it was cut out of")
