@@ -48,7 +48,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Look for garbage again, but not among all that was imported."""
+    """Look for garbage again, but not among all that was imported.
+
+    Compile nothing more: a test may write a revision twice within the second and the size by which
+    Python tells that the code it compiled is old.
+    """
+    sys.dont_write_bytecode = True
     gc.collect()
     gc.freeze()
     gc.enable()

@@ -242,7 +242,8 @@ def test_a_failing_statement_is_a_verdict_and_the_target_stays_as_it_was(
     found = rehearse(_target(), ["b"])
     assert _codes(_judge(found)) == ["irreversible-downgrade"]
     assert found.is_lossless("b") is None
-    assert at_base.rows("dev", SCRATCHES) == scratches  # a killed run of another test left its own
+    # A killed run of another test may have left its own, or have it taken away meanwhile.
+    assert {*at_base.rows("dev", SCRATCHES)} <= {*scratches}
 
 
 def test_a_lock_longer_than_the_budget_refuses_the_plan(at_base: AlembicProject) -> None:

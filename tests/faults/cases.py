@@ -433,9 +433,16 @@ def _find_data_checks() -> dict[str, Any]:
 
 @kill_case("allocate-batch")
 def _allocate_batch() -> dict[str, Any]:
-    arguments = {"experiment_ids": [_start_bandit()]}
-    experiments.fold_statistics(**arguments)
-    return {**arguments, "suites": SuiteFindings()}
+    experiment_id = _start_bandit()
+    _fold(experiment_id)
+    return {"experiment_ids": [experiment_id], "suites": SuiteFindings()}
+
+
+def _fold(experiment_id: str) -> None:
+    """Fold, without the last digits: they depend on the order of adding up."""
+    experiments.fold_statistics(experiment_ids=[experiment_id])
+    with control_engine().begin() as tx:
+        tx.execute(text("UPDATE moment_statistic SET m2 = round(m2)"))
 
 
 @kill_case("list-metrics-to-calibrate")
@@ -455,9 +462,7 @@ def _calibrate_metrics() -> dict[str, Any]:
         tx.execute(text(f"SELECT assign_variant('button', u) {asked}"), units)
         score = "ascii(md5(u))"
         tx.execute(text(f"SELECT track_event('button', u, 'score', {score}, u) {asked}"), units)
-    experiments.fold_statistics(experiment_ids=[made.id])
-    with control_engine().begin() as tx:  # their last digits depend on the order of adding up
-        tx.execute(text("UPDATE moment_statistic SET m2 = round(m2)"))
+    _fold(made.id)
     return {"metrics": experiments.list_metrics_to_calibrate(), "draws": 1000}
 
 
