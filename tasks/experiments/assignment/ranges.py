@@ -58,7 +58,7 @@ def moved_ranges(held: Sequence[Range], weights: Weights) -> tuple[Range, ...]:
             kept.append(piece._replace(end=piece.first + size))
         if piece.first + size < piece.end:
             freed.append((piece.first + size, piece.end))
-    return _joined([*kept, *_given_away(freed, wanted)])
+    return _joined([*kept, *_given_away(freed, wanted, kept)])
 
 
 def variant_at(ranges: Sequence[Range], bucket: float) -> str:
@@ -87,21 +87,45 @@ def _pieces(ranges: Sequence[Range]) -> list[_Piece]:
     return [_Piece(first, end, each.variant) for (first, end), each in pairs]
 
 
-def _given_away(freed: Sequence[tuple[int, int]], wanted: dict[str, int]) -> list[_Piece]:
-    """Hand what was freed, from the left, to the arms that want more, in their order."""
-    given = []
+def _given_away(
+    freed: Sequence[tuple[int, int]], wanted: dict[str, int], kept: Sequence[_Piece]
+) -> list[_Piece]:
+    """Hand what was freed to the arms that want more: first to the neighbours, so that few ranges
+    come of it, then from the left in the arms' order.
+    """
+    given: list[_Piece] = []
     left = {variant: size for variant, size in wanted.items() if size}
+    begins = {piece.first: piece.variant for piece in kept}
+    ends = {piece.end: piece.variant for piece in kept}
+    rest = []
     for first, end in freed:
+        after = _take(left, begins.get(end), end - first)
+        before = _take(left, ends.get(first), end - first - after)
+        if after:
+            given.append(_Piece(end - after, end, begins[end]))
+        if before:
+            given.append(_Piece(first, first + before, ends[first]))
+        if first + before < end - after:
+            rest.append((first + before, end - after))
+    for first, end in rest:
         start = first
         while start < end:
             variant = next(iter(left))
-            size = min(left[variant], end - start)
+            size = _take(left, variant, end - start)
             given.append(_Piece(start, start + size, variant))
             start += size
-            left[variant] -= size
-            if not left[variant]:
-                del left[variant]
     return given
+
+
+def _take(left: dict[str, int], variant: str | None, most: int) -> int:
+    """How much of what it still wants the arm gets; it wants so much less then."""
+    if variant is None or variant not in left:
+        return 0
+    size = min(left[variant], most)
+    left[variant] -= size
+    if not left[variant]:
+        del left[variant]
+    return size
 
 
 def _joined(pieces: Iterable[_Piece]) -> tuple[Range, ...]:
