@@ -146,7 +146,7 @@ def left_running(home: Path) -> list[str]:
     return found
 
 
-def nothing_runs(home: Path, seconds: float = 60.0) -> bool:
+def nothing_runs(home: Path, seconds: float = 150.0) -> bool:
     deadline = time.monotonic() + seconds
     while left_running(home) and time.monotonic() < deadline:
         time.sleep(0.1)

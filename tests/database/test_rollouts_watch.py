@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextvars import copy_context
 from threading import Event, Thread
 
 import pytest
@@ -123,10 +124,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def watcher(database: Engine, quick: None) -> Iterator[None]:
-    """`headway watch` in a thread."""
+def watcher(database: Engine, quick: None, no_prefect_server: None) -> Iterator[None]:
+    """`headway watch` in a thread; it acts by itself, where no Prefect server is."""
     over = Event()
-    thread = Thread(target=watch.watch, args=(0.3, over.is_set))
+    # Prefect's settings are those of the context, and a thread begins with an empty one.
+    thread = Thread(target=copy_context().run, args=(watch.watch, 0.3, over.is_set))
     thread.start()
     wait_for(database, "SELECT true FROM pg_stat_activity WHERE application_name = 'headway watch'")
     yield
