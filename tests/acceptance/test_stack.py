@@ -75,7 +75,7 @@ def ask(method: str, url: str, body: dict[str, Any] | None = None, seconds: floa
     """What Prefect's own clients do: 503 means that SQLite was locked, and passes."""
     deadline = time.monotonic() + seconds
     while True:
-        answer = httpx.request(method, url, json=body, timeout=30)
+        answer = httpx.request(method, url, json=body, timeout=90)
         if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
             return answer.raise_for_status().json()
         time.sleep(0.5)
