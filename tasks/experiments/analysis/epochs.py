@@ -30,20 +30,22 @@ def _epoch(number: int, rows: Iterable[Any]) -> Epoch:
     return Epoch(
         number=number,
         traffic=sum(row.n for row in arms),
-        arms={row.name: _cell(row) if row.is_offered or row.n else None for row in arms},
+        arms={row.name: cell_of(row) if row.is_offered or row.n else None for row in arms},
     )
 
 
-def _cell(row: Any) -> Cell:
+def cell_of(row: Any) -> Cell:
+    """The moments of a row, with those of the second values that its metric has."""
     return Cell(
         n=row.n,
         mean=row.mean,
         m2=row.m2,
-        denominator=_pair(row, "denominator") if row.has_denominator else None,
-        covariate=_pair(row, "covariate") if row.has_covariate else None,
+        denominator=pair_of(row, "denominator") if row.has_denominator else None,
+        covariate=pair_of(row, "covariate") if row.has_covariate else None,
     )
 
 
-def _pair(row: Any, name: str) -> Pair:
+def pair_of(row: Any, name: str) -> Pair:
+    """The moments of one second value: `denominator` or `covariate`."""
     mean, m2, c2 = (getattr(row, f"{name}_{part}") for part in ("mean", "m2", "c2"))
     return Pair(mean=mean, m2=m2, c2=c2)

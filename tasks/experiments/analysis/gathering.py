@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from tasks.database import load_queries
 from tasks.errors import InputError, NotFound
-from tasks.experiments.analysis.epochs import Epochs, read_epochs
+from tasks.experiments.analysis.epochs import Epochs, pair_of, read_epochs
 from tasks.experiments.analysis.quantiles import with_quantiles
 from tasks.experiments.decision.evidence import (
     Arm,
@@ -198,7 +198,4 @@ def _arm(row: Any) -> Arm:
 
 
 def _pair(row: Any, name: str) -> Pair | None:
-    if row.n is None:
-        return None
-    mean, m2, c2 = (getattr(row, f"{name}_{part}") for part in ("mean", "m2", "c2"))
-    return Pair(mean=mean, m2=m2, c2=c2)
+    return None if row.n is None else pair_of(row, name)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from tasks.database import load_queries
 from tasks.errors import NotFound
-from tasks.experiments.decision.evidence import Cell, Pair
+from tasks.experiments.analysis.epochs import cell_of
 from tasks.experiments.segments.effects import segments_of
 from tasks.experiments.segments.evidence import SegmentCell, SegmentEvidence, Segments
 
@@ -53,7 +53,7 @@ def _evidence(head: Any, rows: Sequence[Any]) -> SegmentEvidence:
         control=arms[0],
         treatments=tuple(arms[1:]),
         cells=tuple(
-            SegmentCell(dimension=row.dimension, level=row.level, arm=row.arm, cell=_cell(row))
+            SegmentCell(dimension=row.dimension, level=row.level, arm=row.arm, cell=cell_of(row))
             for row in rows
             if row.dimension is not None
         ),
@@ -72,18 +72,3 @@ def _problem(head: Any, rows: Sequence[Any]) -> str:
     if all(row.dimension is None for row in rows):
         return _NO_LEVELS
     return _MOVED if head.has_moved else ""
-
-
-def _cell(row: Any) -> Cell:
-    return Cell(
-        n=row.n,
-        mean=row.mean,
-        m2=row.m2,
-        denominator=_pair(row, "denominator") if row.has_denominator else None,
-        covariate=_pair(row, "covariate") if row.has_covariate else None,
-    )
-
-
-def _pair(row: Any, name: str) -> Pair:
-    mean, m2, c2 = (getattr(row, f"{name}_{part}") for part in ("mean", "m2", "c2"))
-    return Pair(mean=mean, m2=m2, c2=c2)
