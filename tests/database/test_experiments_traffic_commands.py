@@ -15,7 +15,7 @@ from tasks.database import control_engine
 from tasks.errors import InputError
 from tasks.experiments import steps
 from tasks.experiments.assignment.allocation import reallocate
-from tests.database.bandits import start_bandit, visit
+from tests.database.bandits import POLICY, start_bandit, visit
 from tests.database.command_line import CommandLine
 from tests.database.experiments import new_run, start
 from tests.rows import rows_of
@@ -47,14 +47,32 @@ def test_a_dry_run_says_what_an_update_then_does_and_writes_nothing(
     assert (wanted["outcome"], wanted["decision_id"], wanted["epoch"]) == ("changed", None, None)
     assert (wanted["weights"], wanted["arms"]) == (found["weights"], found["arms"])
     assert found["epoch"] == 2
+    (again,) = command_line("experiment", "allocate", "--dry-run", "--json").document
+    assert (again["outcome"], again["code"], again["decision_id"]) == (
+        "skipped",
+        "nothing-new",
+        None,
+    )
+    assert again["arms"] == found["arms"]
+    assert {arm["name"]: arm["weight"] for arm in again["arms"]} == again["weights"]
 
 
-def test_a_dry_run_for_people_is_a_table_of_the_arms(
-    bandit: str, command_line: CommandLine
+def test_people_see_a_table_of_the_arms_and_every_note_of_the_decision(
+    database: Engine, command_line: CommandLine
 ) -> None:
-    said = command_line("experiment", "allocate", "--dry-run")
-    assert said.out.startswith("greeting: changed: b gets ")
-    assert "chance to be best" in said.out
+    start_bandit(rates={"control": 0.1, "b": 0.3}, policy=POLICY | {"algorithm": "top_two"})
+    visit(np.random.default_rng(1), 200, rates={"control": 0.1, "b": 0.3})
+    with new_run():
+        steps.check_experiment_data()
+    planned = command_line("experiment", "allocate", "--dry-run").out
+    done = command_line("experiment", "allocate").out
+    again = command_line("experiment", "allocate", "--dry-run").out
+    assert planned.startswith("greeting: held: No arm's share would change by 1.0% or more. top_")
+    assert again.startswith("greeting: skipped: nothing is new since its last update. top_two")
+    for said in (planned, done, again, command_line("experiment", "report", "greeting").out):
+        assert "top_two of two arms is half and half" in said
+    assert "chance to be best" in planned
+    assert "50.0%" in again
     assert command_line("experiment", "allocate", "--dry-run", "--remote").code == 2
 
 

@@ -52,7 +52,7 @@ def _facts(row: Any, units: Sequence[Any]) -> BanditFacts:
         "decision_id": row.decision_id,
         "updated_at": row.decided_at,
         "outcome": row.verdict,
-        "sentence": row.reasons[0]["message"] if row.reasons else "",
+        "sentence": " ".join(reason["message"] for reason in row.reasons),
         "note": "",
     }
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -75,13 +76,27 @@ def allocate(
 
 
 def with_arms(connection: Connection, updates: Sequence[Allocated]) -> list[Allocated]:
-    """The updates with how each arm stood; a step leaves that to the decisions."""
-    ids = [each.decision_id for each in updates if each.decision_id is not None]
-    rows = connection.execute(QUERIES["decided_arms"], {"decision_ids": ids})
-    arms = {row.id: tuple(row.arms) for row in rows}
-    return [
-        each.model_copy(update={"arms": arms.get(each.decision_id or 0, ())}) for each in updates
-    ]
+    """The updates with how each arm stood; a step leaves that to the decisions.
+
+    Where nothing was new that is how they stood at the last update, with the shares of now.
+    """
+    asked = {
+        "subjects": [subject_of(each.experiment) for each in updates],
+        "decision_ids": [each.decision_id for each in updates],
+    }
+    told = {row.subject: row for row in connection.execute(QUERIES["standings"], asked)}
+    return [_with_arms(each, told.get(subject_of(each.experiment))) for each in updates]
+
+
+def _with_arms(update: Allocated, told: Any) -> Allocated:
+    if told is None:
+        return update
+    arms = tuple(
+        {**arm, "weight": update.weights.get(arm["name"], arm["weight"])} for arm in told.arms
+    )
+    notes = [each["message"] for each in told.reasons[1:]] if update.decision_id is None else []
+    message = ". ".join([update.message, " ".join(notes)]) if notes else update.message
+    return update.model_copy(update={"arms": arms, "message": message})
 
 
 def _is_known(each: Gathered, evidence: AllocationEvidence) -> bool:
@@ -111,7 +126,7 @@ def _updated(evidence: AllocationEvidence, decided: Decided, epoch: int | None) 
         experiment=evidence.experiment,
         outcome="changed" if verdict.verdict == "changed" else "held",
         code=verdict.reasons[0].code,
-        message=verdict.reasons[0].message,
+        message=" ".join(reason.message for reason in verdict.reasons),
         weights=verdict.details["weights"],
         epoch=epoch,
         decision_id=decided.id,

@@ -65,10 +65,17 @@ SELECT output FROM headway.step
 WHERE name = 'check-experiment-data' AND finished_at > clock_timestamp() - interval '30 minutes'
 ORDER BY finished_at DESC LIMIT 1;
 
--- name: decided_arms
--- How the arms stood at some updates.
-SELECT d.id, d.details -> 'arms' AS arms
-FROM headway.decision d WHERE d.id = ANY(CAST(:decision_ids AS bigint[]));
+-- name: standings
+-- How the arms stood at an update, and what it said; at the last one where none is named.
+SELECT asked.subject, told.arms, told.reasons
+FROM unnest(CAST(:subjects AS text[]), CAST(:decision_ids AS bigint[])) asked (subject, id)
+CROSS JOIN LATERAL (
+    SELECT d.details -> 'arms' AS arms, d.reasons
+    FROM headway.decision d
+    WHERE d.subject = asked.subject AND d.rule = 'traffic-allocation'
+      AND (asked.id IS NULL OR d.id = asked.id)
+    ORDER BY d.id DESC LIMIT 1
+) told;
 
 -- name: list_unbalanced
 -- Active fixed designs whose split is not the one that they started with, but for those that were

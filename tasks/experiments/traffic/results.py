@@ -24,7 +24,7 @@ class Allocated(_Frozen):
     experiment: str
     outcome: Literal["changed", "held", "skipped"]
     code: str  # why: that of the first reason
-    message: str
+    message: str  # what the decision says
     weights: dict[str, float]  # as they hold now
     arms: tuple[dict[str, Any], ...] = ()  # how each stood, where it is shown
     epoch: int | None = None  # that opened
