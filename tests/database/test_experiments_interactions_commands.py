@@ -18,10 +18,12 @@ def test_a_scan_is_made_shown_and_told(headway: Call, database: Engine) -> None:
     with database.connect() as tx:
         two(tx, crossed)
     code, document = headway("interactions", "--scan", "--json")
-    [pair] = document["result"]["pairs"]
+    scanned = document["result"]
+    [pair] = scanned["pairs"]
     assert (code, pair["outcome"]) == (0, "interacts")
     code, document = headway("interactions", "--json")
     assert (code, document["pairs"], document["overlapping"]) == (0, [pair], 1)
+    assert document == scanned
     assert "buttons and prices change each other's effect on spend" in headway("interactions")[1]
 
 

@@ -114,6 +114,18 @@ def test_harm_of_one_arm_of_several_ends_nothing() -> None:
     assert next_steps(_row(), look_of(said, "m", "mean")) == ["Let it run. red is worse."]
 
 
+@pytest.mark.parametrize("verdict", ["winner", "tie"])
+def test_nobody_is_asked_to_agree_while_the_calibration_is_broken(verdict: str) -> None:
+    broken = QualityCheck(
+        name="calibration", outcome="passed", message="9 % of nothing", figures={"broken": 1}
+    )
+    look = _look(verdict).model_copy(update={"checks": (broken,)})
+    doubt, choice = next_steps(_row(), look)
+    assert doubt.endswith("by a test that is not to be relied on: 9 % of nothing.")
+    assert choice.startswith("Who is sure all the same: `headway experiment select-winner b")
+    assert not any(each in f"{doubt} {choice}" for each in EVERYTHING)
+
+
 @pytest.mark.parametrize("row", ["a winner that nobody has chosen", "several arms are better"])
 def test_the_documents_say_so(row: str) -> None:
     assert f"| {row}" in DOCS

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
 
-from tasks import decisions, markdown
+from tasks import clock, decisions, markdown
 from tasks.alerts.model import Observation
 from tasks.alerts.recording import observe
 from tasks.experiments.interactions.gathering import QUERIES
@@ -104,7 +104,10 @@ def record_scan(tx: Connection, overlapping: int, shared: Sequence[SharedUnits])
     pairs = [PairFinding.model_validate(each) for each in decided.verdict.details["pairs"]]
     observe(tx, [*map(_observed, pairs), *_over(tx, pairs)])
     return InteractionScan(
-        decision_id=decided.id, overlapping=overlapping, pairs=_telling_first(pairs)
+        decision_id=decided.id,
+        scanned_at=clock.now(tx),
+        overlapping=overlapping,
+        pairs=_telling_first(pairs),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks.experiments.quality.checks.calibration import BROKEN, CALIBRATION
 from tasks.experiments.reporting.look import StoredLook
 from tasks.experiments.reporting.words import day
 
@@ -27,12 +28,8 @@ def next_steps(row: Any, look: StoredLook | None) -> list[str]:
     faults = _faults(look)
     if row.winner:
         return [*faults, _chosen(row, look)]
-    if look is not None and look.winner:
-        agree = _command(row, "select-winner")
-        return [*faults, f"{look.winner} is recommended: agree with {agree}."]
-    if look is not None and "tie" in _codes(look):
-        choose = _command(row, "select-winner", "--variant NAME --force")
-        return [*faults, f"Several arms are better: choose with {choose}."]
+    if look is not None and (look.winner or "tie" in _codes(look)):
+        return [*faults, *_to_choose(row, look)]
     return [*faults, *_without_winner(row, look, has_faults=bool(faults))]
 
 
@@ -42,6 +39,20 @@ def _faults(look: StoredLook | None) -> list[str]:
         return []
     checks = [f"{check.name}: {check.message}" for check in look.closed_checks]
     return checks + [f"Metric {m.name} failed: {m.failure}" for m in look.metrics if m.failure]
+
+
+def _to_choose(row: Any, look: StoredLook) -> list[str]:
+    """What there is to choose; not at once where the test errs more often than it promises."""
+    broken = [c.message for c in look.checks if c.name == CALIBRATION and c.figures.get(BROKEN)]
+    agree = _command(row, "select-winner")
+    choose = _command(row, "select-winner", "--variant NAME --force")
+    if broken:
+        found = f"{look.winner} leads" if look.winner else "Several arms lead"
+        doubt = f"{found}, by a test that is not to be relied on: {broken[0]}."
+        return [doubt, f"Who is sure all the same: {agree if look.winner else choose}."]
+    if look.winner:
+        return [f"{look.winner} is recommended: agree with {agree}."]
+    return [f"Several arms are better: choose with {choose}."]
 
 
 def _chosen(row: Any, look: StoredLook | None) -> str:
