@@ -320,7 +320,9 @@ def test_a_plan_is_made_from_history(database: Engine) -> None:
     assert found.detectable[0].weeks is None
     effects = [each.effect for each in found.detectable[1:]]
     assert effects == sorted(effects, key=lambda effect: -(effect or 0))
-    assert any("too few to find its minimum_effect" in message for message in found.messages)
+    assert any(
+        "too few to find a relative effect of 0.1 with" in message for message in found.messages
+    )
     with database.connect() as connection:
         seen = read_history(connection, planned, 28)
     assert "20 in all: more than the 15" in plan_sample(planned, seen, stated_size=15).messages[-1]

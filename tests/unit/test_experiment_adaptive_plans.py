@@ -93,10 +93,10 @@ def test_fifteen_factors_in_sixteen_runs_are_a_plan() -> None:
         ({"factors": factors(3, 3), "generators": ["C=-AB"]}, "a fraction needs two levels of ea"),
         ({"generators": ["C=AB"], "variants": PLAN["variants"]}, "say the factors"),
         ({"factors": factors(7)}, "128 cells are more than 100 arms; say generators"),
-        ({"factors": factors(24, 100)}, "cells are more than 100 arms"),
+        ({"factors": factors(24, 100)}, "cells are more than 100 arms; leave out levels or fac"),
         (
             {"factors": factors(8), "generators": ["H=-ABCDEFG"]},
-            "128 cells are more than 100 arms$",
+            "128 cells are more than 100 arms; say one generator more$",
         ),
         ({"factors": [TWO[0], TWO[0]]}, "two factors have the same name: price, price"),
         ({"factors": [{"name": "x", "levels": ["a", "a"]}]}, "two or more levels, each named once"),

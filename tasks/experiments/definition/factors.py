@@ -67,13 +67,20 @@ def _design(factors: tuple[Factor, ...], generators: tuple[str, ...]) -> Design:
     else:
         count = prod(len(factor.levels) for factor in factors)
         if count > MOST_ARMS:
-            raise InputError(
-                f"{count} cells are more than {MOST_ARMS} arms; say generators, for a fraction"
-            )
+            raise InputError(f"{count} cells are more than {MOST_ARMS} arms; {_fewer(factors)}")
         design = full_factorial(factors)
     if len(design.cells) > MOST_ARMS:
-        raise InputError(f"{len(design.cells)} cells are more than {MOST_ARMS} arms")
+        raise InputError(
+            f"{len(design.cells)} cells are more than {MOST_ARMS} arms; say one generator more"
+        )
     return design
+
+
+def _fewer(factors: Sequence[Factor]) -> str:
+    """What makes fewer cells of these factors."""
+    if all(len(factor.levels) == 2 for factor in factors):
+        return "say generators, for a fraction"
+    return "leave out levels or factors (a fraction needs two levels of each)"
 
 
 def checked_arms(

@@ -192,8 +192,8 @@ def _messages(
         found.append("No minimum_effect is named: choose one, or a length, from the table.")
     elif stated_size is not None and stated_size < needed["planned_sample_size"]:
         found.append(
-            f"The plan states {stated_size:,} units: too few to find its minimum_effect with "
-            f"power {plan.power:g}."
+            f"The plan states {stated_size:,} units: too few to find a relative effect of "
+            f"{plan.minimum_effect:.3g} with power {plan.power:g}."
         )
     fewest = plan.minimum_sample_size * len(plan.shares)
     if stated_size is not None and stated_size < fewest:
