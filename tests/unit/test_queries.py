@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ def package_of(path: Path) -> str:
     return ".".join(path.parent.relative_to(ROOT).parts)
 
 
+@cache
 def used_names() -> list[re.Pattern[str]]:
     """Every string literal of the package, as a pattern: what an f-string fills in is anything."""
     code = "\n".join(path.read_text("utf-8") for path in SOURCES)
