@@ -17,7 +17,7 @@ layer = sa.Table(
     moment("created_at", is_now=True),
 )
 
-# The part of a layer's buckets that is an experiment's; the row goes when the part is free again.
+# The part of a layer's buckets that is an experiment's; of what has ended, the one that it had.
 layer_slot = sa.Table(
     "layer_slot",
     metadata,

@@ -34,7 +34,8 @@ from tests.rows import rows_of
 SLOTS = """
 SELECT experiment_name, layer, round(lower_bound::numeric, 9)::float8,
        round(upper_bound::numeric, 9)::float8
-FROM layer_slot JOIN ab_experiments e ON e.id = experiment_id ORDER BY layer, lower_bound
+FROM layer_slot JOIN ab_experiments e ON e.id = experiment_id
+WHERE status IN ('draft', 'active') ORDER BY layer, lower_bound
 """
 
 
@@ -118,6 +119,11 @@ def test_parts_of_a_layer_never_overlap_and_are_free_again_when_it_is_over(
     act("second", "complete")
     draft(**in_layer("fourth", 0.7))
     assert rows_of(database, SLOTS) == [("fourth", "chat", 0, 0.7), ("third", "chat", 0.7, 1)]
+    with database.connect() as connection:
+        shown = as_markdown(show_experiment(connection, "second"))
+    assert "second: completed" in shown
+    assert "| layer | chat |" in shown
+    assert "| layer_share | 0.4 |" in shown
 
 
 def test_what_a_look_completed_holds_no_part_of_a_layer(database: Engine) -> None:
@@ -126,6 +132,7 @@ def test_what_a_look_completed_holds_no_part_of_a_layer(database: Engine) -> Non
         tx.execute(text("UPDATE ab_experiments SET status = 'completed'"))
     draft(**in_layer("second", 0.8))
     assert rows_of(database, SLOTS) == [("second", "chat", 0, 0.8)]
+    assert stored(database, "first").layer == "chat"
 
 
 def test_a_draft_may_move_to_another_part_or_layer_and_one_that_runs_not(database: Engine) -> None:

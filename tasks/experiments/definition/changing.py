@@ -11,7 +11,6 @@ from tasks.errors import InputError, Refused
 from tasks.experiments.assignment.allocation import reallocate
 from tasks.experiments.definition import creating
 from tasks.experiments.definition.editing import (
-    ENDED,
     ExperimentEdit,
     as_it_stands,
     differences,
@@ -26,7 +25,6 @@ from tasks.experiments.definition.lifecycle import (
 from tasks.experiments.definition.parents import check_parent
 from tasks.experiments.definition.plan import ExperimentPlan
 from tasks.experiments.definition.reading import QUERIES, StoredExperiment, read_experiment
-from tasks.experiments.layers.slots import free_slot
 from tasks.runs import active_run
 
 _OF_ARMS = {"variants", "factors", "generators"}
@@ -167,8 +165,6 @@ def _apply(
         creating.start(tx, stored.id, actor, reason)
     elif outcome.action != "edit":
         tx.execute(QUERIES["move_experiment"], key | {"status": outcome.status})
-        if outcome.status in ENDED:
-            free_slot(tx, stored.id)
     else:
         tx.execute(QUERIES["edit_plan"], key | creating.plan_columns(plan))
         tx.execute(QUERIES["edit_experiment"], key | creating.experiment_columns(plan))

@@ -70,7 +70,7 @@ def edited(plan: ExperimentPlan, edit: ExperimentEdit) -> ExperimentPlan:
 def as_it_stands(plan: ExperimentPlan, known: ExperimentPlan, status: str) -> ExperimentPlan:
     """The plan, but for what a known experiment changes by itself once it has started.
 
-    A bandit changes its split; what has ended gave back its part of the layer.
+    A bandit changes its split; what has ended needs no part of a layer any more.
     """
     changed: dict[str, Any] = {}
     if status != "draft" and plan.bandit is not None and known.bandit is not None:

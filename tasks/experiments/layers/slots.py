@@ -1,7 +1,7 @@
 """Give an experiment its part of a layer, and take it back.
 
 The parts of a layer never overlap: they are given under a lock of the layer's row. What has ended
-holds nothing.
+holds nothing, whoever ended it; its row is kept, so that one can see where it was.
 """
 
 from __future__ import annotations
@@ -66,7 +66,6 @@ def take_slot(
         if own.layer == layer and held.share == round(share, PLACES):
             return held
         free_slot(tx, experiment_id)
-    tx.execute(QUERIES["free_ended"], {"layer": layer})
     taken = held_slots(tx, layer)
     found = first_gap([each.slot for each in taken], share)
     if found is None:
@@ -77,7 +76,7 @@ def take_slot(
 
 
 def free_slot(tx: Connection, experiment_id: UUID) -> None:
-    """Give back the part of a layer that the experiment holds, if any."""
+    """Give back the part of a layer that a draft holds, if any."""
     tx.execute(QUERIES["free_slot"], {"experiment_id": experiment_id})
 
 

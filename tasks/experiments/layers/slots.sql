@@ -11,14 +11,8 @@ SELECT name FROM layer WHERE name = :layer FOR UPDATE;
 -- The part that an experiment holds.
 SELECT layer, lower_bound, upper_bound FROM layer_slot WHERE experiment_id = :experiment_id;
 
--- name: free_ended
--- The parts of what was completed by a look: nobody else gave them back.
-DELETE FROM layer_slot s
-USING ab_experiments e
-WHERE s.layer = :layer AND e.id = s.experiment_id AND e.status IN ('completed', 'archived');
-
 -- name: held_slots
--- Who holds what.
+-- Who holds what. The row of what has ended says where it was, and holds nothing.
 SELECT e.experiment_name AS experiment, e.status::text AS status, s.lower_bound, s.upper_bound
 FROM layer_slot s
 JOIN ab_experiments e ON e.id = s.experiment_id

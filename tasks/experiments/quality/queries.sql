@@ -271,6 +271,7 @@ GROUP BY a.experiment_id;
 -- is left out there.
 SELECT own.experiment_id, own.layer, e.experiment_name AS other, count(*) AS units
 FROM layer_slot own
+JOIN ab_experiments o ON o.id = own.experiment_id AND o.status NOT IN ('completed', 'archived')
 JOIN layer_slot theirs
   ON theirs.layer = own.layer AND theirs.experiment_id <> own.experiment_id
 JOIN ab_experiments e ON e.id = theirs.experiment_id AND e.status IN ('active', 'paused')
