@@ -122,7 +122,8 @@ FAILURES = {
         "50% of 100 buy events repeat another",
     ),
     "missing-metric": (
-        f"DELETE FROM ab_metrics WHERE variant_id = '{RED}' AND event_type = 'crash'",
+        f"""DELETE FROM ab_metrics WHERE variant_id = '{RED}' AND event_type = 'crash';
+        UPDATE metric SET is_higher_better = false WHERE name = 'crashes'""",
         "crashes: red has no event 'crash' though others do",
     ),
     "missing-metric everywhere": (
@@ -138,6 +139,21 @@ def test_a_check_fails_and_says_what_it_saw(tx: Connection, case: str) -> None:
     quality_rows.change(tx, sql)
     check = judged(tx)[case.split(maxsplit=1)[0]]
     assert (check.outcome, said in check.message) == ("failed", True), check
+
+
+def test_an_arm_without_events_on_which_nothing_rests_is_only_told(tx: Connection) -> None:
+    crashes = f"DELETE FROM ab_metrics WHERE variant_id = '{RED}' AND event_type = 'crash'"
+    quality_rows.change(tx, crashes)
+    assert judged(tx)["missing-metric"].message.endswith("nobody: its units send other events")
+    quality_rows.change(tx, f"DELETE FROM ab_metrics WHERE variant_id = '{RED}'")
+    tx.exec_driver_sql("UPDATE metric SET missing = 'zero'; UPDATE moment_statistic SET n = assigned")
+    assert judged(tx)["missing-metric"].outcome == "failed"
+    tx.exec_driver_sql("UPDATE experiment_plan SET bandit = '{}'")
+    check = judged(tx)["missing-metric"]
+    assert (check.outcome, check.message.count("a bandit gives its traffic to others")) == (
+        "passed",
+        2,
+    )
 
 
 def test_arms_that_differed_before_they_were_assigned_fail(tx: Connection) -> None:

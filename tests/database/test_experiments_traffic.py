@@ -19,7 +19,7 @@ from tasks.experiments.traffic.allocating import allocate
 from tasks.experiments.traffic.results import Allocated
 from tasks.rules import load_rules
 from tests.database.bandits import RATES, later, set_policy, start_bandit, visit
-from tests.database.experiments import PASSED, fold_now, new_run, start
+from tests.database.experiments import PASSED, fold_now, look, new_run, start
 from tests.rows import rows_of
 
 EPOCHS = "SELECT count(*) FROM allocation"
@@ -141,6 +141,10 @@ def test_an_arm_where_nobody_converts_gets_less_and_holds_nothing_up(database: E
     found = update(bandit)
     assert (found.outcome, found.code) == ("changed", "allocated")
     assert found.weights["b"] == pytest.approx(0.01, abs=1e-6)
+    decided = look(bandit).verdict
+    assert decided is not None
+    (check,) = (each for each in decided.details["checks"] if each["name"] == "missing-metric")
+    assert (check["outcome"], "b has no event 'buy'" in check["message"]) == ("passed", True)
 
 
 def test_an_arm_that_is_switched_off_stays_at_nothing(database: Engine) -> None:

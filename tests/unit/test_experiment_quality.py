@@ -224,26 +224,6 @@ def test_constants_before_the_assignment_are_equal_or_not(mean: float, outcome: 
     assert run_check("imbalance", found).outcome == outcome
 
 
-def test_an_arm_without_events_is_missing_where_chance_would_have_given_it_some() -> None:
-    rare = (count("control", converted=3), count("red", converted=0))
-    lucky = run_check("missing-metric", facts(counts=rare))
-    assert (lucky.outcome, lucky.message) == ("passed", "spend: red has no event 'buy' yet")
-    missing = run_check("missing-metric", facts(counts=(count("control"), rare[1])))
-    assert missing.outcome == "failed"
-    # Nobody's window is over yet, so nobody could have come back.
-    early = tuple(count(arm, converted=0, n=0) for arm in ARMS)
-    retention = facts(metrics=(metric(missing="zero"),), counts=early)
-    assert run_check("missing-metric", retention).outcome == "unknown"
-
-
-def test_nobody_assigned_is_unknown_for_a_day_and_then_fails() -> None:
-    empty = tuple(count(arm, assigned=0, converted=0, n=0) for arm in ARMS)
-    found = facts(counts=empty)
-    assert run_check("missing-metric", found).outcome == "failed"
-    young = found.model_copy(update={"started_at": NOW - timedelta(hours=3)})
-    assert run_check("missing-metric", young).outcome == "unknown"
-
-
 @pytest.mark.parametrize(
     ("repeated", "is_rounded", "outcome"),
     [(4, False, "passed"), (5, False, "passed"), (6, False, "failed"), (6, True, "unknown")],
@@ -333,7 +313,8 @@ def test_an_unknown_check_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UnknownName, match=r"srm.*known: .*closed-arm"):
         quality_checks.get("srmm")
     assert (
-        " ".join(checks.__all__) == "aggregates calibration events freshness tables traffic units"
+        " ".join(checks.__all__)
+        == "aggregates calibration events freshness missing tables traffic units"
     )
 
 

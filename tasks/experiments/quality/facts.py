@@ -55,6 +55,7 @@ class Metric(_Frozen):
     missing: Literal["exclude", "zero"]
     has_covariate: bool
     is_aggregated: bool
+    is_higher_better: bool = True
 
 
 class Aggregate(_Frozen):
@@ -81,6 +82,7 @@ class Count(_Frozen):
     n: int  # units with a value
     covariate_mean: float
     covariate_m2: float
+    mean: float = 0.0  # of the values; read of whole arms alone
     windows_open: int = 0  # of an arm without any event: units whose window is not over yet
     closes_at: datetime | None = None  # the first of these windows
 
@@ -149,6 +151,7 @@ class ExperimentFacts(_Frozen):
     status: str
     started_at: datetime | None
     now: datetime
+    is_bandit: bool = False  # its split follows its figures
     variants: tuple[Arm, ...] | NotGathered = ()
     shares: tuple[Share, ...] | NotGathered = ()
     metrics: tuple[Metric, ...] | NotGathered = ()
@@ -175,6 +178,11 @@ class ExperimentFacts(_Frozen):
         for share in sorted(need(self.shares), key=lambda each: each.epoch):
             found.setdefault(str(share.epoch), {})[share.arm] = share.weight
         return found
+
+    def is_switched_off(self, arm: str) -> bool:
+        """Whether the arm gets nobody new: its weight is 0 in the newest epoch."""
+        newest = list(self.weights.values())[-1:]
+        return bool(newest) and newest[0].get(arm, 0.0) <= 0
 
     def whole_arms(self, metric: str) -> dict[str, Count]:
         """The figures of each arm as a whole, by name; raises MissingFacts where not gathered."""

@@ -1,8 +1,9 @@
 -- name: experiment
 -- Each experiment as it stands, and the time.
 SELECT e.id AS experiment_id, e.experiment_name AS experiment, e.status::text AS status,
-       e.started_at, headway.clock_now() AS now
+       e.started_at, headway.clock_now() AS now, p.bandit IS NOT NULL AS is_bandit
 FROM ab_experiments e
+LEFT JOIN experiment_plan p ON p.experiment_id = e.id
 WHERE e.id = ANY(CAST(:experiment_ids AS uuid[]));
 
 -- name: variants
@@ -26,6 +27,7 @@ ORDER BY w.experiment_id, v.variant_name;
 SELECT em.experiment_id, m.name, em.role::text AS role, m.event_type,
        CASE WHEN m.kind IN ('proportion', 'retention') THEN 'zero'
             ELSE m.missing::text END AS missing,
+       m.is_higher_better IS DISTINCT FROM false AS is_higher_better,
        m.covariate_days IS NOT NULL OR m.covariate_attribute IS NOT NULL AS has_covariate,
        EXISTS (
            SELECT FROM aggregate_statistic g
@@ -99,7 +101,7 @@ GROUP BY s.experiment_id, m.id, v.id, s.dimension;
 -- Sufficient statistics of the arms; of their levels by the primary metric alone. Of an arm without
 -- any event: how many of its units may still have one, which nobody counts before.
 SELECT s.experiment_id, m.name AS metric, v.variant_name AS arm, s.dimension, s.level,
-       s.assigned, s.events, s.converted, s.n, s.covariate_mean, s.covariate_m2,
+       s.assigned, s.events, s.converted, s.n, s.mean, s.covariate_mean, s.covariate_m2,
        COALESCE(o.windows_open, 0) AS windows_open, o.closes_at
 FROM moment_statistic s
 JOIN experiment_metric em ON em.experiment_id = s.experiment_id AND em.metric_id = s.metric_id

@@ -5,9 +5,19 @@ from tasks.experiments.quality.checks import (
     calibration,
     events,
     freshness,
+    missing,
     tables,
     traffic,
     units,
 )
 
-__all__ = ["aggregates", "calibration", "events", "freshness", "tables", "traffic", "units"]
+__all__ = [
+    "aggregates",
+    "calibration",
+    "events",
+    "freshness",
+    "missing",
+    "tables",
+    "traffic",
+    "units",
+]

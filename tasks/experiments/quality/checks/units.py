@@ -57,6 +57,8 @@ def imbalance(facts: ExperimentFacts) -> QualityCheck:
     if not measured:
         return passed("no metric has a covariate from before the assignment")
     found = [pair for metric in measured for pair in _covariate_p_values(facts, metric)]
+    if not found:
+        return passed("no arm that gets traffic is left to compare with the control")
     adjusted = holm([p_value for _, p_value in found])
     worst = min(range(len(adjusted)), key=adjusted.__getitem__)
     name, p_value = found[worst][0], adjusted[worst]
@@ -112,7 +114,12 @@ def _covariate_p_values(facts: ExperimentFacts, metric: Metric) -> list[tuple[st
     control = next((arm.name for arm in need(facts.variants) if arm.is_control), None)
     if control is None:
         raise MissingFacts("the experiment has no control to compare covariates with")
-    units = {name: _covariate(counts.get(name), metric, name) for name in _arms(facts)}
+    units = {
+        name: _covariate(count, metric, name)
+        for name in _arms(facts)
+        for count in [counts.get(name)]
+        if _has_two(count) or name == control or not facts.is_switched_off(name)
+    }
     within = _within_epochs(facts, metric) if _has_moved(facts) else None
     return [
         (f"{metric.name} in {name}: {moments.mean:.6g}, in {control}: {units[control].mean:.6g}", p)
@@ -155,9 +162,13 @@ def _arms(facts: ExperimentFacts) -> list[str]:
 
 
 def _covariate(count: Count | None, metric: Metric, arm: str) -> SampleMean:
-    if count is None or count.n < 2:
+    if count is None or not _has_two(count):
         raise MissingFacts(f"{arm} has fewer than two units with a covariate of {metric.name}")
     return SampleMean(count.n, count.covariate_mean, count.covariate_m2)
+
+
+def _has_two(count: Count | None) -> bool:
+    return count is not None and count.n >= 2
 
 
 def _p_value(control: SampleMean, treatment: SampleMean) -> float:
