@@ -264,22 +264,13 @@ def test_what_has_no_days_says_so(world: World, changes: dict[str, Any], said: s
     assert (found.days, found.trends) == ((), ())
 
 
-def test_too_early_a_moved_split_and_no_units_are_unknown(world: World) -> None:
+def test_too_early_and_no_units_are_unknown(world: World) -> None:
     start(metric=VISITS)
     assert "is not known" in world.novelty().problem
     world.units(count=120, days=2)
     assert "have not been there for 3 days" in world.novelty().problem
     with world.database.connect() as connection:
         assert "is not known" not in read_novelty(connection, "buttons", 3).problem
-    world.say(
-        "INSERT INTO allocation (experiment_id, epoch) SELECT id, 2 FROM ab_experiments; "
-        "INSERT INTO allocation_weight SELECT experiment_id, 2, variant_id, "
-        "CASE WHEN v.is_control THEN 0.2 ELSE 0.8 END "
-        "FROM allocation_weight w JOIN ab_variants v ON v.id = w.variant_id".replace(
-            "experiment_id, 2", "w.experiment_id, 2"
-        )
-    )
-    assert "the split has moved" in world.novelty().problem
     with world.database.connect() as connection:
         with pytest.raises(NotFound, match="headway experiment list"):
             read_novelty(connection, "nothing")

@@ -20,9 +20,14 @@ def read_epochs(tx: Connection, experiment_ids: Sequence[str]) -> Epochs:
     """Epochs by experiment and metric, in order; only of experiments whose split has moved."""
     rows = tx.execute(QUERIES["epoch_cells"], {"experiment_ids": list(experiment_ids)})
     return {
-        key: tuple(_epoch(number, arms) for number, arms in groupby(group, lambda row: row.epoch))
+        key: epochs_of(group)
         for key, group in groupby(rows, lambda row: (row.experiment_id, row.metric_id))
     }
+
+
+def epochs_of(rows: Iterable[Any]) -> tuple[Epoch, ...]:
+    """Epochs of one metric: from a row for each epoch and arm, in order of the epochs."""
+    return tuple(_epoch(number, arms) for number, arms in groupby(rows, lambda row: row.epoch))
 
 
 def _epoch(number: int, rows: Iterable[Any]) -> Epoch:

@@ -27,6 +27,11 @@ class ExposedArm:
     units: int
     days: tuple[JointMoments, ...]
     slopes: SampleMean
+    is_offered: bool = True
+
+
+Intake = dict[str, ExposedArm]
+"""Who came while one split held, by arm, the control first."""
 
 
 class _Frozen(BaseModel):
@@ -77,5 +82,6 @@ class Novelty(_Frozen):
     units: dict[str, int]  # by arm
     units_in_all: int  # of the experiment, also those who came too late to be followed
     problem: str
+    is_within_epochs: bool = False  # the split has moved: differences are not those of the values
     days: tuple[DayEffect, ...]
     trends: tuple[Trend, ...]

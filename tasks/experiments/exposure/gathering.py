@@ -13,13 +13,14 @@ from sqlalchemy.exc import DataError
 
 from tasks.database import load_queries
 from tasks.errors import InputError, NotFound
-from tasks.experiments.exposure.evidence import ExposedArm, Novelty
+from tasks.experiments.exposure.evidence import DayEffect, ExposedArm, Intake, Novelty, Trend
 from tasks.experiments.exposure.trend import (
     LEAST_DAYS,
     effects_by_day,
     trends,
     weights_of,
 )
+from tasks.experiments.exposure.within_epochs import compare_within, pooled
 from tasks.experiments.statistics.moments import SampleMean
 from tasks.experiments.statistics.ratios import JointMoments
 
@@ -33,7 +34,6 @@ _NO_METRIC = "it has no primary metric"
 _NO_CONTROL = "it has no control"
 _NOT_FOLDED = "its statistics have not been worked out yet"
 _NO_UNITS = "what single units did is not known: none is assigned, or somebody else added them up"
-_MOVED = "the split has moved, so that the arms' units came at different times"
 _TOO_LARGE = "its figures are too large to compare"
 
 
@@ -59,10 +59,10 @@ def read_novelty(connection: Connection, name: str, days: int | None = None) -> 
         return _novelty(head, first, max(first, last), problem)
     try:
         with connection.begin_nested():
-            arms = _arms(connection, head, first, last)
+            intakes = _intakes(connection, head, first, last)
     except DataError:
         return _novelty(head, first, last, _TOO_LARGE)
-    return _novelty(head, first, last, arms=arms)
+    return _novelty(head, first, last, intakes=intakes)
 
 
 def _days(head: Any, asked: int | None) -> tuple[int, int]:
@@ -87,7 +87,7 @@ def _problem(head: Any) -> str:
         return _NO_CONTROL
     if head.until is None:
         return _NOT_FOLDED
-    return _MOVED if head.has_moved else ""
+    return ""
 
 
 def _too_short(head: Any, count: int) -> str:
@@ -100,11 +100,13 @@ def _too_short(head: Any, count: int) -> str:
     return f"half of the units have not been there for {LEAST_DAYS} days of the metric's window yet"
 
 
-def _arms(connection: Connection, head: Any, first: int, last: int) -> list[ExposedArm]:
+def _intakes(connection: Connection, head: Any, first: int, last: int) -> list[Intake]:
+    """One for each split that held; one for all units where it never moved."""
     is_everybody = head.is_zero_if_missing and not head.is_ratio
     middle, spread = weights_of(first, last - first)
     asked = {
         "experiment_id": head.id,
+        "has_moved": head.has_moved,
         "until": head.until,
         "first_day": first,
         "days": last,
@@ -120,10 +122,10 @@ def _arms(connection: Connection, head: Any, first: int, last: int) -> list[Expo
     }
     connection.execute(QUERIES["room_to_hash"])
     rows = connection.execute(days_query(head.aggregation, head.denominator_aggregation), asked)
-    made = [_arm(list(group)) for _, group in groupby(rows, key=lambda row: row.arm)]
-    if not head.is_zero_if_missing:
-        return made
-    return [_with_everybody(arm, denominator=0.0 if head.is_ratio else 1.0) for arm in made]
+    return [
+        {arm: _arm(head, list(of_arm)) for arm, of_arm in groupby(group, key=lambda row: row.arm)}
+        for _, group in groupby(rows, key=lambda row: row.epoch)
+    ]
 
 
 def _with_everybody(arm: ExposedArm, *, denominator: float) -> ExposedArm:
@@ -155,24 +157,36 @@ def days_query(aggregation: str, denominator_aggregation: str) -> TextClause:
     return text(filled)
 
 
-def _arm(rows: Sequence[Any]) -> ExposedArm:
+def _arm(head: Any, rows: Sequence[Any]) -> ExposedArm:
     first = rows[0]
     # Units that did nothing have no part in the slope: it is 0.
     slopes = SampleMean(first.slope_n, first.slope_mean, first.slope_m2)
-    return ExposedArm(
+    slopes += SampleMean(first.units - first.slope_n, 0.0, 0.0)
+    found = ExposedArm(
         name=first.arm,
         units=first.units,
         days=tuple(
             JointMoments(row.n, row.mean, row.m2, row.x_mean, row.x_m2, row.c2) for row in rows
         ),
-        slopes=slopes + SampleMean(first.units - first.slope_n, 0.0, 0.0),
+        slopes=replace(slopes, mean=slopes.mean + (first.usual_slope or 0.0)),
+        is_offered=first.is_offered,
     )
+    if not head.is_zero_if_missing:
+        return found
+    return _with_everybody(found, denominator=0.0 if head.is_ratio else 1.0)
 
 
 def _novelty(
-    head: Any, first: int, last: int, problem: str = "", arms: Sequence[ExposedArm] = ()
+    head: Any, first: int, last: int, problem: str = "", intakes: Sequence[Intake] = ()
 ) -> Novelty:
-    compared = (head.kind, arms[0], arms[1:], first, head.alpha) if arms else None
+    arms = pooled(intakes)
+    days: Sequence[DayEffect] = ()
+    told: Sequence[Trend] = ()
+    if arms and head.has_moved:
+        days, told = compare_within(intakes, head.kind, first, head.alpha)
+    elif arms:
+        compared = (head.kind, arms[0], arms[1:], first, head.alpha)
+        days, told = effects_by_day(*compared), trends(*compared)
     return Novelty(
         experiment=head.name,
         as_of=head.now,
@@ -184,6 +198,7 @@ def _novelty(
         units={arm.name: arm.units for arm in arms},
         units_in_all=head.units,
         problem=problem,
-        days=tuple(effects_by_day(*compared)) if compared else (),
-        trends=tuple(trends(*compared)) if compared else (),
+        is_within_epochs=bool(arms) and head.has_moved,
+        days=tuple(days),
+        trends=tuple(told),
     )

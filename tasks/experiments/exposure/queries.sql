@@ -42,14 +42,19 @@ WHERE e.experiment_name = :name;
 -- What the units of each arm did on each day since their assignment, of those that were followed
 -- for all of these days: the joint moments of value and denominator, a row a day, of the units that
 -- have one; and beside them the moments of the units' parts in the slope over the days. Units that
--- did nothing are only counted. A day has 24 hours.
+-- did nothing are only counted. A day has 24 hours. Where the split has moved, who came while each
+-- split held is one intake, else all are.
 WITH unit AS NOT MATERIALIZED (
-    SELECT a.id, a.variant_id, a.assigned_at
+    SELECT a.id, a.variant_id, a.assigned_at,
+           CASE WHEN :has_moved THEN COALESCE(a.epoch, (
+               SELECT max(l.epoch) FROM allocation l
+               WHERE l.experiment_id = a.experiment_id AND l.started_at <= a.assigned_at
+           ), 1) ELSE 0 END AS epoch
     FROM ab_assignments a
     WHERE a.experiment_id = :experiment_id AND NOT a.is_override
       AND a.assigned_at <= CAST(:until AS timestamptz) - make_interval(hours => 24 * CAST(:days AS integer))
 ), measured AS (
-    SELECT u.id, u.variant_id, t.day, {value} AS value, {denominator} AS denominator
+    SELECT u.id, u.variant_id, u.epoch, t.day, {value} AS value, {denominator} AS denominator
     FROM unit u
     JOIN ab_metrics m ON m.assignment_id = u.id
     CROSS JOIN LATERAL (
@@ -57,12 +62,12 @@ WITH unit AS NOT MATERIALIZED (
     ) t
     WHERE m.event_type IN (:event_type, :denominator_event_type)
       AND t.day BETWEEN CAST(:first_day AS integer) AND CAST(:days AS integer) - 1
-    GROUP BY u.id, u.variant_id, t.day
+    GROUP BY u.id, u.variant_id, u.epoch, t.day
 ), own AS MATERIALIZED (
-    SELECT id, variant_id, day,
+    SELECT id, variant_id, epoch, day,
            CASE WHEN value > CAST(:cap AS float8) THEN CAST(:cap AS float8) ELSE value END AS y, x
     FROM (
-        SELECT id, variant_id, day,
+        SELECT id, variant_id, epoch, day,
                -- As units are folded: a ratio's unit is one that has a denominator.
                COALESCE(value, CASE WHEN :is_zero_if_missing OR :is_zero_if_divided
                                     THEN 0 END) AS value,
@@ -72,53 +77,70 @@ WITH unit AS NOT MATERIALIZED (
     ) filled
     WHERE value IS NOT NULL AND x IS NOT NULL
 ), daily AS (
-    SELECT variant_id, day, count(*) AS n, avg(y) AS mean, var_pop(y) * count(*) AS m2,
+    SELECT variant_id, epoch, day, count(*) AS n, avg(y) AS mean, var_pop(y) * count(*) AS m2,
            avg(x) AS x_mean, var_pop(x) * count(*) AS x_m2, covar_pop(y, x) * count(*) AS c2
-    FROM own GROUP BY variant_id, day
+    FROM own GROUP BY variant_id, epoch, day
 ), sized AS (
-    SELECT variant_id, count(*) AS units FROM unit GROUP BY variant_id
+    SELECT s.*, sum(units) OVER (PARTITION BY epoch) AS traffic
+    FROM (
+        SELECT variant_id, epoch, count(*) AS units FROM unit GROUP BY variant_id, epoch
+    ) s
+), usual AS (
+    -- What a unit of the arm does on a day, intakes weighted by the units of all arms.
+    SELECT s.variant_id, g.day, sum(s.traffic * d.n * d.mean / s.units) / sum(s.traffic) AS y,
+           NULLIF(sum(s.traffic * d.n * d.x_mean / s.units), 0) / sum(s.traffic) AS x
+    FROM sized s
+    CROSS JOIN generate_series(CAST(:first_day AS integer), CAST(:days AS integer) - 1) AS g (day)
+    LEFT JOIN daily d ON d.variant_id = s.variant_id AND d.epoch = s.epoch AND d.day = g.day
+    GROUP BY s.variant_id, g.day
 ), weight AS (
     -- What value and denominator of a day weigh in the slope; by the delta method, where the
     -- denominator is not one for each unit.
-    SELECT s.variant_id,
-           array_agg(l.weight * q.share ORDER BY g.day) AS of_value,
-           array_agg(l.weight * q.share * q.ratio ORDER BY g.day) AS of_denominator
-    FROM sized s
-    CROSS JOIN generate_series(CAST(:first_day AS integer), CAST(:days AS integer) - 1) AS g (day)
-    LEFT JOIN daily d ON d.variant_id = s.variant_id AND d.day = g.day
+    SELECT variant_id, array_agg(l.weight * q.share ORDER BY day) AS of_value,
+           array_agg(l.weight * q.share * q.ratio ORDER BY day) AS of_denominator,
+           sum(l.weight * q.ratio) AS slope
+    FROM usual
     CROSS JOIN LATERAL (
-        SELECT (g.day - CAST(:middle AS float8)) / CAST(:spread AS float8) AS weight
+        SELECT (day - CAST(:middle AS float8)) / CAST(:spread AS float8) AS weight
     ) l
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN :is_everybody THEN 1.0::float8
-                    ELSE s.units / (d.n * NULLIF(d.x_mean, 0)) END AS share,
-               CASE WHEN :is_everybody THEN 0.0::float8
-                    ELSE d.mean / NULLIF(d.x_mean, 0) END AS ratio
+        SELECT CASE WHEN :is_everybody THEN 1.0::float8 ELSE 1 / x END AS share,
+               CASE WHEN :is_everybody THEN 0.0::float8 ELSE y / x END AS ratio
     ) q
-    GROUP BY s.variant_id
+    GROUP BY variant_id
 ), part AS (
-    SELECT o.variant_id,
+    SELECT o.variant_id, o.epoch,
            sum(w.of_value[o.day + 1 - CAST(:first_day AS integer)] * o.y
                - w.of_denominator[o.day + 1 - CAST(:first_day AS integer)] * o.x) AS slope
     FROM own o
     JOIN weight w USING (variant_id)
-    GROUP BY o.id, o.variant_id
+    GROUP BY o.id, o.variant_id, o.epoch
 ), slopes AS (
-    SELECT variant_id, count(slope) AS n, avg(slope) AS mean, var_pop(slope) * count(slope) AS m2
-    FROM part GROUP BY variant_id
+    SELECT variant_id, epoch, count(slope) AS n, avg(slope) AS mean,
+           var_pop(slope) * count(slope) AS m2
+    FROM part GROUP BY variant_id, epoch
+), intake AS (
+    SELECT epoch FROM sized
+    UNION
+    SELECT 0 WHERE NOT EXISTS (SELECT FROM sized)
 )
-SELECT v.variant_name AS arm, v.is_control, COALESCE(s.units, 0) AS units, g.day,
+SELECT i.epoch, v.variant_name AS arm, v.is_control, COALESCE(a.weight, 0) > 0 AS is_offered,
+       COALESCE(s.units, 0) AS units, w.slope AS usual_slope, g.day,
        COALESCE(d.n, 0) AS n, COALESCE(d.mean, 0) AS mean, COALESCE(d.m2, 0) AS m2,
        COALESCE(d.x_mean, 0) AS x_mean, COALESCE(d.x_m2, 0) AS x_m2, COALESCE(d.c2, 0) AS c2,
        COALESCE(p.n, 0) AS slope_n, COALESCE(p.mean, 0) AS slope_mean,
        COALESCE(p.m2, 0) AS slope_m2
 FROM ab_variants v
+CROSS JOIN intake i
 CROSS JOIN generate_series(CAST(:first_day AS integer), CAST(:days AS integer) - 1) AS g (day)
-LEFT JOIN sized s ON s.variant_id = v.id
-LEFT JOIN daily d ON d.variant_id = v.id AND d.day = g.day
-LEFT JOIN slopes p ON p.variant_id = v.id
+LEFT JOIN allocation_weight a
+    ON a.experiment_id = v.experiment_id AND a.epoch = i.epoch AND a.variant_id = v.id
+LEFT JOIN sized s ON s.variant_id = v.id AND s.epoch = i.epoch
+LEFT JOIN daily d ON d.variant_id = v.id AND d.epoch = i.epoch AND d.day = g.day
+LEFT JOIN slopes p ON p.variant_id = v.id AND p.epoch = i.epoch
+LEFT JOIN weight w ON w.variant_id = v.id
 WHERE v.experiment_id = :experiment_id
-ORDER BY v.is_control DESC, v.variant_name, g.day;
+ORDER BY i.epoch, v.is_control DESC, v.variant_name, g.day;
 
 -- name: room_to_hash
 -- Units and their days are grouped: with little memory, on disk. To compile such a statement takes

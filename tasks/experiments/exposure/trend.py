@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isfinite, nan
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tasks.experiments.exposure.evidence import DayEffect, ExposedArm, Outcome, Trend
 from tasks.experiments.metrics import ArmMoments, metrics
 from tasks.experiments.statistics.comparison import Comparison
 from tasks.experiments.statistics.estimates import Estimate, compare
 from tasks.experiments.statistics.multiplicity import holm
+
+Floats = NDArray[np.floating[Any]]
 
 LEAST_UNITS = 100  # followed, in each arm
 LEAST_DAYS = 3
@@ -25,10 +29,12 @@ def effects_by_day(
     Days are each for itself: the same units are seen on all of them. Raises UnknownName for a kind
     that nobody registered.
     """
+    compare_days = metrics.get(kind).compare
     return [
-        _on_day(kind, control, arm, index, first_day + index, alpha)
+        on_day(kind, control, arm, index, first_day + index, compare_days(*pair, alpha))
         for arm in arms
         for index in range(len(control.days))
+        for pair in [(_moments(kind, control, index), _moments(kind, arm, index))]
     ]
 
 
@@ -48,20 +54,41 @@ def trends(
             compare(_slope(kind, control, first_day), _slope(kind, arm, first_day), alpha)
             for arm in arms
         ]
-    adjusted = iter(holm([each.p_value for each in compared if each.p_value is not None]))
-    made = []
-    for arm, slope in zip(arms, compared, strict=True):
-        p_adjusted = None if slope.p_value is None else next(adjusted)
-        made.append(_trend(kind, control, arm, slope, p_adjusted, alpha))
-    return made
+    effects = [np.array(_values(kind, arm)) - np.array(_values(kind, control)) for arm in arms]
+    why = [why_unknown(min(control.units, arm.units), len(control.days)) for arm in arms]
+    return judged([arm.name for arm in arms], effects, compared, why, alpha)
 
 
-def _on_day(
-    kind: str, control: ExposedArm, arm: ExposedArm, index: int, day: int, alpha: float
+def judged(
+    arms: Sequence[str],
+    effects: Sequence[Floats],
+    slopes: Sequence[Comparison],
+    why: Sequence[str],
+    alpha: float,
+) -> list[Trend]:
+    """Say what becomes of the effect of each arm; Holm over the arms.
+
+    Args:
+        arms: their names.
+        effects: of each arm, by day; NaN where it is unknown.
+        slopes: of each arm: what the effect changes by in a day.
+        why: of each arm: what to say where that is unknown.
+        alpha: of all arms together.
+    """
+    adjusted = iter(holm([each.p_value for each in slopes if each.p_value is not None]))
+    found = []
+    for told in zip(arms, effects, slopes, why, strict=True):
+        p_adjusted = None if told[2].p_value is None else next(adjusted)
+        found.append(_trend(*told, p_adjusted, alpha))
+    return found
+
+
+def on_day(
+    kind: str, control: ExposedArm, arm: ExposedArm, index: int, day: int, found: Comparison
 ) -> DayEffect:
+    """One day with what was found on it, beside the values of both arms."""
     measure = metrics.get(kind)
     pair = _moments(kind, control, index), _moments(kind, arm, index)
-    found = measure.compare(*pair, alpha)
     return DayEffect(
         day=day,
         arm=arm.name,
@@ -104,21 +131,20 @@ def weights_of(first_day: int, count: int) -> tuple[float, float]:
 
 
 def _trend(
-    kind: str,
-    control: ExposedArm,
-    arm: ExposedArm,
+    arm: str,
+    effects: Floats,
     slope: Comparison,
+    why: str,
     p_adjusted: float | None,
     alpha: float,
 ) -> Trend:
-    effects = np.array(_values(kind, arm)) - np.array(_values(kind, control))
     last = len(effects) - 1
     average = float(effects.mean()) if len(effects) else nan
     if slope.difference is None or slope.lower is None or slope.upper is None or last < 1:
-        return _unknown(arm.name, _why_unknown(control, arm), average)
+        return _unknown(arm, why, average)
     span = -(-len(effects) // 3)
     told = Trend(
-        arm=arm.name,
+        arm=arm,
         outcome="unknown",
         message="",
         span=span,
@@ -153,10 +179,11 @@ def _judged(told: Trend, alpha: float) -> Trend:
     return told.model_copy(update={"outcome": outcome, "message": message})
 
 
-def _why_unknown(control: ExposedArm, arm: ExposedArm) -> str:
-    if len(control.days) < LEAST_DAYS:
+def why_unknown(units: int, days: int) -> str:
+    """Why a trend is unknown; ``units`` are those of the smaller arm."""
+    if days < LEAST_DAYS:
         return f"fewer than {LEAST_DAYS} days"
-    if min(control.units, arm.units) < LEAST_UNITS:
+    if units < LEAST_UNITS:
         return f"fewer than {LEAST_UNITS} units of an arm were followed for so many days"
     return "on some day nobody has a value, or nothing varies"
 

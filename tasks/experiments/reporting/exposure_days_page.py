@@ -10,6 +10,7 @@ from tasks import markdown
 from tasks.experiments.exposure.evidence import DayEffect, Novelty, Trend
 from tasks.experiments.reporting import pictures
 from tasks.experiments.reporting.pictures import Point
+from tasks.experiments.reporting.segments_page import MOVED
 from tasks.experiments.reporting.words import interval, number
 
 _FEWEST_DRAWN = 3  # days
@@ -68,7 +69,7 @@ def exposure_parts(report: Novelty) -> list[str]:
     hidden = len(report.days) - _MOST_ROWS
     if hidden > 0:
         parts.append(f"{hidden} more rows are in the JSON and CSV forms of this report.")
-    return [*parts, NOTE]
+    return [*parts, *([MOVED] if report.is_within_epochs else []), NOTE]
 
 
 def _trend_cells(trend: Trend) -> tuple[Any, ...]:

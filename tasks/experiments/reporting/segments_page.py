@@ -43,6 +43,11 @@ NOTE = (
     "(`headway experiment segment`) tests it."
 )
 
+MOVED = (
+    "The split has moved: arms are compared within the epochs, so differences are not those "
+    "of the values."
+)
+
 
 def page(report: Segments) -> str:
     """The whole report."""
@@ -66,7 +71,8 @@ def _metric_parts(metric: MetricSegments, heading: str, *, is_short: bool) -> li
     head = f"{heading} {markdown.plain(metric.metric)} ({metric.role})"
     if metric.problem:
         return [head, f"Unknown: {markdown.plain(metric.problem)}."]
-    parts = [head, markdown.table(_TEST_HEAD, [_test_cells(each) for each in metric.tests])]
+    moved = [MOVED] if metric.is_within_epochs else []
+    parts = [head, *moved, markdown.table(_TEST_HEAD, [_test_cells(each) for each in metric.tests])]
     if is_short:
         return parts
     shown = metric.effects[:_MOST_ROWS]

@@ -2,138 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Literal
 
 import numpy as np
 
 from tasks.experiments.metrics import ArmMoments, metrics
-from tasks.experiments.segments.estimates import estimates, why_not, why_too_small
+from tasks.experiments.segments.estimates import why_not
 from tasks.experiments.segments.evidence import (
-    NONE,
-    OTHER,
     MetricSegments,
     SegmentEffect,
     SegmentEvidence,
     SegmentTest,
 )
+from tasks.experiments.segments.levels import REMAINDERS, Level, judge_levels
+from tasks.experiments.segments.within_epochs import judge_within_epochs
 from tasks.experiments.statistics.comparison import Comparison
-from tasks.experiments.statistics.estimates import Estimate, compare
-from tasks.experiments.statistics.heterogeneity import (
-    Heterogeneity,
-    HeterogeneityTest,
-    heterogeneity,
-)
+from tasks.experiments.statistics.heterogeneity import Heterogeneity, HeterogeneityTest
 
-_REMAINDERS = {
-    OTHER: "many levels as one: shown, not tested",
-    NONE: "units that do not say it: shown, not tested",
-}
 _FEWEST_LEVELS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Level:
-    """One level: who is there, and which arms are large enough to be compared."""
-
-    dimension: str
-    name: str
-    arms: Mapping[str, ArmMoments]
-    estimates: Mapping[str, Estimate]
-    notes: Mapping[str, str]  # by arm: why it is not compared
-
-    def compared(self, control: str, arm: str, alpha: float) -> Comparison:
-        if self.notes[arm] or self.notes[control]:
-            return Comparison()
-        return compare(self.estimates[control], self.estimates[arm], alpha)
-
-    def tested(self) -> dict[str, Estimate]:
-        """The arms to test; none where the level is a remainder of others."""
-        if self.name in _REMAINDERS:
-            return {}
-        return {arm: found for arm, found in self.estimates.items() if not self.notes[arm]}
+_NOTHING = Heterogeneity((), ())
 
 
 def segments_of(evidence: SegmentEvidence) -> MetricSegments:
     """Test each dimension and arm (Cochran's Q, Holm), and give the effect in each level.
 
-    Levels are compared by Welch's test on the estimates of the metric's kind. Those with few units
-    are unknown; ``(other)`` and ``(none)`` are shown and not tested. Raises UnknownName for a kind
-    that nobody registered.
+    Levels are compared by Welch's test on the estimates of the metric's kind; where the evidence
+    has epochs, within them. Those with few units are unknown; ``(other)`` and ``(none)`` are shown
+    and not tested. Raises UnknownName for a kind that nobody registered.
     """
     problem = evidence.problem or why_not(evidence.kind)
-    levels = [] if problem else _levels(evidence)
-    dimensions = {
-        dimension: {level.name: tested for level in group if (tested := level.tested())}
-        for dimension, group in groupby(levels, key=lambda level: level.dimension)
-    }
+    judge = judge_within_epochs if evidence.epochs else judge_levels
     with np.errstate(all="ignore"):
-        found = heterogeneity(dimensions, evidence.control, evidence.alpha)
+        levels, found = ([], _NOTHING) if problem else judge(evidence)
         return MetricSegments(
             metric=evidence.metric,
             role=evidence.role,
             kind=evidence.kind,
             alpha=evidence.alpha,
             problem=problem,
-            tests=tuple(_tests(evidence, levels, found, dimensions)),
+            is_within_epochs=bool(evidence.epochs),
+            tests=tuple(_tests(evidence, levels, found)),
             effects=tuple(_effects(evidence, levels, found)),
         )
 
 
-def _levels(evidence: SegmentEvidence) -> list[_Level]:
-    """By dimension; the largest level first, the remainders last."""
-    made = []
-    cells = sorted(evidence.cells, key=lambda each: (each.dimension, each.level))
-    for (dimension, name), group in groupby(cells, lambda each: (each.dimension, each.level)):
-        arms = {each.arm: each.cell.moments for each in group}
-        found = _estimated(evidence.kind, arms)
-        notes = {
-            arm: _note(evidence.kind, arms.get(arm), is_known=arm in found)
-            for arm in (evidence.control, *evidence.treatments)
-        }
-        made.append(_Level(dimension, name, arms, found, notes))
-    return sorted(made, key=_place)
-
-
-def _estimated(kind: str, arms: Mapping[str, ArmMoments]) -> dict[str, Estimate]:
-    try:
-        return estimates(kind, arms)
-    except (ArithmeticError, ValueError):
-        return {}
-
-
-def _note(kind: str, arm: ArmMoments | None, *, is_known: bool) -> str:
-    """Why an arm is not compared in a level; empty where it is."""
-    if arm is None:
-        return "no units in an arm"
-    return why_too_small(kind, arm) or ("" if is_known else "figures too large to compare")
-
-
-def _place(level: _Level) -> tuple[str, bool, int, str]:
-    units = sum(arm.value.n for arm in level.arms.values())
-    return level.dimension, level.name in _REMAINDERS, -units, level.name
-
-
 def _tests(
-    evidence: SegmentEvidence,
-    levels: Sequence[_Level],
-    found: Heterogeneity,
-    dimensions: Mapping[str, Mapping[str, object]],
+    evidence: SegmentEvidence, levels: Sequence[Level], found: Heterogeneity
 ) -> Iterator[SegmentTest]:
     tested = {(test.dimension, test.arm): test for test in found.tests}
     for dimension, group in groupby(levels, key=lambda level: level.dimension):
-        names = [level.name for level in group if level.name not in _REMAINDERS]
+        names = tuple(level.name for level in group if not level.is_remainder)
         for arm in evidence.treatments:
-            nothing = HeterogeneityTest(dimension, arm, None, 0, None, None, tuple(names))
-            test = tested.get((dimension, arm), nothing)
-            gone = {*names} - dimensions[dimension].keys() | {*test.left_out}
-            left_out = tuple(name for name in names if name in gone)
-            yield _test(test, left_out, evidence.alpha)
+            nothing = HeterogeneityTest(dimension, arm, None, 0, None, None, names)
+            yield _test(tested.get((dimension, arm), nothing), evidence.alpha)
 
 
-def _test(test: HeterogeneityTest, left_out: tuple[str, ...], alpha: float) -> SegmentTest:
+def _test(test: HeterogeneityTest, alpha: float) -> SegmentTest:
     dimension, arm = test.dimension, test.arm
     finding: Literal["differs", "none-seen", "unknown"] = "unknown"
     if test.p_adjusted is None:
@@ -150,7 +76,7 @@ def _test(test: HeterogeneityTest, left_out: tuple[str, ...], alpha: float) -> S
         dimension=dimension,
         arm=arm,
         levels=0 if test.q is None else test.dof + 1,
-        left_out=left_out,
+        left_out=test.left_out,
         q=test.q,
         dof=test.dof,
         p_value=test.p_value,
@@ -161,7 +87,7 @@ def _test(test: HeterogeneityTest, left_out: tuple[str, ...], alpha: float) -> S
 
 
 def _effects(
-    evidence: SegmentEvidence, levels: Sequence[_Level], found: Heterogeneity
+    evidence: SegmentEvidence, levels: Sequence[Level], found: Heterogeneity
 ) -> Iterator[SegmentEffect]:
     adjusted = {(each.dimension, each.level, each.arm): each.p_adjusted for each in found.effects}
     for level in levels:
@@ -171,11 +97,10 @@ def _effects(
 
 
 def _effect(
-    evidence: SegmentEvidence, level: _Level, arm: str, p_adjusted: float | None
+    evidence: SegmentEvidence, level: Level, arm: str, p_adjusted: float | None
 ) -> SegmentEffect:
     control = evidence.control
-    compared = level.compared(control, arm, evidence.alpha)
-    too_small = level.notes[arm] or level.notes[control]
+    compared = level.compared[arm]
     known = {name: level.arms.get(name) for name in (control, arm)}
     return SegmentEffect(
         dimension=level.dimension,
@@ -193,7 +118,7 @@ def _effect(
         p_adjusted=p_adjusted,
         is_tested=p_adjusted is not None,
         outcome=_outcome(compared, p_adjusted, evidence),
-        note="; ".join(filter(None, (_REMAINDERS.get(level.name), too_small))),
+        note="; ".join(filter(None, (REMAINDERS.get(level.name), level.notes[arm]))),
     )
 
 

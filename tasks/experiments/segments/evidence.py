@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.experiments.decision.evidence import Cell
+from tasks.experiments.decision.evidence import Cell, Epoch
 
 Finding = Literal["differs", "none-seen", "unknown"]
 OTHER, NONE = "(other)", "(none)"
@@ -26,6 +26,14 @@ class SegmentCell(_Frozen):
     cell: Cell
 
 
+class SegmentEpochs(_Frozen):
+    """Who came into one level while each split held."""
+
+    dimension: str
+    level: str
+    epochs: tuple[Epoch, ...]  # in order; those in which nobody came are left out
+
+
 class SegmentEvidence(_Frozen):
     """One metric of an experiment by segment."""
 
@@ -37,6 +45,7 @@ class SegmentEvidence(_Frozen):
     control: str
     treatments: tuple[str, ...]
     cells: tuple[SegmentCell, ...]  # an arm without units in a level is left out
+    epochs: tuple[SegmentEpochs, ...] = ()  # where the split moved: arms are compared within them
     problem: str = ""  # why the levels cannot be compared
 
 
@@ -84,6 +93,7 @@ class MetricSegments(_Frozen):
     kind: str
     alpha: float
     problem: str
+    is_within_epochs: bool = False  # the split has moved: differences are not those of the values
     tests: tuple[SegmentTest, ...]
     effects: tuple[SegmentEffect, ...]
 
