@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import Connection
 
 from flows.artifacts import publish_report, publish_table
 from flows.batches import failures_of, in_batches
-from flows.pipeline import Text, pipeline
+from flows.pipeline import Text, one_or_all, pipeline
 from tasks import markdown
 from tasks.database import control_engine
 from tasks.errors import InputError, ItemsFailed
@@ -22,7 +23,7 @@ _FOLDED_AT_ONCE = 1000
 _SHOWN = 50  # updates in the artifacts of a run; those that changed a split come first
 
 
-@pipeline(name="allocate-traffic")
+@pipeline(name="allocate-traffic", run_name=one_or_all("experiment"))
 def allocate_traffic(experiment: Text | None = None) -> list[Allocated]:
     """Let the split of every bandit follow its figures: the better an arm, the more new units.
 
@@ -86,12 +87,26 @@ def _publish(updates: Sequence[Allocated]) -> None:
         *([f"And {left} more."] if left > 0 else []),
     ]
     publish_report("traffic", "\n\n".join(parts))
-    arms = [{"experiment": each.experiment, **arm} for each in shown for arm in each.arms]
+    arms = [_arm(each.experiment, arm) for each in shown for arm in each.arms]
     if arms:
         publish_table("traffic-arms", arms)
 
 
-@pipeline(name="balance-traffic")
+def _arm(experiment: str, arm: Mapping[str, Any]) -> dict[str, str | int]:
+    """How an arm stood, in the words of the reports."""
+    return {
+        "experiment": experiment,
+        "arm": arm["name"],
+        "new units": f"{arm['weight']:.1%}",
+        "should get": "" if arm["target"] is None else f"{arm['target']:.1%}",
+        "units so far": arm["n"],
+        "value": f"{arm['posterior_mean']:.4g}",
+        "chance to be best": f"{arm['chance_best']:.1%}",
+        "expected loss": f"{arm['expected_loss']:.4g}",
+    }
+
+
+@pipeline(name="balance-traffic", run_name=one_or_all("experiment"))
 def balance_traffic(
     experiment: Text | None = None, actor: Text | None = None, reason: Text | None = None
 ) -> list[Balanced]:

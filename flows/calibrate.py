@@ -10,7 +10,7 @@ from pydantic import Field
 
 from flows.artifacts import publish_report, publish_table
 from flows.batches import failures_of, in_batches
-from flows.pipeline import Text, pipeline
+from flows.pipeline import Text, one_or_all, pipeline
 from tasks import markdown
 from tasks.errors import InputError, ItemsFailed
 from tasks.experiments import steps
@@ -20,7 +20,7 @@ _BATCH = 1  # one takes seconds, with many units a minute
 _SHOWN = 200
 
 
-@pipeline(name="calibrate-experiments")
+@pipeline(name="calibrate-experiments", run_name=one_or_all("experiment"))
 def calibrate_experiments(
     experiment: Text | None = None,
     metric: Text | None = None,

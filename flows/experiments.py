@@ -9,6 +9,8 @@ from pydantic import Field
 
 from flows.artifacts import publish_report, publish_table
 from flows.pipeline import Text, pipeline
+from tasks import markdown
+from tasks.database import control_engine
 from tasks.errors import ItemsFailed
 from tasks.experiments import steps
 from tasks.experiments.definition.changing import ChangedExperiment
@@ -17,6 +19,7 @@ from tasks.experiments.definition.editing import ExperimentEdit
 from tasks.experiments.definition.files import read_folder
 from tasks.experiments.definition.lifecycle import Action
 from tasks.experiments.definition.plan import ExperimentPlan
+from tasks.experiments.definition.showing import as_markdown, show_experiment
 
 
 @pipeline(name="create-experiment", run_name="create-experiment/{plan.name}")
@@ -37,7 +40,9 @@ def create_experiment(
         start: start it at once; else it waits for its starts_at, or for change-experiment.
     """
     del actor, reason  # kept with the run
-    return steps.create_experiment(plan=plan, is_started=start)
+    created = steps.create_experiment(plan=plan, is_started=start)
+    _publish(created.name, created.summary)
+    return created
 
 
 @pipeline(name="change-experiment", run_name="change-experiment/{action}/{experiment}")
@@ -64,7 +69,20 @@ def change_experiment(
         version: the version that you saw; refused where somebody changed it since.
     """
     del actor, reason  # kept with the run, and with the decision
-    return steps.change_experiment(experiment=experiment, action=action, edit=edit, version=version)
+    changed = steps.change_experiment(
+        experiment=experiment, action=action, edit=edit, version=version
+    )
+    _publish(changed.name, changed.summary, is_there=changed.status is not None)
+    return changed
+
+
+def _publish(name: str, summary: str, *, is_there: bool = True) -> None:
+    """Leave what was done, and the experiment as it is now."""
+    parts = [markdown.plain(summary)]
+    if is_there:
+        with control_engine().connect() as connection:
+            parts.append(as_markdown(show_experiment(connection, name)))
+    publish_report(f"plan-{name}", "\n\n".join(parts))
 
 
 @pipeline(name="sync-experiments", run_name="sync-experiments/{folder}")

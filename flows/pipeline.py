@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any, ParamSpec, TypeVar, cast
 
 import prefect
+from prefect import runtime
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
@@ -77,6 +78,13 @@ def pipeline(
         return cast("prefect.Flow[P, R]", made)
 
     return decorate
+
+
+def one_or_all(parameter: str) -> Callable[[], str]:
+    """Name runs by a parameter that may be left out: `report-experiments/greeting`, or `…/all`."""
+    return lambda: (
+        f"{runtime.flow_run.flow_name}/{runtime.flow_run.parameters.get(parameter) or 'all'}"
+    )
 
 
 def _task_runner() -> TaskRunner[PrefectFuture[Any]]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from flows.artifacts import publish_report, publish_table
 from flows.batches import failures_of, in_batches
 from flows.notify import send_unsent
-from flows.pipeline import Text, pipeline
+from flows.pipeline import Text, one_or_all, pipeline
 from tasks.errors import ItemsFailed
 from tasks.experiments import steps
 from tasks.experiments.folding.recomputing import Difference
@@ -32,7 +32,7 @@ class Recomputed(BaseModel, frozen=True):
         return f"{whose} recomputed from the raw events: {self.differences} differences"
 
 
-@pipeline(name="recompute-statistics")
+@pipeline(name="recompute-statistics", run_name=one_or_all("experiment"))
 def recompute_statistics(experiment: Text | None = None) -> Recomputed:
     """Work out every running experiment's statistics again from its raw events.
 

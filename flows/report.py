@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from flows.artifacts import publish_report, publish_table
-from flows.pipeline import Text, pipeline
+from flows.pipeline import Text, one_or_all, pipeline
 from tasks.errors import ItemsFailed
 from tasks.experiments import steps
 from tasks.experiments.reporting.comparison import BY, PERIODS, compare
@@ -29,7 +29,7 @@ class Reported(BaseModel):
         return f"reported {', '.join(self.experiments) or 'no experiment'}"
 
 
-@pipeline(name="report-experiments")
+@pipeline(name="report-experiments", run_name=one_or_all("experiment"))
 def report_experiments(experiment: Text | None = None) -> Reported:
     """Write the dashboard, and for each experiment its report and comparisons, as artifacts.
 
@@ -81,9 +81,13 @@ def _line(row: DashboardRow) -> dict[str, str | int]:
     return {
         "experiment": row.name,
         "status": row.status,
-        "day": "" if row.day is None else f"{row.day} of {row.days or '?'}",
+        "day": "" if row.day is None else f"{row.day} of {_days(row)}",
         "sample": row.sample if not planned else f"{row.sample} of {planned}",
         "verdict": row.sentence,
         "failed": ", ".join((*row.failed_checks, *row.failed_metrics)),
         "next": " ".join(row.next_steps),
     }
+
+
+def _days(row: DashboardRow) -> str:
+    return f"{'about ' if row.is_end_expected else ''}{row.days or '?'}"

@@ -49,7 +49,7 @@ def test_a_run_leaves_what_a_person_can_read_and_a_second_one_moves_nothing(
     page = artifact("traffic")
     assert page.startswith("1 of 1 bandits got another split.")
     assert "| greeting | changed | control " in page
-    assert "chance_best" in artifact("traffic-arms")
+    assert "chance to be best" in artifact("traffic-arms")
     (again,) = allocate_traffic()
     assert (again.outcome, again.code) == ("skipped", "nothing-new")
     assert rows_of(database, EPOCHS) == [(3,)]  # the second one, and each experiment's first

@@ -1,0 +1,54 @@
+"""What an operator sees of a run: its name, and what it leaves to read."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from sqlalchemy import Engine
+
+from flows import experiments
+from flows.allocate import allocate_traffic
+from flows.execute import _deployment_of, _what_is_left
+from flows.report import report_experiments
+from tests.database.bandits import start_bandit
+from tests.database.experiments import plan
+from tests.flows.test_allocate import artifact, come
+
+WHO: dict[str, Any] = {"actor": "ada", "reason": "a new colour"}
+
+
+def run_of(state: Any) -> FlowRun:
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(UUID(str(state.state_details.flow_run_id)))
+
+
+def test_a_run_is_named_by_what_it_is_about_and_says_what_it_made(database: Engine) -> None:
+    experiments.create_experiment(plan=plan(), **WHO)
+    assert artifact("plan-buttons").startswith(
+        "buttons: created as a draft\n\n# buttons: draft, version 1"
+    )
+    experiments.change_experiment(experiment="buttons", action="delete", **WHO)
+    assert artifact("plan-buttons") == "buttons: draft → deleted"
+    start_bandit()
+    come("greeting")
+    one = run_of(allocate_traffic(experiment="greeting", return_state=True))
+    assert one.name == "allocate-traffic/greeting"
+    everything = run_of(report_experiments(return_state=True))
+    assert everything.name == "report-experiments/all"
+    with get_client(sync_client=True) as client:
+        assert _what_is_left(client, one) == (
+            "completed: allocate-traffic/greeting; its artifacts: traffic, traffic-arms"
+        )
+
+
+def test_a_person_runs_the_deployment_that_is_there_for_people() -> None:
+    with get_client(sync_client=True) as client:
+        flow = client.create_flow_from_name(report_experiments.name)
+        by_clock = client.create_deployment(flow, "daily")
+        assert _deployment_of(client, report_experiments) == by_clock
+        by_hand = client.create_deployment(flow, "manual")
+        client.create_deployment(flow, "weekly")
+        assert _deployment_of(client, report_experiments) == by_hand
