@@ -12,6 +12,7 @@ from flows.batches import failures_of, in_batches
 from flows.notify import send_unsent
 from flows.pipeline import Text, pipeline
 from flows.winners import roll_out_winners
+from tasks import markdown
 from tasks.database import control_engine
 from tasks.errors import ItemsFailed
 from tasks.experiments import steps
@@ -98,6 +99,7 @@ def select_winner(
     """
     del actor, reason  # kept with the run, and with the decision
     selected = steps.select_winner(experiment=experiment, variant=variant, is_forced=is_forced)
+    publish_report(f"winner-{experiment}", markdown.plain(selected.summary))
     failures = roll_out_winners()
     if failures:
         raise ItemsFailed("rollouts of winners", failures)

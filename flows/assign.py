@@ -8,6 +8,7 @@ from pydantic import Field
 
 from flows.artifacts import publish_report
 from flows.pipeline import Text, pipeline
+from tasks import markdown
 from tasks.experiments import steps
 from tasks.experiments.assignment.batch import AssignedUnits
 from tasks.experiments.assignment.choosing import MAX_UNIT_LENGTH
@@ -51,4 +52,6 @@ def override_variant(
         variant: name of the variant; without it the override is removed.
     """
     del actor, reason  # kept with the run
-    return steps.override_variant(experiment=experiment, unit=unit, variant=variant)
+    changed = steps.override_variant(experiment=experiment, unit=unit, variant=variant)
+    publish_report(f"override-{experiment}", markdown.plain(changed.summary))
+    return changed

@@ -11,6 +11,8 @@ from sqlalchemy import Engine
 
 from flows import experiments
 from flows.allocate import allocate_traffic
+from flows.analyze import select_winner
+from flows.assign import override_variant
 from flows.execute import _deployment_of, _what_is_left
 from flows.report import report_experiments
 from tests.database.bandits import start_bandit
@@ -36,6 +38,10 @@ def test_a_run_is_named_by_what_it_is_about_and_says_what_it_made(database: Engi
     come("greeting")
     one = run_of(allocate_traffic(experiment="greeting", return_state=True))
     assert one.name == "allocate-traffic/greeting"
+    override_variant(experiment="greeting", unit="u", variant="b", **WHO)
+    assert "greeting" in artifact("override-greeting")
+    select_winner(experiment="greeting", variant="b", is_forced=True, **WHO)
+    assert artifact("winner-greeting") == "greeting: b is chosen, against the last look"
     everything = run_of(report_experiments(return_state=True))
     assert everything.name == "report-experiments/all"
     with get_client(sync_client=True) as client:
