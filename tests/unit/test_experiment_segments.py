@@ -68,7 +68,7 @@ def test_levels_are_compared_and_tested_as_scipy_and_a_hand_formula_do() -> None
     told = found(
         {("device", name): (rate(n, c), rate(m, t)) for name, (n, c, m, t) in counts.items()}
     )
-    differences, errors, p_values = [], [], []
+    differences, errors, p_values, parts = [], [], [], []
     for name, (n, c, m, t) in counts.items():
         p, q = c / n, t / m
         error = sqrt(p * (1 - p) / (n - 1) + q * (1 - q) / (m - 1))
@@ -78,13 +78,16 @@ def test_levels_are_compared_and_tested_as_scipy_and_a_hand_formula_do() -> None
         assert (effect.control_units, effect.units, effect.note) == (n, m, "")
         differences.append(q - p)
         errors.append(error)
+        parts += [(p * (1 - p) / (n - 1), n - 1), (q * (1 - q) / (m - 1), m - 1)]
         p_values.append(effect.p_value or 0)
     weights = np.array(errors) ** -2
     mean = weights @ differences / weights.sum()
     expected = float(weights @ (np.array(differences) - mean) ** 2)
     (test,) = told.tests
     assert test.q == pytest.approx(expected)
-    assert test.p_value == pytest.approx(stats.chi2.sf(expected, 1))
+    # Of two levels it is Welch's t test of the difference of differences.
+    dof = sum(part for part, _ in parts) ** 2 / sum(part**2 / of for part, of in parts)
+    assert test.p_value == pytest.approx(2 * stats.t.sf(sqrt(expected), dof))
     assert (test.finding, test.levels, test.left_out) == ("differs", 2, ())
     by_level = {each.level: each.p_adjusted for each in told.effects}
     assert [by_level[name] for name in counts] == pytest.approx(holm(p_values))

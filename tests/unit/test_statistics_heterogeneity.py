@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ import statsmodels.api as sm
 from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
+from statsmodels.stats.oneway import anova_oneway
 
 from tasks.errors import InputError
 from tasks.experiments.statistics.estimates import Estimate, compare, of_mean, of_proportion
@@ -37,14 +38,41 @@ def arms(*counts: int, n: int = 1_000) -> dict[str, Estimate]:
 def test_cochrans_q_is_that_of_statsmodels() -> None:
     effects, errors = np.array([0.3, 0.1, -0.2, 0.5]), np.array([0.1, 0.2, 0.15, 0.3])
     expected = combine_effects(effects, errors**2, method_re="dl")
-    q, p_value = cochran_q(effects.tolist(), errors.tolist())
+    q, p_value = cochran_q(effects.tolist(), errors.tolist(), [inf] * 4)
     assert q == pytest.approx(expected.q)
     assert p_value == pytest.approx(stats.chi2.sf(expected.q, 3))
 
 
 def test_far_tails_of_heterogeneity_are_not_zero() -> None:
-    _, p_value = cochran_q([0.0, 30.0], [1.0, 1.0])
-    assert 0 < p_value < 1e-90
+    for dof in (1e3, 1e9, inf):
+        _, p_value = cochran_q([0.0, 30.0], [1.0, 1.0], [dof, dof])
+        assert 0 < p_value < 1e-89
+
+
+def test_estimated_errors_make_it_welchs_analysis_of_variance() -> None:
+    """Groups are effects with an error and n - 1 degrees of freedom."""
+    rng = np.random.default_rng(5)
+    groups = [rng.normal(0.3 * k, 1 + k, 8 + 5 * k) for k in range(4)]
+    expected = anova_oneway(groups, use_var="unequal", welch_correction=True)
+    _, p_value = cochran_q(
+        [float(each.mean()) for each in groups],
+        [float(each.std(ddof=1)) / sqrt(len(each)) for each in groups],
+        [len(each) - 1 for each in groups],
+    )
+    assert p_value == pytest.approx(expected.pvalue)
+
+
+@pytest.mark.parametrize(("levels", "units"), [(20, 30), (5, 5_000)])
+def test_many_small_levels_err_no_more_often_than_few_large_ones(levels: int, units: int) -> None:
+    """By chi-square 6.9 % of those with 30 units would differ (100,000 draws: 5.1 % by F)."""
+    rng, runs = np.random.default_rng(51), 4_000
+    effects = rng.normal(0, sqrt(2 / units), (runs, levels))
+    arms = rng.chisquare(units - 1, (2, runs, levels)) / (units - 1) / units
+    errors = np.sqrt(arms.sum(axis=0))
+    dofs = errors**4 * (units - 1) / (arms**2).sum(axis=0)
+    rows = zip(effects.tolist(), errors.tolist(), dofs.tolist(), strict=True)
+    found = sum(cochran_q(*row)[1] <= 0.05 for row in rows) / runs
+    assert found == pytest.approx(0.05, abs=3 * sqrt(0.05 * 0.95 / runs))
 
 
 def test_a_dimension_whose_segments_differ_is_told_from_one_whose_do_not() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ LEAST_UNITS = 100
 """Smaller segments are left out of the test: with 30 units an arm in 20 levels 7 % were too far."""
 
 _LARGEST = 1e100  # figures beyond it have no square in doubles
+_SURE = 1e-12  # with more degrees of freedom than its inverse F is chi-square
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +89,25 @@ def heterogeneity(
     return Heterogeneity(_with_holm(tests), tuple(effects))
 
 
-def cochran_q(effects: Sequence[float], errors: Sequence[float]) -> tuple[float, float]:
+def cochran_q(
+    effects: Sequence[float], errors: Sequence[float], dofs: Sequence[float]
+) -> tuple[float, float]:
     """The effects' squared distances from their mean, weighted by precision, and its p-value.
 
-    Chi-square with one degree of freedom less than there are effects where all are the same.
-    Source: Cochran (1954).
+    Where all effects are the same, Q is chi-square with one degree of freedom less than there are
+    effects, were the errors known. They are estimated, each with its degrees of freedom (infinite:
+    known), so Q is a little larger, and its p-value that of Welch's F.
+    Sources: Cochran (1954); Welch (1951, Biometrika 38).
     """
     values, weights = np.array(effects, dtype=float), np.array(errors, dtype=float) ** -2
-    mean = weights @ values / weights.sum()
+    k, total = len(values), weights.sum()
+    mean = weights @ values / total
     q = float(weights @ (values - mean) ** 2)
-    return q, float(special.chdtrc(len(values) - 1, q))
+    unsure = float(np.sum((1 - weights / total) ** 2 / np.array(dofs, dtype=float)))
+    if 3 * unsure < _SURE:
+        return q, float(special.chdtrc(k - 1, q))
+    ratio = q / (k - 1) / (1 + 2 * (k - 2) / (k**2 - 1) * unsure)
+    return q, float(special.fdtrc(k - 1, (k**2 - 1) / (3 * unsure), ratio))
 
 
 def _effects(
@@ -117,7 +128,7 @@ def _test(
     dimension: str, arm: str, kept: Mapping[str, Comparison], levels: Mapping[str, Level]
 ) -> HeterogeneityTest:
     known = {
-        level: (found.difference, found.standard_error)
+        level: (found.difference, found.standard_error, found.dof or inf)
         for level, found in kept.items()
         if found.difference is not None
         and found.standard_error is not None
