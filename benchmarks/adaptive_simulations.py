@@ -58,8 +58,8 @@ def bias(world: World, runs: int, seed: int) -> Bias:
     ends = np.array([(each.lower, each.upper) for each in found], dtype=float)
     covered = float(((ends[:, 0] <= truth) & (truth <= ends[:, 1])).mean())
     return Bias(
-        _in_errors(course.pooled - truth),
-        _in_errors(effects - truth),
+        in_errors(course.pooled - truth),
+        in_errors(effects - truth),
         covered,
         sqrt(covered * (1 - covered) / runs),
     )
@@ -105,7 +105,7 @@ def _normal_cell(rng: np.random.Generator, n: int) -> SampleMean:
     return SampleMean(n, float(rng.normal(5.0, 2 / sqrt(n))), float(4 * rng.chisquare(n - 1)))
 
 
-def _in_errors(gaps: Floats) -> float:
+def in_errors(gaps: Floats) -> float:
     return float(gaps.mean() / (gaps.std(ddof=1) / sqrt(len(gaps))))
 
 
