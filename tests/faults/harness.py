@@ -23,7 +23,6 @@ from tests.faults.cases import KILL_CASES
 Fault = Literal["kill", "cut"]
 PointName = Literal["before-body", "inside", "after-act", "before-commit", "after-commit"]
 POINTS: tuple[PointName, ...] = ("before-body", "inside", "before-commit", "after-commit")
-FAULTS: tuple[Fault, ...] = ("kill", "cut")
 KILLED = -signal.SIGKILL
 
 _processes = multiprocessing.get_context("forkserver")

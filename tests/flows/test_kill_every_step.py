@@ -43,46 +43,46 @@ def test_every_step_has_a_kill_case() -> None:
     assert set(ledger.registered_steps()) == set(KILL_CASES)
 
 
-def _cases() -> Iterator[tuple[str, tuple[harness.PointName, ...], harness.Fault]]:
-    """Where each step is hit: one whose effect is outside its transaction at one point at a time.
+Points = tuple[harness.PointName, ...]
 
-    Any other is hit at every point in turn, each attempt at the next one.
+
+def _cases() -> Iterator[tuple[str, Points, Points]]:
+    """Where each step is killed, one process after the other, and where it is cut after that.
+
+    One whose effect is outside its transaction is hit at one point alone. Any other leaves nothing
+    until it commits, so what hits it one after the other does so as if it were alone; and who dies
+    after the commit leaves what the last process of every case finds.
     """
     for step in sorted(KILL_CASES):
-        effect: tuple[harness.PointName, ...] = ("after-act",) if step in STEPS_WITH_EFFECT else ()
+        effect: Points = ("after-act",) if step in STEPS_WITH_EFFECT else ()
         if step in STEPS_ALIKE:
-            yield from ((step, (point,), "kill") for point in ("before-commit", *effect))
-            yield step, ("after-commit",), "cut"
+            yield step, (*effect, "before-commit"), ("after-commit",)
         elif effect:
             for point in (*harness.POINTS, *effect):
-                yield from ((step, (point,), fault) for fault in harness.FAULTS)
+                yield step, (point,), ()
+                yield step, (), (point,)
         else:
-            yield from ((step, harness.POINTS, fault) for fault in harness.FAULTS)
+            yield step, ("before-body", "inside", "before-commit"), harness.POINTS
 
 
-def _name(part: Any) -> str:
-    return part if isinstance(part, str) else "+".join(part)
+def _name(part: str | Points) -> str:
+    return part if isinstance(part, str) else "+".join(part) or "none"
 
 
-@pytest.mark.parametrize(("step", "points", "fault"), list(_cases()), ids=_name)
-def test_step_cut_anywhere_ends_as_if_uninterrupted(
-    step: str,
-    points: tuple[harness.PointName, ...],
-    fault: harness.Fault,
-    new_database: NewDatabase,
-    uninterrupted: Uninterrupted,
+@pytest.mark.parametrize(("step", "kills", "cuts"), list(_cases()), ids=_name)
+def test_step_killed_and_cut_anywhere_ends_as_if_uninterrupted(
+    step: str, kills: Points, cuts: Points, new_database: NewDatabase, uninterrupted: Uninterrupted
 ) -> None:
     expected = uninterrupted(step)
     with new_database() as engine:
         url = engine.url.render_as_string(hide_password=False)
         arguments = harness.arrange(url, step)
         run_id = str(uuid.uuid4())
-        if fault == "kill":
-            for point in points:
-                killed = harness.Job(url, step, run_id, (point,), fault)
-                assert harness.call(killed, arguments) == harness.KILLED, point
-        else:
-            assert harness.call(harness.Job(url, step, run_id, points, fault), arguments) == 0
+        for point in kills:
+            killed = harness.Job(url, step, run_id, (point,), "kill")
+            assert harness.call(killed, arguments) == harness.KILLED, point
+        if cuts:
+            assert harness.call(harness.Job(url, step, run_id, cuts, "cut"), arguments) == 0
         assert harness.call(harness.Job(url, step, run_id), arguments) == 0
         assert harness.observe(engine) == expected
 
