@@ -54,29 +54,39 @@ def calibrate_experiments(
 
 
 _ORDER = ("broken", "unknown", "kept")
+_BROKEN = (
+    "While the primary metric or a guardrail of an experiment is broken its winner is only "
+    "recommended. In the next experiment cap the values (`cap_quantile`), even out the split or "
+    "choose another method."
+)
 
 
 def _publish(calibrations: Sequence[Calibration], failures: Mapping[str, str]) -> None:
     if not calibrations and not failures:
         publish_report("calibration", "No metric has new figures: there was nothing to calibrate.")
         return
-    counts = Counter(each.verdict for each in calibrations)
-    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
-    broken = [
-        f"- {markdown.plain(each.summary)}" for each in calibrations if each.verdict != "kept"
-    ]
-    failed = [
-        f"- {markdown.plain(name)} failed: {markdown.plain(why)}" for name, why in failures.items()
-    ]
+    publish_report("calibration", _page(calibrations, failures))
     rows = [each.row for each in calibrations[:_SHOWN]]
-    table = markdown.table(rows[0], (row.values() for row in rows)) if rows else ""
-    more = len(calibrations) - len(rows)
-    parts = [
-        f"{len(calibrations)} metrics were calibrated: {told or 'none'}.",
-        table,
-        f"And {more} more." if more else "",
-        "\n".join([*broken, *failed]),
-    ]
-    publish_report("calibration", "\n\n".join(part for part in parts if part))
     if rows:
         publish_table("calibrations", rows)
+
+
+def _page(calibrations: Sequence[Calibration], failures: Mapping[str, str]) -> str:
+    """How each came out, why where its promise is not kept, and what follows."""
+    counts = Counter(each.verdict for each in calibrations)
+    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
+    whose = "1 metric was" if len(calibrations) == 1 else f"{len(calibrations)} metrics were"
+    rows = [each.row for each in calibrations[:_SHOWN]]
+    more = len(calibrations) - len(rows)
+    lines = [f"- {markdown.plain(each.summary)}" for each in calibrations if each.verdict != "kept"]
+    lines += [
+        f"- {markdown.plain(name)} failed: {markdown.plain(why)}" for name, why in failures.items()
+    ]
+    parts = [
+        f"{whose} calibrated: {told or 'none'}.",
+        markdown.table(rows[0], (row.values() for row in rows)) if rows else "",
+        f"And {more} more." if more else "",
+        "\n".join(lines),
+        _BROKEN if counts["broken"] else "",
+    ]
+    return "\n\n".join(part for part in parts if part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +14,10 @@ from flows import experiments
 from flows.allocate import allocate_traffic
 from flows.analyze import select_winner
 from flows.assign import override_variant
+from flows.calibrate import _page
 from flows.execute import _deployment_of, _what_is_left
 from flows.report import report_experiments
+from tasks.experiments.calibration.results import Calibration
 from tests.database.bandits import start_bandit
 from tests.database.experiments import plan
 from tests.flows.test_allocate import artifact, come
@@ -48,6 +51,34 @@ def test_a_run_is_named_by_what_it_is_about_and_says_what_it_made(database: Engi
         assert _what_is_left(client, one) == (
             "completed: allocate-traffic/greeting; its artifacts: traffic, traffic-arms"
         )
+
+
+def test_a_broken_calibration_says_what_follows() -> None:
+    moment = datetime(2026, 11, 22, tzinfo=UTC)
+    reasons = [{"code": "too-often", "message": "the test finds a difference too often"}]
+    broken = Calibration(
+        id=1,
+        experiment="buttons",
+        metric="spend",
+        kind="mean",
+        method="fixed",
+        alpha=0.05,
+        units=900,
+        draws=1000,
+        seed=1,
+        calibrated_at=moment,
+        since=moment,
+        verdict="broken",
+        false_positive_rate=0.2,
+        coverage=0.8,
+        srm_alarm_rate=0.0,
+        details={"reasons": reasons},
+    )
+    page = _page([broken], {})
+    assert page.startswith("1 metric was calibrated: 1 broken.")
+    assert "- buttons: spend is broken: the test finds a difference too often" in page
+    assert page.endswith("even out the split or choose another method.")
+    assert "only recommended" not in _page([broken.model_copy(update={"verdict": "kept"})], {})
 
 
 def test_a_person_runs_the_deployment_that_is_there_for_people() -> None:
