@@ -143,7 +143,7 @@ def _facts(
         now=_NOW,
         variants=tuple(Arm(name=name, is_control=name == "control") for name in _ARMS),
         shares=tuple(
-            Share(epoch=1, arm=name, weight=weight)
+            Share(arm=name, epochs=(1,), weights=(weight,))
             for name, weight in zip(_ARMS, weights, strict=True)
         ),
         metrics=(_METRIC,),

@@ -20,6 +20,7 @@ from tasks.experiments.quality.facts import (
     Arm,
     Arrival,
     Count,
+    EpochCounts,
     ExperimentFacts,
     Metric,
     NotGathered,
@@ -72,7 +73,7 @@ def facts(**changes: Any) -> ExperimentFacts:
         "started_at": NOW - timedelta(days=10),
         "now": NOW,
         "variants": tuple(Arm(name=name, is_control=name == "control") for name in ARMS),
-        "shares": tuple(Share(epoch=1, arm=name, weight=0.5) for name in ARMS),
+        "shares": tuple(Share(arm=name, epochs=(1,), weights=(0.5,)) for name in ARMS),
         "metrics": (metric(),),
         "counts": tuple(count(name) for name in ARMS),
     }
@@ -134,35 +135,34 @@ def test_where_no_epoch_has_two_arms_there_is_no_split_to_test() -> None:
 def test_a_covariate_that_moves_with_the_split_is_no_imbalance() -> None:
     """Red got nine of ten units of the second epoch, when other users came."""
     shares = tuple(
-        Share(epoch=epoch, arm=name, weight=weight)
-        for epoch, split in ((1, (0.5, 0.5)), (2, (0.1, 0.9)))
-        for name, weight in zip(ARMS, split, strict=True)
+        Share(arm=name, epochs=(1, 2), weights=weights)
+        for name, weights in zip(ARMS, ((0.5, 0.1), (0.5, 0.9)), strict=True)
     )
 
-    def counted(gap: float) -> tuple[Count, ...]:
-        cells = [
-            ("1", "control", 500, 5.0), ("1", "red", 500, 5.0 + gap),
-            ("2", "control", 100, 9.0), ("2", "red", 900, 9.0 + gap),
-        ]  # fmt: skip
+    def counted(gap: float) -> dict[str, Any]:
+        cells = [("control", (500, 100), (5.0, 9.0)), ("red", (500, 900), (5.0 + gap, 9.0 + gap))]
         by_epoch = [
-            count(arm, dimension="epoch", level=level, assigned=n, n=n,
-                  covariate_mean=mean, covariate_m2=4.0 * n)
-            for level, arm, n, mean in cells
+            EpochCounts(arm=arm, epochs=(1, 2), assigned=n, n=n, covariate_mean=means,
+                        covariate_m2=tuple(4.0 * units for units in n))
+            for arm, n, means in cells
         ]  # fmt: skip
         whole = [
             count("control", assigned=600, n=600, covariate_mean=5.67, covariate_m2=3700.0),
             count("red", assigned=1400, n=1400, covariate_mean=7.57 + gap, covariate_m2=10900.0),
         ]
-        return (*whole, *by_epoch)
+        return {"counts": tuple(whole), "epoch_counts": tuple(by_epoch)}
 
     metrics = (metric(has_covariate=True),)
-    fine = run_check("imbalance", facts(shares=shares, metrics=metrics, counts=counted(0.0)))
-    off = run_check("imbalance", facts(shares=shares, metrics=metrics, counts=counted(0.8)))
+    fine = run_check("imbalance", facts(shares=shares, metrics=metrics, **counted(0.0)))
+    off = run_check("imbalance", facts(shares=shares, metrics=metrics, **counted(0.8)))
     assert (fine.outcome, off.outcome) == ("passed", "failed")
 
 
 def test_units_of_a_closed_arm_are_no_chance_but_a_failure() -> None:
-    shares = (Share(epoch=1, arm="control", weight=1), Share(epoch=1, arm="red", weight=0))
+    shares = (
+        Share(arm="control", epochs=(1,), weights=(1,)),
+        Share(arm="red", epochs=(1,), weights=(0,)),
+    )
     found = facts(shares=shares)
     assert run_check("closed-arm", found).outcome == "failed"
     assert run_check("srm", found).outcome == "passed"

@@ -51,9 +51,8 @@ def test_an_arm_whose_windows_are_all_open_is_not_taken_for_one_that_is_not_meas
 @pytest.mark.parametrize("check", ["srm", "srm-sequential", "closed-arm"])
 def test_a_changed_split_without_any_unit_waits_for_units(check: str) -> None:
     shares = tuple(
-        Share(epoch=epoch, arm=arm, weight=weight)
-        for epoch, weights in enumerate(((0.5, 0.5), (0.2, 0.8)), 1)
-        for arm, weight in zip(ARMS, weights, strict=True)
+        Share(arm=arm, epochs=(1, 2), weights=weights)
+        for arm, weights in zip(ARMS, ((0.5, 0.2), (0.5, 0.8)), strict=True)
     )
     nobody = tuple(count(arm, **OPEN, assigned=0) for arm in ARMS)
     found = run_check(check, facts(shares=shares, counts=nobody))

@@ -12,8 +12,10 @@ from tasks.experiments.quality.model import QualityCheck
 from tasks.experiments.quality.registry import run_check
 from tests.unit.test_experiment_quality import ARMS, NOW, count, facts, metric
 
-OFF = tuple(Share(epoch=e, arm=a, weight=w) for e, a, w in ((1, "control", 0.5), (1, "red", 0.5)))
-OFF += (Share(epoch=2, arm="control", weight=1.0), Share(epoch=2, arm="red", weight=0.0))
+OFF = (
+    Share(arm="control", epochs=(1, 2), weights=(0.5, 1.0)),
+    Share(arm="red", epochs=(1, 2), weights=(0.5, 0.0)),
+)
 NOTHING = {"converted": 0, "events": 0, "mean": 0.0}
 
 
@@ -107,7 +109,7 @@ def test_a_bandit_turns_from_an_arm_by_itself_but_never_from_its_control() -> No
 def test_an_arm_that_is_switched_off_holds_up_nobody_unless_all_are_compared_with_it() -> None:
     found = judged(shares=OFF, is_higher_better=False)
     assert (found.outcome, "it is switched off" in found.message) == ("passed", True)
-    back = (*OFF, Share(epoch=3, arm="control", weight=0.5), Share(epoch=3, arm="red", weight=0.5))
+    back = (*OFF, *(Share(arm=arm, epochs=(3,), weights=(0.5,)) for arm in ARMS))
     assert judged(shares=back).outcome == "failed"
     control_off = [
         each.model_copy(update={"arm": {"control": "red", "red": "control"}[each.arm]})
@@ -124,10 +126,10 @@ def test_an_arm_that_is_switched_off_needs_no_covariate() -> None:
     counts += (count("blue", assigned=1, n=1, events=0, converted=0),)
 
     def imbalance(weight: float) -> str:
-        blue = Share(epoch=2, arm="blue", weight=weight)
+        blue = Share(arm="blue", epochs=(2,), weights=(weight,))
         told = {"metrics": (measured,), "variants": variants, "counts": counts}
-        return run_check("imbalance", facts(**told, shares=(*OFF[2:], blue))).outcome
+        return run_check("imbalance", facts(**told, shares=(*OFF, blue))).outcome
 
     assert [imbalance(0.0), imbalance(0.3)] == ["passed", "unknown"]
-    alone = facts(metrics=(measured,), counts=(counts[0], count("red", n=0)), shares=OFF[2:])
+    alone = facts(metrics=(measured,), counts=(counts[0], count("red", n=0)), shares=OFF)
     assert run_check("imbalance", alone).outcome == "passed"

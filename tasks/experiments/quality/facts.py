@@ -13,8 +13,6 @@ from tasks.errors import HeadwayError
 from tasks.experiments.quality.model import SuiteFindings
 
 T = TypeVar("T")
-EPOCH = "epoch"
-"""The dimension whose levels are the numbers of the allocation's epochs."""
 
 
 class _Frozen(BaseModel):
@@ -39,11 +37,11 @@ class Arm(_Frozen):
 
 
 class Share(_Frozen):
-    """One arm's weight in one epoch of the allocation log."""
+    """One arm's weight in each epoch of the allocation log; a bandit has many of them."""
 
-    epoch: int
     arm: str
-    weight: float
+    epochs: tuple[int, ...]
+    weights: tuple[float, ...]
 
 
 class Metric(_Frozen):
@@ -85,6 +83,17 @@ class Count(_Frozen):
     mean: float = 0.0  # of the values; read of whole arms alone
     windows_open: int = 0  # of an arm without any event: units whose window is not over yet
     closes_at: datetime | None = None  # the first of these windows
+
+
+class EpochCounts(_Frozen):
+    """Sufficient statistics of one arm by the primary metric, in each epoch that chose it."""
+
+    arm: str
+    epochs: tuple[int, ...]
+    assigned: tuple[int, ...]
+    n: tuple[int, ...]
+    covariate_mean: tuple[float, ...]
+    covariate_m2: tuple[float, ...]
 
 
 class LevelCount(_Frozen):
@@ -157,6 +166,7 @@ class ExperimentFacts(_Frozen):
     metrics: tuple[Metric, ...] | NotGathered = ()
     aggregates: tuple[Aggregate, ...] | NotGathered = ()
     counts: tuple[Count, ...] | NotGathered = ()
+    epoch_counts: tuple[EpochCounts, ...] | NotGathered = ()
     level_counts: tuple[LevelCount, ...] | NotGathered = ()
     arrivals: tuple[Arrival, ...] | NotGathered = ()
     sampled: tuple[Sampled, ...] | NotGathered = ()
@@ -172,12 +182,13 @@ class ExperimentFacts(_Frozen):
         return None if self.started_at is None else hours(self.now - self.started_at)
 
     @cached_property
-    def weights(self) -> dict[str, dict[str, float]]:
-        """Epoch (as text: it is a level), then arm, to weight; raises MissingFacts."""
-        found: dict[str, dict[str, float]] = {}
-        for share in sorted(need(self.shares), key=lambda each: each.epoch):
-            found.setdefault(str(share.epoch), {})[share.arm] = share.weight
-        return found
+    def weights(self) -> dict[int, dict[str, float]]:
+        """Epoch, in order, then arm, to weight; raises MissingFacts."""
+        found: dict[int, dict[str, float]] = {}
+        for share in need(self.shares):
+            for epoch, weight in zip(share.epochs, share.weights, strict=True):
+                found.setdefault(epoch, {})[share.arm] = weight
+        return dict(sorted(found.items()))
 
     def is_switched_off(self, arm: str) -> bool:
         """Whether the arm gets nobody new: its weight is 0 in the newest epoch."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -28,7 +28,7 @@ _PARTS: Mapping[str, type[BaseModel]] = {
     "metrics": facts.Metric,
     "aggregates": facts.Aggregate,
     "counts": facts.Count,
-    "epoch_counts": facts.Count,
+    "epoch_counts": facts.EpochCounts,
     "level_counts": facts.LevelCount,
     "arrivals": facts.Arrival,
     "sampled": facts.Sampled,
@@ -37,7 +37,6 @@ _PARTS: Mapping[str, type[BaseModel]] = {
     "shared": facts.SharedUnits,
     "calibrations": facts.Calibrated,
 }
-_IN_COLUMNS = {"shares", "epoch_counts"}  # one row an arm, each epoch's figures in its arrays
 _Rows = dict[str, dict[UUID, list[Any]] | NotGathered]
 
 
@@ -125,7 +124,6 @@ def _facts_of(
     if experiment_id not in heads:
         return NotGathered(reason=f"experiment {experiment_id} does not exist")
     found = {name: _part(experiment_id, name, model, parts) for name, model in _PARTS.items()}
-    found["counts"] = _together_or_not(found["counts"], found.pop("epoch_counts"))
     given = {} if suites is None else {"suites": suites}
     return ExperimentFacts(**heads[experiment_id][0], **found, **given)
 
@@ -136,11 +134,8 @@ def _part(
     rows = parts[name]
     if isinstance(rows, NotGathered):
         return rows
-    listed = rows.get(experiment_id, [])
-    if name in _IN_COLUMNS:
-        listed = [row for columns in listed for row in _rows_of(columns)]
     try:
-        return _several(model).validate_python(listed)
+        return _several(model).validate_python(rows.get(experiment_id, []))
     except ValidationError as error:
         return NotGathered(reason=f"{name} make no sense: {error.error_count()} problems")
 
@@ -148,20 +143,3 @@ def _part(
 @cache
 def _several(model: type[BaseModel]) -> TypeAdapter[tuple[BaseModel, ...]]:
     return TypeAdapter(tuple[model, ...])  # type: ignore[valid-type]
-
-
-def _rows_of(columns: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """A row for each place of the arrays; what is no array holds for all."""
-    arrays = {name: value for name, value in columns.items() if isinstance(value, list)}
-    alike = {name: value for name, value in columns.items() if name not in arrays}
-    for values in zip(*arrays.values(), strict=True):
-        yield {**alike, **dict(zip(arrays, values, strict=True))}
-
-
-def _together_or_not(
-    first: tuple[BaseModel, ...] | NotGathered, second: tuple[BaseModel, ...] | NotGathered
-) -> tuple[BaseModel, ...] | NotGathered:
-    for part in (first, second):
-        if isinstance(part, NotGathered):
-            return part
-    return (*first, *second)

@@ -15,8 +15,8 @@ ORDER BY v.experiment_id, v.is_control DESC, v.variant_name;
 
 -- name: shares
 -- The allocation log: each arm's weight in each epoch, an arm a row. Bandits have many epochs.
-SELECT w.experiment_id, v.variant_name AS arm, array_agg(w.epoch ORDER BY w.epoch) AS epoch,
-       array_agg(w.weight ORDER BY w.epoch) AS weight
+SELECT w.experiment_id, v.variant_name AS arm, array_agg(w.epoch ORDER BY w.epoch) AS epochs,
+       array_agg(w.weight ORDER BY w.epoch) AS weights
 FROM allocation_weight w JOIN ab_variants v ON v.id = w.variant_id
 WHERE w.experiment_id = ANY(CAST(:experiment_ids AS uuid[]))
 GROUP BY w.experiment_id, v.id
@@ -81,21 +81,18 @@ GROUP BY a.experiment_id, a.metric_id, m.name, em.role;
 
 -- name: epoch_counts
 -- Sufficient statistics of the arms' epochs by the primary metric, an arm a row.
-SELECT s.experiment_id, m.name AS metric, v.variant_name AS arm, s.dimension,
-       array_agg(s.level ORDER BY s.level) AS level,
+SELECT s.experiment_id, v.variant_name AS arm,
+       array_agg(s.level::integer ORDER BY s.level) AS epochs,
        array_agg(s.assigned ORDER BY s.level) AS assigned,
-       array_agg(s.events ORDER BY s.level) AS events,
-       array_agg(s.converted ORDER BY s.level) AS converted,
        array_agg(s.n ORDER BY s.level) AS n,
        array_agg(s.covariate_mean ORDER BY s.level) AS covariate_mean,
        array_agg(s.covariate_m2 ORDER BY s.level) AS covariate_m2
 FROM moment_statistic s
 JOIN experiment_metric em ON em.experiment_id = s.experiment_id AND em.metric_id = s.metric_id
-JOIN metric m ON m.id = s.metric_id
 JOIN ab_variants v ON v.id = s.variant_id
 WHERE s.experiment_id = ANY(CAST(:experiment_ids AS uuid[])) AND s.dimension = 'epoch'
   AND em.role = 'primary'
-GROUP BY s.experiment_id, m.id, v.id, s.dimension;
+GROUP BY s.experiment_id, v.id;
 
 -- name: counts
 -- Sufficient statistics of the arms; of their levels by the primary metric alone. Of an arm without

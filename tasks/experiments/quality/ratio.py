@@ -124,7 +124,7 @@ class Split:
 
 def is_alike(weights: Sequence[Sequence[float]]) -> bool:
     """Whether the epochs split the traffic alike."""
-    return all(np.allclose(row, weights[0], rtol=0, atol=1e-12) for row in weights[1:])
+    return bool(np.allclose(weights, weights[0], rtol=0, atol=1e-12))
 
 
 def _below(units: int, total: int, share: float) -> float:

@@ -8,8 +8,9 @@ stay below 0.5 % (benchmarks/srm.py), and still find a split of 51/49 by 100,000
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Literal, TypeAlias
 
-from tasks.experiments.quality.facts import EPOCH, Count, ExperimentFacts, MissingFacts, need
+from tasks.experiments.quality.facts import ExperimentFacts, MissingFacts, need
 from tasks.experiments.quality.model import Figure, QualityCheck
 from tasks.experiments.quality.ratio import Split, is_alike
 from tasks.experiments.quality.registry import failed, passed, quality_checks, unknown
@@ -21,6 +22,7 @@ FIXED_ALPHA = 2e-5
 SEQUENTIAL_ALPHA = 1e-3
 """Of the sequential test over all looks together."""
 
+_Units: TypeAlias = Mapping[tuple[int, str], int]  # by epoch and arm
 
 _FIND_OUT = (
     "Something adds or drops units of one arm (redirects, crashes, bots, logging, a filter): find "
@@ -45,7 +47,7 @@ def srm_sequential(facts: ExperimentFacts) -> QualityCheck:
 @quality_checks.register("srm-values")
 def srm_values(facts: ExperimentFacts) -> QualityCheck:
     """Units with a value of the primary metric: where arms lose units unequally, they differ."""
-    split = _split(facts, {(c.level, c.arm): c.n for c in _epoch_counts(facts)})
+    split = _split(facts, _units(facts, "n"))
     if split.total == 0:
         return unknown("no unit has a value of the primary metric yet")
     return _judge("units with a value", facts, split, split.fixed_p_value(), FIXED_ALPHA)
@@ -75,7 +77,7 @@ def closed_arm(facts: ExperimentFacts) -> QualityCheck:
     weights = _weights(facts)
     strayed = {
         (epoch, arm): units
-        for (epoch, arm), units in _assigned(facts).items()
+        for (epoch, arm), units in _units(facts, "assigned").items()
         if units > 0 and weights.get(epoch, {}).get(arm, 0.0) <= 0
     }
     if not strayed:
@@ -90,7 +92,7 @@ def closed_arm(facts: ExperimentFacts) -> QualityCheck:
 
 def assigned_split(facts: ExperimentFacts) -> Split:
     """Units assigned by epoch and arm, with the weights; raises MissingFacts without units."""
-    split = _split(facts, _assigned(facts))
+    split = _split(facts, _units(facts, "assigned"))
     if split.total == 0:
         raise MissingFacts("no unit is assigned yet")
     return split
@@ -122,48 +124,52 @@ def _arms(facts: ExperimentFacts) -> list[str]:
     return [arm.name for arm in need(facts.variants)]
 
 
-def _weights(facts: ExperimentFacts) -> dict[str, dict[str, float]]:
-    """Epoch (as text: it is a level), then arm, to weight."""
+def _weights(facts: ExperimentFacts) -> dict[int, dict[str, float]]:
+    """Epoch, then arm, to weight."""
     if not facts.weights:
         raise MissingFacts("the allocation log is empty, so no split was planned; start it anew")
     return facts.weights
 
 
-def _epoch_counts(facts: ExperimentFacts) -> list[Count]:
-    """The primary metric's counts by epoch; of the whole arms where one split has held."""
-    primary = facts.primary.name
-    rows = [row for row in need(facts.counts) if row.metric == primary]
-    by_epoch = [row for row in rows if row.dimension == EPOCH]
+def _units(facts: ExperimentFacts, counted: Literal["assigned", "n"]) -> _Units:
+    """Units by epoch and arm; of the whole arms where one split has held."""
     weights = _weights(facts)
-    if by_epoch:
-        _require_known({row.level for row in by_epoch if row.assigned}, weights)
-        return by_epoch
-    whole = [row for row in rows if row.dimension == ""]
+    if need(facts.epoch_counts):
+        found = _by_epoch(facts, counted)
+        known = found if counted == "assigned" else _by_epoch(facts, "assigned")
+        _require_known({epoch for (epoch, _), units in known.items() if units}, weights)
+        return found
+    whole = facts.whole_arms(facts.primary.name)
     if not whole:
-        raise MissingFacts(f"metric {primary!r} has no sufficient statistics yet")
+        raise MissingFacts(f"metric {facts.primary.name!r} has no sufficient statistics yet")
     if not is_alike(_matrix(facts, weights)):
-        if not any(row.assigned for row in whole):
+        if not any(row.assigned for row in whole.values()):
             raise MissingFacts("no unit is assigned yet")
         raise MissingFacts(
             "the split has changed, and which units came before and after is not known"
         )
     first = next(iter(weights))
-    return [row.model_copy(update={"level": first}) for row in whole]
+    return {(first, arm): getattr(row, counted) for arm, row in whole.items()}
 
 
-def _require_known(levels: Iterable[str], weights: Mapping[str, object]) -> None:
-    strange = sorted(set(levels) - set(weights))
+def _by_epoch(facts: ExperimentFacts, counted: Literal["assigned", "n"]) -> _Units:
+    return {
+        (epoch, arm.arm): units
+        for arm in need(facts.epoch_counts)
+        for epoch, units in zip(arm.epochs, getattr(arm, counted), strict=True)
+    }
+
+
+def _require_known(epochs: Iterable[int], weights: Mapping[int, object]) -> None:
+    strange = sorted(set(epochs) - set(weights))
     if strange:
         raise MissingFacts(
-            f"units were assigned in epochs that the allocation log lacks: {', '.join(strange)}"
+            "units were assigned in epochs that the allocation log lacks: "
+            f"{', '.join(map(str, strange))}"
         )
 
 
-def _assigned(facts: ExperimentFacts) -> dict[tuple[str, str], int]:
-    return {(row.level, row.arm): row.assigned for row in _epoch_counts(facts)}
-
-
-def _split(facts: ExperimentFacts, units: Mapping[tuple[str, str], int]) -> Split:
+def _split(facts: ExperimentFacts, units: _Units) -> Split:
     weights, arms = _weights(facts), _arms(facts)
     return Split(
         counts=tuple(tuple(units.get((epoch, arm), 0) for arm in arms) for epoch in weights),
@@ -172,7 +178,7 @@ def _split(facts: ExperimentFacts, units: Mapping[tuple[str, str], int]) -> Spli
 
 
 def _matrix(
-    facts: ExperimentFacts, weights: Mapping[str, Mapping[str, float]]
+    facts: ExperimentFacts, weights: Mapping[int, Mapping[str, float]]
 ) -> tuple[tuple[float, ...], ...]:
     arms = _arms(facts)
     return tuple(tuple(row.get(arm, 0.0) for arm in arms) for row in weights.values())
@@ -180,15 +186,15 @@ def _matrix(
 
 def _level_splits(facts: ExperimentFacts) -> dict[tuple[str, str], Split]:
     weights = _weights(facts)
-    units: dict[tuple[str, str], dict[tuple[str, str], int]] = {}
+    units: dict[tuple[str, str], dict[tuple[int, str], int]] = {}
     if is_alike(_matrix(facts, weights)):
         first, primary = next(iter(weights)), facts.primary.name
         for row in need(facts.counts):
-            if row.metric == primary and row.dimension not in {"", EPOCH}:
+            if row.metric == primary and row.dimension:
                 level = units.setdefault((row.dimension, row.level), {})
                 level[first, row.arm] = row.assigned
     else:
         for count in need(facts.level_counts):
             level = units.setdefault((count.dimension, count.level), {})
-            level[str(count.epoch), count.arm] = count.assigned
+            level[count.epoch, count.arm] = count.assigned
     return {level: _split(facts, counts) for level, counts in units.items()}

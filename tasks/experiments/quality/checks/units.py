@@ -141,12 +141,12 @@ def _has_moved(facts: ExperimentFacts) -> bool:
 
 def _within_epochs(facts: ExperimentFacts, metric: Metric) -> list[dict[str, SampleMean]]:
     """The covariate of each arm in each epoch; only the primary metric has them."""
-    epochs: dict[str, dict[str, SampleMean]] = {}
-    for row in need(facts.counts):
-        if row.metric == metric.name and row.dimension == "epoch":
-            moments = SampleMean(row.n, row.covariate_mean, row.covariate_m2)
-            epochs.setdefault(row.level, {})[row.arm] = moments
-    return [epochs[level] for level in sorted(epochs, key=int)]
+    epochs: dict[int, dict[str, SampleMean]] = {}
+    for arm in need(facts.epoch_counts) if metric.role == "primary" else ():
+        figures = zip(arm.epochs, arm.n, arm.covariate_mean, arm.covariate_m2, strict=True)
+        for epoch, n, mean, m2 in figures:
+            epochs.setdefault(epoch, {})[arm.arm] = SampleMean(n, mean, m2)
+    return [epochs[number] for number in sorted(epochs)]
 
 
 def _p_value_within(epochs: list[dict[str, SampleMean]], control: str, arm: str) -> float:
