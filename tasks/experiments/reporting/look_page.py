@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks import markdown
+from tasks.experiments.quality.model import QualityCheck
 from tasks.experiments.reporting import pictures
 from tasks.experiments.reporting.look import ArmFigures, MetricFigures, StoredLook
 from tasks.experiments.reporting.pictures import Bar
@@ -130,10 +131,15 @@ def _result(arm: ArmFigures) -> str:
 
 
 def checks_table(look: StoredLook | None) -> str:
-    """What the checks of the data said; those that closed the gate come first."""
+    """What the checks of the data said; those that closed the gate come first, then warnings."""
     if look is None or not look.checks:
         return "No check is stored with the last look."
     order = {"failed": 0, "unknown": 1, "passed": 2}
-    checks = sorted(look.checks, key=lambda check: (order[check.outcome], check.name))
-    rows = [(check.name, check.outcome, check.message or NONE) for check in checks]
+    checks = sorted(look.checks, key=lambda c: (order[c.outcome], not c.message, c.name))
+    rows = [(check.name, _outcome(check), check.message or NONE) for check in checks]
     return markdown.table(("Check", "Outcome", "What was seen"), rows)
+
+
+def _outcome(check: QualityCheck) -> str:
+    warns = check.outcome == "passed" and check.message
+    return "passed, with a warning" if warns else check.outcome
