@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tasks.experiments.quality.model import QualityCheck
 from tasks.experiments.reporting.look import StoredLook
 from tasks.experiments.reporting.look_page import checks_table
@@ -14,7 +16,8 @@ def test_a_check_that_warns_is_not_shown_as_if_all_were_well() -> None:
         QualityCheck(name="freshness", outcome="unknown", message="no event has come"),
         QualityCheck(name="suite", outcome="failed", message="a row is broken"),
     )
-    rows = checks_table(StoredLook.model_construct(checks=checks)).splitlines()[2:]
+    look: Any = StoredLook  # of which the page asks for nothing else
+    rows = checks_table(look.model_construct(checks=checks)).splitlines()[2:]
     assert rows == [
         "| suite | failed | a row is broken |",
         "| freshness | unknown | no event has come |",
