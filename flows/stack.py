@@ -10,7 +10,6 @@ import fcntl
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,9 +32,9 @@ from prefect.states import Scheduled
 from prefect.workers.process import ProcessWorker
 
 from flows.automations import create_automations
+from flows.deploying import WORK_POOL, deploy, deploy_changed
 from flows.pipeline import run_by_ledger
 from flows.processes import (
-    ROOT,
     StackError,
     await_ready,
     environment,
@@ -48,7 +47,6 @@ from tasks.database import control_engine
 from tasks.embedded.locks import open_lock, try_lock
 from tasks.settings import load_settings
 
-WORK_POOL = "headway"
 _DEFAULT_PORT = 4200
 # What may run at any time is run at the start, so that there is something to see at once.
 RUN_AT_START = ("analyze-experiments/hourly", "progress-rollouts/hourly")
@@ -87,8 +85,7 @@ def _run(home: Path, port: int | None) -> None:
         if server.process is not None:
             resume_interrupted()
         with worker(home, server) as running:
-            click.echo("Deploying every flow …")
-            deploy(home, server)
+            deploy_all(home, server)
             create_automations()
             run_now(RUN_AT_START)
             with watcher(home, server) as watching:
@@ -120,7 +117,7 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[ServerInfo]:
 @contextmanager
 def worker(home: Path, server: ServerInfo) -> Iterator[subprocess.Popen[bytes]]:
     """One worker of the work pool, in the repository's root, on the same databases as we are."""
-    told = _worker_environment(home, server) | {"TMPDIR": str(_private_tmp(home))}
+    told = child_environment(home, server) | {"TMPDIR": str(_private_tmp(home))}
     arguments = ["worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", "local"]
     with run_module("prefect", arguments, told, home / "prefect" / "worker.log") as process:
         yield process
@@ -129,7 +126,7 @@ def worker(home: Path, server: ServerInfo) -> Iterator[subprocess.Popen[bytes]]:
 @contextmanager
 def watcher(home: Path, server: ServerInfo) -> Iterator[subprocess.Popen[bytes]]:
     """`headway watch`: it guards rollouts between their ticks."""
-    told = _worker_environment(home, server)
+    told = child_environment(home, server)
     with run_module("flows.cli", ["watch"], told, home / "prefect" / "watch.log") as process:
         yield process
 
@@ -153,21 +150,14 @@ def create_work_pool() -> None:
             client.create_work_pool(wanted)
 
 
-def deploy(home: Path, server: ServerInfo, file: Path = ROOT / "prefect.yaml") -> None:
-    """Create or update every deployment of the file; StackError shows what Prefect said."""
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    finished = subprocess.run(
-        [*command, "--prefect-file", str(file)],
-        cwd=ROOT,
-        env=_worker_environment(home, server),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if finished.returncode != 0:
-        raise StackError(f"the flows could not be deployed:\n{finished.stdout[-3000:]}")
+def deploy_all(home: Path, server: ServerInfo) -> None:
+    """Create or update every deployment; on a server of our own only when the code has changed."""
+    click.echo("Deploying every flow …")
+    told = child_environment(home, server)
+    if server.process is None:
+        deploy(told)
+    elif not deploy_changed(told, home / "prefect" / "deployed.json"):
+        click.echo("The flows are deployed as they are now.")
 
 
 def run_now(deployments: Sequence[str]) -> None:
@@ -207,8 +197,8 @@ def _migrate() -> None:
     run_by_ledger(apply_migrations, parameters)
 
 
-def _worker_environment(home: Path, server: ServerInfo) -> dict[str, str]:
-    """What a part of ours needs: our settings, and the variables that hold URLs and secrets."""
+def child_environment(home: Path, server: ServerInfo) -> dict[str, str]:
+    """What a child of ours needs: our settings, and the variables that hold URLs and secrets."""
     settings = load_settings()
     channels = settings.notify.values()
     urls = {each.url_env for each in settings.environments.values()}

@@ -25,6 +25,7 @@ from sqlalchemy import Engine
 
 from flows import stack
 from flows.automations import create_automations, dead_worker
+from flows.deploying import WORK_POOL, deploy_changed
 from flows.processes import ROOT
 from flows.rollout import progress_rollouts
 
@@ -79,7 +80,10 @@ def test_a_cron_deployment_yields_a_completed_scheduled_run(
     server: stack.ServerInfo, database: Engine, tmp_path: Path
 ) -> None:
     stack.create_work_pool()
-    stack.deploy(tmp_path, server, every_quarter_minute(tmp_path / "prefect.yaml"))
+    file = every_quarter_minute(tmp_path / "prefect.yaml")
+    told, kept = stack.child_environment(tmp_path, server), tmp_path / "deployed.json"
+    assert deploy_changed(told, kept, file)
+    assert not deploy_changed(told, kept, file)
     with stack.worker(tmp_path, server), get_client(sync_client=True) as client:
         run = eventually(lambda: completed_scheduled_run(client), 150)
     assert run is not None, (tmp_path / "prefect" / "worker.log").read_text()
@@ -116,7 +120,7 @@ def test_the_work_pool_is_created_once(server: stack.ServerInfo) -> None:
     for _ in range(2):
         stack.create_work_pool()
     with get_client(sync_client=True) as client:
-        assert client.read_work_pool(stack.WORK_POOL).type == "process"
+        assert client.read_work_pool(WORK_POOL).type == "process"
 
 
 def test_a_server_that_is_configured_is_used_instead_of_a_new_one(

@@ -15,8 +15,9 @@ from prefect.events import DeploymentEventTrigger
 from prefect.utilities.callables import parameter_schema
 
 from flows.automations import automations
+from flows.deploying import WORK_POOL
 from flows.pipeline import pipelines, validate
-from flows.stack import RUN_AT_START, WORK_POOL
+from flows.stack import RUN_AT_START
 from tasks.errors import InputError
 
 ROOT = Path(__file__).parents[2]
