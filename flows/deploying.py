@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from prefect.client.orchestration import get_client
@@ -54,7 +54,7 @@ def deploy_changed(told: Mapping[str, str], kept: Path, file: Path = DEPLOYMENTS
         kept: file that remembers what was deployed, beside the state of the server.
         file: the deployments.
     """
-    digest = digest_of([file, *(ROOT / source for source in _SOURCES)])
+    digest = digest_of(file)
     if (known := _remembered(kept)) and known.digest == digest and known.ids <= _on_server():
         return False
     deploy(told, file)
@@ -62,10 +62,10 @@ def deploy_changed(told: Mapping[str, str], kept: Path, file: Path = DEPLOYMENTS
     return True
 
 
-def digest_of(sources: Iterable[Path]) -> str:
-    """SHA-256 of the named files and of all code in the named folders."""
+def digest_of(file: Path) -> str:
+    """SHA-256 of the deployments' file and of all code that they run."""
     found = hashlib.sha256()
-    for source in sources:
+    for source in [file, *(ROOT / name for name in _SOURCES)]:
         for path in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
             found.update(f"{path}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
     return found.hexdigest()

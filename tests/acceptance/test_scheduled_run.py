@@ -25,7 +25,7 @@ from sqlalchemy import Engine
 
 from flows import stack
 from flows.automations import create_automations, dead_worker
-from flows.deploying import WORK_POOL, deploy_changed
+from flows.deploying import WORK_POOL, Deployed, deploy_changed, digest_of
 from flows.processes import ROOT
 from flows.rollout import progress_rollouts
 
@@ -82,8 +82,12 @@ def test_a_cron_deployment_yields_a_completed_scheduled_run(
     stack.create_work_pool()
     file = every_quarter_minute(tmp_path / "prefect.yaml")
     told, kept = stack.child_environment(tmp_path, server), tmp_path / "deployed.json"
+    gone = Deployed(digest=digest_of(file), ids={str(uuid.uuid4())})
+    kept.write_text(gone.model_dump_json())
     assert deploy_changed(told, kept, file)
     assert not deploy_changed(told, kept, file)
+    file.write_text(file.read_text() + "# otherwise\n")
+    assert digest_of(file) != gone.digest
     with stack.worker(tmp_path, server), get_client(sync_client=True) as client:
         run = eventually(lambda: completed_scheduled_run(client), 150)
     assert run is not None, (tmp_path / "prefect" / "worker.log").read_text()
