@@ -46,7 +46,7 @@ format: $(READY) ## put the code in form
 	@$(BIN)/ruff format --quiet .
 
 bench: $(READY) ## measure speed, error rates, coverage; replay real experiments; JSON lines
-	@failed=0; for part in "" .coverage .srm .decisions .bandits .rollouts .watching .asos; do $(BIN)/python -m benchmarks$$part || failed=1; done; exit $$failed
+	@failed=0; for part in "" .coverage .srm .decisions .bandits .adaptive_simulations .adaptive_segments .rollouts .watching .asos; do $(BIN)/python -m benchmarks$$part || failed=1; done; exit $$failed
 
 lock: $(READY) ## pin the newest allowed versions in requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade \
