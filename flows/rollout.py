@@ -70,6 +70,7 @@ def start_rollout(
     experiment: Text | None = None,
     variant: Text | None = None,
     resalt: bool = False,
+    respects_holdouts: bool | None = None,
     is_draft: bool = False,
 ) -> ManualOutcome:
     """Start rolling a version out: its first stage is exposed at once, or when its time comes.
@@ -100,6 +101,8 @@ def start_rollout(
         experiment: Name of the experiment whose winner this is, if any.
         variant: The winning variant of that experiment.
         resalt: Draw other users than the version's last rollout did.
+        respects_holdouts: Leave the old version to those whom a holdout holds out, for as long as
+            it runs. Left empty: where this is the winner of an experiment.
         is_draft: Write it down only; nobody sees the version until it is started.
     """
     document = {
@@ -115,6 +118,8 @@ def start_rollout(
         "variant": variant,
         "resalt": resalt,
     }
+    if respects_holdouts is not None:
+        document["respects_holdouts"] = respects_holdouts
     if model_version is None:
         _nothing_but_the_name(name, document | {"is_draft": is_draft})
         started = steps.start_draft(rollout=name, starts_at=starts_at, actor=actor, reason=reason)

@@ -34,6 +34,12 @@ def _plan_options(function: Callable[..., Any]) -> Callable[..., Any]:
             default=None,
             help="Tell nobody to use it once two ticks have not come.",
         ),
+        click.option(
+            "--respect-holdouts/--ignore-holdouts",
+            "respects_holdouts",
+            default=None,
+            help="Who is held out keeps the old version; by default of an experiment's winner.",
+        ),
         click.option("--tick-seconds", type=float, help="How far apart ticks are; 3600."),
     )
     for option in reversed(options):

@@ -67,6 +67,7 @@ def own() -> Project:
         "triggers-disabled@008",
         "privileges-changed@009",
         "index-not-concurrent@009",
+        "index-not-concurrent@010",
     )
     return Project(ROOT / "migrations", approved=approved)
 

@@ -1,4 +1,4 @@
-"""What an experiment was planned to be, and who gets which arm (revisions 006 and 009)."""
+"""What an experiment was planned to be, and who gets which arm (revisions 006, 009 and 010)."""
 
 from __future__ import annotations
 
@@ -53,6 +53,12 @@ experiment_plan = sa.Table(
     sa.CheckConstraint("reserved_alpha >= 0 AND reserved_alpha < 1", name="reserved_alpha"),
     sa.CheckConstraint("traffic_fraction > 0 AND traffic_fraction <= 1", name="traffic_fraction"),
     sa.CheckConstraint("ends_at > starts_at", name="ends_after_start"),
+    # Holdouts are few, and are looked for whenever somebody is let in.
+    sa.Index(
+        "idx_experiment_plan_holdout",
+        "experiment_id",
+        postgresql_where=sa.text("is_holdout"),
+    ),
 )
 
 # Every split of the traffic that ever held, from when on; the newest one holds.

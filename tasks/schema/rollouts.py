@@ -1,4 +1,4 @@
-"""Rollouts, their health and their audit (revisions 003, 007 and 008)."""
+"""Rollouts, their health and their audit (revisions 003, 007, 008 and 010)."""
 
 from __future__ import annotations
 
@@ -65,6 +65,8 @@ rollout = sa.Table(
     sa.Column("is_fail_closed", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("tick_seconds", sa.Double, nullable=False, server_default="3600"),
     moment("ticked_at"),
+    # Who is held out by a holdout that ran when it began keeps the old version meanwhile.
+    sa.Column("respects_holdouts", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("name"),
     sa.CheckConstraint("name <> '' AND model_version <> ''", name="names"),
     # NaN is greater than every number, so the upper bound keeps it out.

@@ -107,15 +107,12 @@ def _checked(attributes: Mapping[str, Any]) -> str:
 
 
 def _of_rollout(key: str, row: Row[Any]) -> Flag:
-    if row.state in _NOT_IN_FORCE or row.is_closed:
-        reason = Reason.DISABLED
-    else:
-        reason = Reason.SPLIT if 0 < row.percentage < 100 else Reason.STATIC
+    is_new = row.is_drawn and not row.is_held_out
     return Flag(
         key=key,
-        value=row.is_exposed,
-        reason=reason,
-        variant=NEW if row.is_exposed else OLD,
+        value=is_new,
+        reason=_why(row),
+        variant=NEW if is_new else OLD,
         metadata={
             "bucket": row.bucket,
             "percentage": row.percentage,
@@ -126,8 +123,18 @@ def _of_rollout(key: str, row: Row[Any]) -> Flag:
             "stage": row.stage_index + 1,
             "hashVersion": row.hash_version,
             "isFailClosed": row.is_closed,
+            "isHeldOut": row.is_held_out,
         },
     )
+
+
+def _why(row: Row[Any]) -> Reason:
+    if row.state in _NOT_IN_FORCE or row.is_closed:
+        return Reason.DISABLED
+    if row.is_held_out:
+        return Reason.DEFAULT
+    is_split = 0 < row.percentage < 100 or (row.percentage > 0 and row.asks_holdouts)
+    return Reason.SPLIT if is_split else Reason.STATIC
 
 
 def _of_experiment(key: str, row: Row[Any]) -> Flag:

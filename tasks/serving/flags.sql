@@ -6,7 +6,9 @@ SELECT flag.model_version, owner.name, owner.id AS rollout_id, owner.hash_versio
        coalesce(e.percentage, 0) AS percentage, owner.state::text AS state,
        owner.stage_index, coalesce(e.is_closed, false) AS is_closed,
        bucket(owner.salt, :unit) AS bucket,
-       coalesce(bucket(e.salt, :unit) * 100 < e.percentage, false) AS is_exposed
+       coalesce(bucket(e.salt, :unit) * 100 < e.percentage, false) AS is_drawn,
+       e.holdouts IS NOT NULL AS asks_holdouts,
+       coalesce(is_held_out(e.holdouts, :unit), false) AS is_held_out
 FROM (
     SELECT CAST(:key AS text) AS model_version, 1 AS place
     UNION ALL
@@ -29,7 +31,9 @@ SELECT flag.model_version, owner.name, owner.id AS rollout_id, owner.hash_versio
        coalesce(e.percentage, 0) AS percentage, owner.state::text AS state,
        owner.stage_index, coalesce(e.is_closed, false) AS is_closed,
        bucket(owner.salt, :unit) AS bucket,
-       coalesce(bucket(e.salt, :unit) * 100 < e.percentage, false) AS is_exposed
+       coalesce(bucket(e.salt, :unit) * 100 < e.percentage, false) AS is_drawn,
+       e.holdouts IS NOT NULL AS asks_holdouts,
+       coalesce(is_held_out(e.holdouts, :unit), false) AS is_held_out
 FROM (SELECT r.model_version, max(r.id) AS newest_id FROM rollout r GROUP BY 1) flag
 LEFT JOIN LATERAL rollout_exposure(flag.model_version) e ON true
 JOIN rollout owner ON owner.id = coalesce(e.rollout_id, flag.newest_id)

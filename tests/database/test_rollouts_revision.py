@@ -40,7 +40,7 @@ def used(database: Engine) -> Engine:
 
 
 def _roll_back_to_before() -> None:
-    for revision in ("009", "008"):
+    for revision in ("010", "009", "008"):
         roll_back(revision)
 
 

@@ -47,6 +47,7 @@ def test_the_sdk_gets_a_rollout_as_a_boolean(database: Engine, server: httpx.Cli
             "stage": 1,
             "hashVersion": 1,
             "isFailClosed": False,
+            "isHeldOut": False,
         }
 
 

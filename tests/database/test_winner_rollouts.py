@@ -70,6 +70,7 @@ def test_the_policy_roll_out_starts_a_rollout_of_the_winner_once(database: Engin
     red = ("buttons-red", "red-v2", "v1", "running", 5.0, "red")
     assert rows_of(database, ROLLOUTS) == [red]
     assert verdicts(database) == [("start", "policy")]
+    assert rows_of(database, "SELECT respects_holdouts FROM rollout") == [(True,)]
     load_rules()
     with database.connect() as connection:
         assert replay(connection).differences == ()

@@ -101,6 +101,8 @@ def rollout(**changes: Any) -> Rollout:
         "streaks": {},
         "is_fail_closed": False,
         "tick_seconds": 3600.0,
+        "respects_holdouts": False,
+        "holdouts": (),
         "policy": RolloutPolicy(),
         "schedule": parse_schedule(DEFAULT_SCHEDULE),
         "version": 1,

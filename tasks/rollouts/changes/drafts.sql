@@ -3,12 +3,13 @@
 INSERT INTO rollout
     (name, model_version, experiment_id, variant, salt, is_salt_inherited, hash_version,
      percentage, state, stage_index, stage_entered_at, policy, control_version, organization,
-     exclusion_group, starts_at, requests_per_hour, is_fail_closed, tick_seconds, created_at)
+     exclusion_group, starts_at, requests_per_hour, is_fail_closed, tick_seconds,
+     respects_holdouts, created_at)
 VALUES
     (:name, :model_version, :experiment_id, :variant, :salt, :is_salt_inherited, :hash_version,
      :percentage, CAST(:state AS rollout_state), 0, :now, CAST(:policy AS jsonb), :control_version,
      :organization, :exclusion_group, :starts_at, :requests_per_hour, :is_fail_closed,
-     :tick_seconds, :now)
+     :tick_seconds, :respects_holdouts, :now)
 ON CONFLICT DO NOTHING
 RETURNING id;
 
@@ -35,6 +36,7 @@ UPDATE rollout SET
     requests_per_hour = :requests_per_hour,
     is_fail_closed = :is_fail_closed,
     tick_seconds = :tick_seconds,
+    respects_holdouts = :respects_holdouts,
     version = version + 1
 WHERE id = :id AND state = 'draft';
 

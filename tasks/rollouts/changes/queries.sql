@@ -5,7 +5,8 @@ SELECT id FROM rollout WHERE name = :name FOR UPDATE;
 
 -- name: rollouts
 -- Rollouts with their stages and what their ticks left: all, or these numbers or names, the newest
--- first. That is the slot that was decided last, where its windows ended, and the open alerts.
+-- first. That is the slot that was decided last, where its windows ended, and the open alerts. Also
+-- the holdouts that keep users out of it.
 SELECT
     rollout.*,
     headway.clock_now() AS now,
@@ -16,7 +17,10 @@ SELECT
      WHERE rollout_stage.rollout_id = rollout.id) AS stages,
     greatest(latest_check.slot, latest_change.slot) AS latest_slot,
     latest_check.window_end AS latest_window_end,
-    coalesce(open_alert.metrics, '{}') AS alerted
+    coalesce(open_alert.metrics, '{}') AS alerted,
+    CASE WHEN rollout.respects_holdouts AND rollout.percentage > 0
+        THEN ARRAY(SELECT name FROM unnest(respected_holdouts(rollout.id)))
+        ELSE '{}' END AS holdouts
 FROM rollout
 LEFT JOIN LATERAL (
     SELECT slot, window_end

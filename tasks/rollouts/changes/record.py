@@ -47,6 +47,8 @@ class Rollout(BaseModel):
     is_fail_closed: bool
     tick_seconds: float
     ticked_at: datetime | None
+    respects_holdouts: bool
+    holdouts: tuple[str, ...]  # that keep users on the old version now
     policy: RolloutPolicy
     schedule: Schedule
     version: int

@@ -46,7 +46,9 @@ class RolloutPlan(BaseModel):
     is not blamed for. Of the rollouts of one ``exclusion_group`` only one is under way at a time.
     ``requests_per_hour`` counts those of all versions, as stated. With ``is_fail_closed`` nobody is
     told to use the version once two ticks, ``tick_seconds`` apart, have not come. Users are those
-    of the version's last rollout, unless ``resalt`` draws others.
+    of the version's last rollout, unless ``resalt`` draws others. With ``respects_holdouts``, by
+    default where an experiment's winner is rolled out, whoever a holdout holds out that ran when
+    the rollout began keeps the old version for as long as the holdout runs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,6 +67,14 @@ class RolloutPlan(BaseModel):
     experiment: Name | None = None
     variant: Name | None = None
     resalt: bool = False
+    respects_holdouts: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keeps_winners_from_those_held_out(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("experiment") is not None:
+            return {"respects_holdouts": True} | given
+        return given
 
     @model_validator(mode="after")
     def _fits_together(self) -> RolloutPlan:
@@ -95,6 +105,7 @@ class RolloutEdit(BaseModel):
     requests_per_hour: Requests | None = None
     is_fail_closed: bool | None = None
     tick_seconds: TickSeconds | None = None
+    respects_holdouts: bool = False
 
     @property
     def given(self) -> dict[str, Any]:

@@ -79,6 +79,19 @@ class Origin(_Row):
     decision_id: int | None
 
 
+class Holdout(_Row):
+    """A holdout that keeps users on the old version: ``share`` (0 to 1) of those it targets.
+
+    ``users`` counts those that it is known to hold out; the others are told by their bucket.
+    """
+
+    name: str
+    status: Literal["active", "paused"]
+    share: float
+    is_targeted: bool
+    users: int
+
+
 class Change(_Row):
     """One row of the audit."""
 
@@ -126,6 +139,7 @@ class RolloutDetail(_Row):
     checks: tuple[LastCheck, ...]
     alerts: tuple[OpenAlert, ...]
     origin: Origin | None
+    holdouts: tuple[Holdout, ...] = ()
     changes: tuple[Change, ...]
     moves: tuple[Move, ...]
     measurements: tuple[Measurement, ...]
@@ -181,6 +195,7 @@ def _detail(rollout: Rollout, now: datetime, found: dict[str, _Rows]) -> Rollout
         checks=tuple(map(LastCheck.model_validate, rows["last_checks"])),
         alerts=tuple(map(OpenAlert.model_validate, rows["open_alerts"])),
         origin=origin and Origin.model_validate(origin),
+        holdouts=tuple(map(Holdout.model_validate, rows["holdouts"])),
         changes=tuple(map(Change.model_validate, rows["changes"])),
         moves=tuple(map(Move.model_validate, rows["moves"])),
         measurements=tuple(map(Measurement.model_validate, rows["measurements"])),

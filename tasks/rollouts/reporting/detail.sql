@@ -45,6 +45,23 @@ JOIN ab_experiments
     ON ab_experiments.id = coalesce(rollout_origin.experiment_id, rollout.experiment_id)
 WHERE rollout.id = ANY(CAST(:rollout_ids AS bigint[]));
 
+-- name: holdouts
+-- The holdouts that keep users of the rollouts on the old version: the share that they hold out, of
+-- those that they target, and how many of them are known so far.
+SELECT
+    rollout.id AS rollout_id, h.name, e.status, v.traffic_weight * h.fraction AS share,
+    p.target_rules <> '[]' AS is_targeted,
+    (SELECT count(*) FROM ab_assignments a
+     WHERE a.experiment_id = h.experiment_id AND a.variant_id = h.held_out) AS users
+FROM rollout
+CROSS JOIN LATERAL unnest(respected_holdouts(rollout.id)) AS h
+JOIN ab_experiments e ON e.id = h.experiment_id
+JOIN experiment_plan p ON p.experiment_id = h.experiment_id
+JOIN ab_variants v ON v.id = h.held_out
+WHERE rollout.id = ANY(CAST(:rollout_ids AS bigint[]))
+    AND rollout.respects_holdouts AND rollout.percentage > 0
+ORDER BY h.name COLLATE "C";
+
 -- name: changes
 -- What was done to each rollout, the newest first.
 SELECT newest.*

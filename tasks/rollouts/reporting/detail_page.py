@@ -21,7 +21,8 @@ def as_markdown(detail: RolloutDetail) -> str:
     words = f"{rollout.percentage:g} % of users, {rollout.state.words}"
     if detail.is_closed:
         words = f"closed, 0 % of users instead of {rollout.percentage:g} %: its ticks do not come"
-    parts = [f"# Rollout {name}: {words}", _standing(detail), *_pictures(detail)]
+    parts = [f"# Rollout {name}: {words}", _standing(detail), *_held_out(detail)]
+    parts += _pictures(detail)
     parts.append(markdown.table(("field", "value"), _plan(detail)))
     if detail.checks:
         parts += [f"## Health at {detail.checks[0].slot}", _health(detail)]
@@ -43,6 +44,19 @@ def _standing(detail: RolloutDetail) -> str:
         return f"{where}."
     target = "complete" if step.step == "complete" else f"{step.step} at {step.percentage:g} %"
     return f"{where}. Next, if it is healthy: **{target}**, from {_utc(step.due_at)} on."
+
+
+def _held_out(detail: RolloutDetail) -> Iterator[str]:
+    """Who does not get it at any percentage: their code must stay."""
+    for holdout in detail.holdouts:
+        whom = "those that it targets" if holdout.is_targeted else "all users"
+        told = f"{100 * holdout.share:.3g} % of {whom}, {holdout.users:,} of them assigned"
+        if holdout.status == "paused":
+            told = f"the {holdout.users:,} that it has: it is paused"
+        yield (
+            f"Holdout **{markdown.plain(holdout.name)}** keeps users on the old version until it "
+            f"ends ({told}). Keep the old code until then."
+        )
 
 
 def _lasted(seconds: float) -> str:
@@ -77,6 +91,7 @@ def _plan(detail: RolloutDetail) -> Iterator[tuple[str, str]]:
         "requests an hour": rollout.requests_per_hour and f"{rollout.requests_per_hour:g}",
         "fails closed": rollout.is_fail_closed and f"after 2 × {rollout.tick_seconds:g} s",
         "freezes": "; ".join(map(str, rollout.policy.freezes)),
+        "respects holdouts": rollout.respects_holdouts and "those that ran when it began",
         "experiment": origin and f"{origin.experiment}, variant {origin.variant}",
     }
     yield from ((field, str(value)) for field, value in given.items() if value)

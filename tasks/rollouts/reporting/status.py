@@ -17,6 +17,7 @@ class RolloutStatus(BaseModel):
     """One rollout for people: its traffic now, its stage, and the hours that stage lasts.
 
     ``is_closed`` says that nobody gets the version, whatever its percentage: its ticks do not come.
+    ``holdouts`` keep users on the old version, also at 100 %.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -31,11 +32,15 @@ class RolloutStatus(BaseModel):
     stage: str
     stage_hours: float
     starts_at: datetime | None
+    holdouts: tuple[str, ...] = ()
 
     @property
     def traffic(self) -> str:
         """Who gets the version now, in words."""
-        return "0 % (closed: no tick)" if self.is_closed else f"{self.percentage:g} %"
+        if self.is_closed:
+            return "0 % (closed: no tick)"
+        held_out = f" but for holdout {', '.join(self.holdouts)}" if self.holdouts else ""
+        return f"{self.percentage:g} %{held_out}"
 
 
 def rollout_status(connection: Connection) -> list[RolloutStatus]:
@@ -58,4 +63,5 @@ def _status(rollout: Rollout, now: datetime) -> RolloutStatus:
         stage=f"{rollout.stage_index + 1} of {len(rollout.schedule.stages)}",
         stage_hours=stage.hours,
         starts_at=rollout.starts_at if rollout.state is State.SCHEDULED else None,
+        holdouts=rollout.holdouts,
     )

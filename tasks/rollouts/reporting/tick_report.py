@@ -114,6 +114,7 @@ def _section(outcome: TickOutcome) -> str:
         "",
         f"Version `{outcome.model_version}`: {moved}, now **{outcome.state.words}**.",
         "",
+        *_held_out(outcome),
         picture(outcome.schedule, outcome.stage_index, outcome.percentage, outcome.state),
         "",
         *(f"- `{reason.code}` {markdown.plain(reason.message)}" for reason in outcome.reasons),
@@ -122,6 +123,14 @@ def _section(outcome: TickOutcome) -> str:
     if outcome.checks:
         lines += [_table(outcome.checks), "", f"Decision {outcome.decision_id}.", ""]
     return "\n".join(lines)
+
+
+def _held_out(outcome: TickOutcome) -> list[str]:
+    if not outcome.holdouts:
+        return []
+    names = ", ".join(map(markdown.plain, outcome.holdouts))
+    told = f"But for who is held out by **{names}**: they need the old code until it ends."
+    return [told, ""]
 
 
 def _table(checks: Sequence[CheckResult]) -> str:

@@ -41,6 +41,7 @@ class TickOutcome(BaseModel):
     checks: tuple[CheckResult, ...] = ()
     decision_id: int | None = None
     is_escalated: bool = False
+    holdouts: tuple[str, ...] = ()
 
     @property
     def is_telling(self) -> bool:
@@ -156,4 +157,5 @@ def _outcome(each: Ticked) -> TickOutcome:
         checks=each.move.checks,
         decision_id=each.decided.id,
         is_escalated=each.move.is_escalated,
+        holdouts=each.before.holdouts if each.after.percentage else (),
     )
