@@ -146,7 +146,9 @@ def test_an_arm_without_events_on_which_nothing_rests_is_only_told(tx: Connectio
     quality_rows.change(tx, crashes)
     assert judged(tx)["missing-metric"].message.endswith("nobody: its units send other events")
     quality_rows.change(tx, f"DELETE FROM ab_metrics WHERE variant_id = '{RED}'")
-    tx.exec_driver_sql("UPDATE metric SET missing = 'zero'; UPDATE moment_statistic SET n = assigned")
+    tx.exec_driver_sql(
+        "UPDATE metric SET missing = 'zero'; UPDATE moment_statistic SET n = assigned"
+    )
     assert judged(tx)["missing-metric"].outcome == "failed"
     tx.exec_driver_sql("UPDATE experiment_plan SET bandit = '{}'")
     check = judged(tx)["missing-metric"]
