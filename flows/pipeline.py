@@ -87,6 +87,14 @@ def one_or_all(parameter: str) -> Callable[[], str]:
     )
 
 
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    """A refusal is no crash: its state says all, and its traceback helps nobody."""
+    return not (record.exc_info and isinstance(record.exc_info[1], Refused))
+
+
+logging.getLogger("prefect.flow_runs").addFilter(_is_no_refusal)
+
+
 def _task_runner() -> TaskRunner[PrefectFuture[Any]]:
     runner: Any = ThreadPoolTaskRunner(max_workers=_STEPS_AT_ONCE)
     return cast("TaskRunner[PrefectFuture[Any]]", runner)  # its own future is a subclass

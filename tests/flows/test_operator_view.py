@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.flow_engine import run_flow
+from prefect.logging.loggers import flow_run_logger
 from sqlalchemy import Engine
 
 from flows import experiments
@@ -17,6 +20,7 @@ from flows.assign import override_variant
 from flows.calibrate import _page
 from flows.execute import _deployment_of, _what_is_left
 from flows.report import report_experiments
+from tasks.errors import Refused
 from tasks.experiments.calibration.results import Calibration
 from tests.database.bandits import start_bandit
 from tests.database.experiments import plan
@@ -30,7 +34,9 @@ def run_of(state: Any) -> FlowRun:
         return client.read_flow_run(UUID(str(state.state_details.flow_run_id)))
 
 
-def test_a_run_is_named_by_what_it_is_about_and_says_what_it_made(database: Engine) -> None:
+def test_a_run_is_named_by_what_it_is_about_and_says_what_it_made(
+    database: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
     experiments.create_experiment(plan=plan(), **WHO)
     assert artifact("plan-buttons").startswith(
         "buttons: created as a draft\n\n# buttons: draft, version 1"
@@ -45,6 +51,15 @@ def test_a_run_is_named_by_what_it_is_about_and_says_what_it_made(database: Engi
     assert "greeting" in artifact("override-greeting")
     select_winner(experiment="greeting", variant="b", is_forced=True, **WHO)
     assert artifact("winner-greeting") == "greeting: b is chosen, against the last look"
+    logger: Any = flow_run_logger(one)  # a worker's engine is given one
+    with pytest.raises(Refused):
+        run_flow(
+            experiments.change_experiment,
+            parameters={"experiment": "greeting", "action": "delete", **WHO},
+            error_logger=logger,
+        )
+    assert "refused: [" in caplog.text
+    assert "unexpected exception" not in caplog.text
     everything = run_of(report_experiments(return_state=True))
     assert everything.name == "report-experiments/all"
     with get_client(sync_client=True) as client:
