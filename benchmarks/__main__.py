@@ -44,6 +44,7 @@ CASES: dict[str, Callable[[], Result]] = {
     "flags-over-http": serving.flags_over_http,
     "version-for-1m-users": serving.version_for_1m_users,
     "version-for-1m-users-by-function": serving.version_for_1m_users_by_function,
+    "version-for-1m-users-with-a-holdout": serving.version_for_1m_users_with_a_holdout,
     "tick-over-1000-rollouts": ticks.tick_over_1000_rollouts,
     "tick-over-1000-rollouts-with-harm": ticks.tick_over_1000_rollouts_with_harm,
     "10000-welch-comparisons": comparisons.ten_thousand_comparisons,

@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -43,12 +43,36 @@ SETUP = (
     "CREATE TABLE visitor AS SELECT 'user-' || n AS user_id FROM generate_series(1, :users) n",
     "ANALYZE visitor",
 )
+# A tenth is held out, and the holdout knows everybody.
+HOLDOUT = (
+    """
+    WITH made AS (
+        INSERT INTO ab_experiments (experiment_name, status, started_at)
+        VALUES ('quiet', 'active', now() - interval '1 day') RETURNING id
+    ), planned AS (
+        INSERT INTO experiment_plan (experiment_id, is_holdout) SELECT id, true FROM made
+    )
+    INSERT INTO ab_variants (experiment_id, variant_name, traffic_weight, is_control)
+    SELECT made.id, arm.* FROM made, (VALUES ('out', 0.1, true), ('in', 0.9, false)) arm
+    """,
+    "SELECT open_first_allocation(id, now(), NULL, NULL) FROM ab_experiments",
+    """
+    INSERT INTO ab_assignments (experiment_id, variant_id, user_id, bucket_value, epoch)
+    SELECT v.experiment_id, v.id, user_id, bucket, 1
+    FROM (SELECT user_id, bucket('experiment:quiet', user_id) FROM visitor OFFSET 0) drawn
+    JOIN ab_variants v ON v.is_control = (bucket < 0.1)
+    ORDER BY md5(user_id)
+    """,
+    "UPDATE rollout SET respects_holdouts = true",
+    "ANALYZE ab_assignments",
+)
 HASHES = "SELECT count(md5('rollout:ranker' || ':' || user_id)) FROM visitor"
 # The exposure is read once, and workers may share the users: with a plain join they may not.
 JOINED = """
     WITH exposure AS MATERIALIZED (SELECT * FROM rollout_exposure('v2'))
     SELECT count(*) FILTER (WHERE bucket((SELECT salt FROM exposure), user_id) * 100
-                                < (SELECT percentage FROM exposure))
+                                < (SELECT percentage FROM exposure)
+                            AND is_held_out((SELECT holdouts FROM exposure), user_id) IS NOT TRUE)
     FROM visitor
 """
 ARRAY = "WITH asked AS MATERIALIZED (SELECT array_agg(user_id) AS users FROM visitor)"
@@ -100,10 +124,21 @@ def version_for_1m_users_by_function() -> Result:
     return _in_sql("version-for-1m-users-by-function", RETURNED, ARRAY_HASHES)
 
 
-def _in_sql(case: str, statement: str, hashes: str) -> Result:
+def version_for_1m_users_with_a_holdout() -> Result:
+    """The same of a rollout that asks a holdout, which has all the million in its arms."""
+    case = "version-for-1m-users-with-a-holdout"
+    return _in_sql(case, RETURNED, ARRAY_HASHES, HOLDOUT, bar=None)
+
+
+def _in_sql(
+    case: str, statement: str, hashes: str, also: Sequence[str] = (), bar: float | None = 2.5
+) -> Result:
     with control_database(fsync=False):
         _prepare(USERS)
-        return compare(case, _timed(statement), _timed(hashes), bar=2.5, users=USERS)
+        with control_engine().begin() as tx:
+            for each in also:
+                tx.exec_driver_sql(each)
+        return compare(case, _timed(statement), _timed(hashes), bar=bar, users=USERS)
 
 
 def _timed(statement: str) -> Timed:
