@@ -35,13 +35,16 @@ def calibrate_experiments(
     stops no other.
 
     Args:
-        experiment: only its metrics, whatever its state; empty for all.
+        experiment: only its metrics, whatever its state, and on its newest events: its statistics
+            are brought up to date first. Empty for all, as the last analysis left them.
         metric: only this metric of the experiment.
         draws: how often the arms are drawn.
     """
     if metric is not None and experiment is None:
         raise InputError("a metric is calibrated on the units of an experiment: name that too")
     due = steps.list_metrics_to_calibrate(experiment=experiment, metric=metric)
+    if experiment is not None:
+        steps.fold_statistics(experiment_ids=sorted({each.experiment_id for each in due}))
     found, failed = in_batches(
         steps.calibrate_metrics, due, _BATCH, parameter="metrics", draws=draws
     )

@@ -67,12 +67,20 @@ def show(name: str, as_json: bool) -> None:
 def check(user_id: str, model_version: str, as_json: bool) -> None:
     """Say whether USER_ID should use MODEL_VERSION now."""
     from tasks.database import control_engine
-    from tasks.rollouts.exposure import should_use_new_model
+    from tasks.rollouts.exposure import held_out_by, should_use_new_model
 
     with control_engine().connect() as connection:
         answer = should_use_new_model(connection, user_id, model_version)
-    document = {"user_id": user_id, "model_version": model_version, "should_use": answer}
-    emit(document, as_json, "yes" if answer else "no")
+        holdouts = [] if answer else held_out_by(connection, user_id, model_version)
+    document = {
+        "user_id": user_id,
+        "model_version": model_version,
+        "should_use": answer,
+        "is_held_out": bool(holdouts),
+        "held_out_by": holdouts,
+    }
+    no = f"no: held out by {', '.join(holdouts)}" if holdouts else "no"
+    emit(document, as_json, "yes" if answer else no)
 
 
 @rollout.command()

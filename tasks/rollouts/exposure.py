@@ -38,6 +38,15 @@ def users_of_new_model(
     return drawn | dict.fromkeys(held_out, False)
 
 
+def held_out_by(connection: Connection, user_id: str, model_version: str) -> list[str]:
+    """The holdouts, by name, that leave the old version of ``model_version`` to the user.
+
+    Those that its newest rollout that has begun respects; none where there is no such rollout.
+    """
+    asked = {"model_version": model_version, "user_id": user_id}
+    return list(connection.scalars(QUERIES["held_out_by"], asked))
+
+
 def _named(user_id: str) -> str:
     """Nobody is no user: all who are not logged in would get one answer, by chance."""
     if user_id == "":

@@ -222,7 +222,7 @@ def test_a_metric_is_due_again_once_its_figures_have_changed(tx: Connection) -> 
     assert len(list_due(tx, None, None)) == 1
     tx.execute(text("UPDATE ab_experiments SET status = 'completed'"))
     assert list_due(tx, None, None) == []
-    with pytest.raises(NotFound, match="no experiment called 'bottons' has a metric"):
+    with pytest.raises(NotFound, match="no experiment is called 'bottons'"):
         list_due(tx, "bottons", None)
 
 
@@ -273,6 +273,8 @@ def test_a_winner_by_a_broken_metric_is_only_recommended(
     experiment = start(policy=policy)
     load(tmp_path, arms(LOW, HIGH))
     verdict_is(database, "broken")
+    board = command_line("experiment", "dashboard", "--format", "markdown").out
+    assert all(told in board for told in ("calibration broken", "Its test is not to be relied on"))
     found = look(experiment)
     assert (found.winner, found.is_over) == ("red", False)
     assert found.verdict is not None
@@ -342,4 +344,7 @@ def test_the_commands_calibrate_and_list(database: Engine, command_line: Command
     assert command_line("experiment", "calibrate").out.startswith("nothing to do")
     assert command_line("experiment", "calibrate", "--metric", "spend").code == 2
     unknown = command_line("experiment", "calibrate", "buttons", "--metric", "spend")
-    assert "no experiment called 'buttons' has a metric 'spend'" in unknown.err
+    assert "experiment 'buttons' has no metric 'spend'; it has: buttons-metric" in unknown.err
+    for words in (("calibrate", "nosuch", "--metric", "spend"), ("calibrations", "nosuch")):
+        nobody = command_line("experiment", *words)
+        assert (nobody.code, "no experiment is called 'nosuch'" in nobody.err) == (2, True)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from tasks import clock
 from tasks.database import control_engine
 from tasks.errors import InputError, NotFound
 from tasks.experiments.assignment.assigning import get_variant
 from tasks.experiments.reporting.holdout import read_holdout, reported_holdouts
 from tasks.experiments.reporting.holdout_page import HoldoutReport
 from tasks.experiments.statistics.shrinkage import Effect, roll_up
+from tasks.rollouts.changes import drafts, manual
+from tasks.rollouts.definition.plan import RolloutPlan
+from tasks.rollouts.definition.schedule import parse_schedule
 from tests.database.command_line import Call, headway_fixture
 from tests.database.experiments import metric, start
 from tests.database.layered import begin, record
@@ -68,6 +73,7 @@ def season(tx: Connection, held_out_effect: float) -> Values:
         told[name] = spend(tx, begin(tx, name, units=1000), effect, number)
         complete(tx, name, None if number == 3 else "red")
     told["winter"] = spend(tx, holdout, held_out_effect, 99)
+    clock.shift(tx, timedelta(days=30))  # beside which it is nothing how long it all ran
     return told
 
 
@@ -111,11 +117,54 @@ def test_a_holdout_that_shows_nothing_says_that_more_was_promised(database: Engi
         report = read_holdout(tx, "winter")
     assert report.sums.agreement == "less"
     page = report.as_markdown()
-    assert "the launches were promised to bring more" in page
-    assert "Sum of 4 launches, without their luck" in page
+    assert "the 4 launches add up to" in page
+    assert "they were promised to bring more" in page
+    assert "Whole effects of 4 launches, without luck" in page
     rows = report.csv_rows()
     assert [row["what"] for row in rows].count("effect") == 5
     assert len({frozenset(row) for row in rows}) == 1
+
+
+def test_nothing_is_promised_by_a_winner_that_not_everybody_else_had(database: Engine) -> None:
+    versions = [
+        {"name": "control", "weight": 0.5, "is_control": True},
+        {"name": "red", "weight": 0.5, "model_version": "red-v2"},
+    ]
+    rollout = RolloutPlan(name="red", model_version="red-v2", schedule=parse_schedule("100/1h"))
+    with database.connect() as tx:
+        holdout = start(name="winter", is_holdout=True, variants=HELD_OUT)
+        spend(tx, begin(tx, "win", units=1000, variants=versions, policy="roll_out"), 3.0, 1)
+        spend(tx, holdout, 1.0, 2)
+        complete(tx, "win", "red")
+        clock.shift(tx, timedelta(days=10))
+        drafts.create(tx, rollout, "ada", "a test")
+        report = read_holdout(tx, "winter")
+        assert (report.sums.launched, report.sums.agreement) == (0, "unknown")
+        assert report.sums.unknown_because == (
+            "nothing was launched yet that the holdout could confirm; "
+            "of what won no rollout has begun: win"
+        )
+        assert "| not yet | 0% |" in report.as_markdown()
+        manual.start_draft(tx, "red", None, "ada", "a test")
+        manual.set_percentage(tx, "red", 50, "ada", "a test")
+        clock.shift(tx, timedelta(days=30))
+        report = read_holdout(tx, "winter")
+        (effect,) = report.sums.effects
+        assert effect.is_launched
+        assert effect.reach == pytest.approx(0.375, abs=1e-4)
+        assert report.sums.gap.value is None
+        assert report.sums.agreement == "unknown"
+        assert "promised cannot be told: of everybody else's time" in report.sentence
+        assert "(win 37.5%)" in report.sentence
+        assert "the rollout of win reaches those held out as well" in report.sentence
+        assert "Whole effects of 1 launch, without luck" in report.as_markdown()
+        tx.execute(text("UPDATE rollout SET respects_holdouts = true"))
+        manual.set_percentage(tx, "red", 100, "ada", "a test")
+        clock.shift(tx, timedelta(days=3000))
+        report = read_holdout(tx, "winter")
+    assert report.sums.agreement == "less"
+    assert "the 1 launch adds up to +" in report.sentence
+    assert report.sentence.endswith("it was promised to bring more.")
 
 
 def test_units_from_before_are_counted(database: Engine) -> None:
@@ -171,7 +220,7 @@ def test_what_does_not_count_is_left_out_with_the_reason(database: Engine) -> No
         "three": "it has several treatments and no winner",
         "empty": "its statistics have not been worked out yet",
     }
-    assert report.sentence == "Nothing was launched yet that the holdout could confirm."
+    assert "what was launched of others, targeted, empty is in it too" in report.sentence
 
 
 def test_the_command_shows_a_holdout_and_refuses_what_is_none(

@@ -152,6 +152,9 @@ def test_what_cannot_be_told_is_said_and_is_no_alarm(database: Engine) -> None:
     assert "fewer than 100 units" in told["buttons", "small"].message
     assert "the split of moved has moved" in told["buttons", "moved"].message
     assert scan.telling == ()
+    page = scan.as_markdown()
+    assert "- the split of moved has moved, and a trend" in page
+    assert ": buttons and small; " in page
 
 
 def test_only_so_many_pairs_are_looked_at_and_it_is_said(database: Engine) -> None:

@@ -191,6 +191,8 @@ def test_other_reasons_to_refuse_a_segment(database: Engine, tmp_path: Path) -> 
     ):
         _planned(database)
     with database.begin() as tx:
+        with pytest.raises(Refused, match=r"is to be 10, and 2 arms need 100 .* 200 or more$"):
+            plan_segment(tx, "buttons", "device", "phone", sample_size=10)
         with pytest.raises(Refused, match=r"'plan' is no dimension of it; it has: device, country"):
             plan_segment(tx, "buttons", "plan", "free")
         with pytest.raises(InputError, match="is no plan of an experiment: name"):

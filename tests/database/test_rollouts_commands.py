@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from tasks.experiments.assignment.overrides import set_override
 from tests.database.command_line import Call, headway_fixture
+from tests.database.layered import make_holdout
 from tests.database.rollouts import FAILING, an_hour
 from tests.rows import rows_of
 
@@ -181,10 +183,17 @@ def test_a_file_that_is_no_plan_is_told_with_its_name(
     assert "wrong.toml" in document["message"]
 
 
-def test_check_answers_for_one_user(headway: Call) -> None:
+def test_check_answers_for_one_user(headway: Call, database: Engine) -> None:
     headway("start", "ranker", "v2", "--schedule", "100/1h", *WHO)
     assert headway("check", "user-1", "v2", "--json")[1]["should_use"] is True
     assert headway("check", "user-1", "v3") == (0, "no\n")
+    with database.begin() as tx:
+        make_holdout(tx, "quiet", 0.5)
+        set_override(tx, "quiet", "user-1", "held-out", "ada", "a test")
+    headway("start", "kept", "v4", "--schedule", "100/1h", "--respect-holdouts", *WHO)
+    assert headway("check", "user-1", "v4") == (0, "no: held out by quiet\n")
+    document = headway("check", "user-1", "v4", "--json")[1]
+    assert (document["is_held_out"], document["held_out_by"]) == (True, ["quiet"])
     code, told = headway("check", "", "v2", "--json")
     assert (code, "a user id names somebody; this one is empty" in told["message"]) == (2, True)
 

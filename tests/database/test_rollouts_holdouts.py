@@ -14,7 +14,7 @@ from tasks.experiments.assignment.overrides import set_override
 from tasks.experiments.assignment.ranges import first_ranges
 from tasks.rollouts.changes import drafts, manual
 from tasks.rollouts.definition.plan import RolloutEdit, RolloutPlan
-from tasks.rollouts.exposure import should_use_new_model, users_of_new_model
+from tasks.rollouts.exposure import held_out_by, should_use_new_model, users_of_new_model
 from tasks.rollouts.reporting.detail import read_details
 from tasks.rollouts.reporting.detail_page import as_markdown
 from tasks.rollouts.reporting.status import rollout_status
@@ -88,7 +88,7 @@ def status(tx: Connection, name: str, now: str) -> None:
     )
 
 
-def held_out_by(tx: Connection, name: str) -> set[str]:
+def control_of(tx: Connection, name: str) -> set[str]:
     """Those that the pure choice, which knows no attributes, gives the control of the holdout."""
     row = tx.execute(STANDING, {"name": name}).one()
     weights = [("held-out", 0.1), ("exposed", 0.9)]
@@ -134,7 +134,7 @@ def test_who_is_held_out_keeps_the_old_version_by_every_way_to_ask(database: Eng
     hours_pass(database, 1)
     with database.begin() as tx:
         make_holdout(tx, "later", 0.5)  # its users have had the version for an hour
-        held_out = {name: held_out_by(tx, name) for name in ASKED}
+        held_out = {name: control_of(tx, name) for name in ASKED}
         assert all(len(users) > 50 for users in held_out.values())
         everybody = set().union(*held_out.values())
         for percentage in (100.0, 40.0, 0.0):
@@ -151,6 +151,9 @@ def test_who_is_held_out_keeps_the_old_version_by_every_way_to_ask(database: Eng
                 assert flag.value is (user in expected)
                 assert flag.metadata["isHeldOut"] is (user in everybody)
                 assert (flag.reason == "DEFAULT") is (user in everybody)
+        for user in USERS[:20]:
+            by = [name for name in sorted(ASKED) if user in held_out[name]]
+            assert held_out_by(tx, user, "v2") == by
         manual.roll_back(tx, "rollout", "ada", "a test")
         assert by_every_way(tx) == [set()] * 4
 
@@ -161,7 +164,7 @@ def test_what_is_completed_says_whose_old_code_is_needed_until_the_holdout_ends(
     with database.begin() as tx:
         make_holdout(tx, "quiet", 0.25)
         tx.execute(FIRST_ASK, {"name": "quiet", "units": USERS[:400]})
-        held_out = held_out_by(tx, "quiet")
+        held_out = control_of(tx, "quiet")
     begin(database, "100/1h", respects_holdouts=True)
     begin(database, "100/1h", name="for all", version="v3")
     outcome = an_hour(database)
@@ -201,5 +204,6 @@ def test_a_winner_is_kept_from_those_held_out_unless_a_person_says_otherwise(
     with database.begin() as tx:
         drafts.create(tx, draft, "ada", "a test")
         drafts.edit(tx, "r", RolloutEdit(respects_holdouts=True), "ada", "a test")
+        assert "those that run when it begins" in as_markdown(read_details(tx, ["r"])[0])
         assert manual.start_draft(tx, "r", None, "ada", "a test").state == "running"
     assert rows_of(database, "SELECT respects_holdouts FROM rollout") == [(True,)]

@@ -126,6 +126,18 @@ def test_nobody_is_asked_to_agree_while_the_calibration_is_broken(verdict: str) 
     assert not any(each in f"{doubt} {choice}" for each in EVERYTHING)
 
 
+def test_nobody_is_told_to_let_it_run_once_its_calibration_is_broken() -> None:
+    """Also where the last look was made before."""
+    broken = QualityCheck(
+        name="calibration", outcome="passed", message="9 % of nothing", figures={"broken": 1}
+    )
+    (said,) = next_steps(_row(), _look("none"), broken)
+    assert said == "Its test is not to be relied on: 9 % of nothing."
+    kept = QualityCheck(name="calibration", outcome="passed")
+    older = _look("winner").model_copy(update={"checks": (broken,)})
+    assert AGREE in " ".join(next_steps(_row(), older, kept))
+
+
 @pytest.mark.parametrize("row", ["a winner that nobody has chosen", "several arms are better"])
 def test_the_documents_say_so(row: str) -> None:
     assert f"| {row}" in DOCS

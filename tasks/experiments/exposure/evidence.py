@@ -53,7 +53,11 @@ class DayEffect(_Frozen):
 
 
 class Trend(_Frozen):
-    """What becomes of the effect of one arm; ``change`` is that of a straight line through it."""
+    """What becomes of the effect of one arm.
+
+    ``change`` is that of a straight line through the effects of all days, its slope times the days
+    from the first to the last: not ``late`` less ``early``.
+    """
 
     arm: str
     outcome: Outcome
@@ -62,7 +66,7 @@ class Trend(_Frozen):
     span: int | None  # how many days the next two are over: a third of all
     early: float | None  # effect of a day, over the first days
     late: float | None  # and over the last ones
-    change: float | None  # from the first to the last day
+    change: float | None  # along the line, from the first to the last day
     lower: float | None  # interval of the change
     upper: float | None
     p_value: float | None

@@ -80,11 +80,22 @@ class InteractionScan(BaseModel):
             head = ("First", "Second", "Units in both", "Effects", "Metric", "p (adjusted)")
             rows = [row for each in self.pairs for row in _rows(each)]
             parts.append(markdown.table(head, rows))
+            parts += self._untold()
             parts.append(
                 f"Effects are said to interact below p = {self.alpha:g}, corrected by Holm over "
                 "all pairs and metrics."
             )
         return "\n\n".join(parts) + "\n"
+
+    def _untold(self) -> list[str]:
+        """Why pairs cannot be told, those with the same reason together."""
+        why: dict[str, list[str]] = {}
+        for each in self.pairs:
+            if each.outcome == "unknown":
+                why.setdefault(each.message.removeprefix(f"{each.name}: "), []).append(each.name)
+        lines = [f"- {reason}: {'; '.join(names)}." for reason, names in why.items()]
+        told = "\n".join(map(markdown.plain, lines))
+        return [f"What cannot be told:\n\n{told}"] if lines else []
 
     def csv_rows(self) -> list[dict[str, Any]]:
         """One row a pair and metric."""

@@ -9,27 +9,34 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.experiments.quality.checks.calibration import BROKEN, CALIBRATION
+from tasks.experiments.quality.model import QualityCheck
 from tasks.experiments.reporting.look import StoredLook
 from tasks.experiments.reporting.words import day
 
 
-def next_steps(row: Any, look: StoredLook | None) -> list[str]:
+def next_steps(
+    row: Any, look: StoredLook | None, calibration: QualityCheck | None = None
+) -> list[str]:
     """What a person, or the next run, has to do; the table of them is in docs/experiments.md.
 
     Args:
         row: the experiment: name, status, policy, starts_at and the chosen winner.
         look: what its last look decided; None where there was none, or it cannot be read.
+        calibration: the check of its latest calibrations, which may be newer than the look; else
+            what the look was made with counts.
     """
     if row.status == "archived":
         return []
     if row.status == "draft":
         when = f" It starts by itself at {day(row.starts_at)} UTC." if row.starts_at else ""
         return [f"Start it: {_command(row, 'start')}.{when}"]
-    faults = _faults(look)
+    faults, doubt = _faults(look), _doubt(look, calibration)
     if row.winner:
         return [*faults, _chosen(row, look)]
     if look is not None and (look.winner or "tie" in _codes(look)):
-        return [*faults, *_to_choose(row, look)]
+        return [*faults, *_to_choose(row, look, doubt)]
+    if doubt and row.status != "completed":
+        faults.append(f"Its test is not to be relied on: {doubt}.")
     return [*faults, *_without_winner(row, look, has_faults=bool(faults))]
 
 
@@ -41,15 +48,21 @@ def _faults(look: StoredLook | None) -> list[str]:
     return checks + [f"Metric {m.name} failed: {m.failure}" for m in look.metrics if m.failure]
 
 
-def _to_choose(row: Any, look: StoredLook) -> list[str]:
+def _doubt(look: StoredLook | None, calibration: QualityCheck | None) -> str:
+    """Why the test is not to be relied on, by its latest calibration; empty where it is."""
+    checks = look.checks if look else ()
+    made = calibration or next((each for each in checks if each.name == CALIBRATION), None)
+    return made.message if made and made.figures.get(BROKEN) else ""
+
+
+def _to_choose(row: Any, look: StoredLook, doubt: str) -> list[str]:
     """What there is to choose; not at once where the test errs more often than it promises."""
-    broken = [c.message for c in look.checks if c.name == CALIBRATION and c.figures.get(BROKEN)]
     agree = _command(row, "select-winner")
     choose = _command(row, "select-winner", "--variant NAME --force")
-    if broken:
+    if doubt:
         found = f"{look.winner} leads" if look.winner else "Several arms lead"
-        doubt = f"{found}, by a test that is not to be relied on: {broken[0]}."
-        return [doubt, f"Who is sure all the same: {agree if look.winner else choose}."]
+        told = f"{found}, by a test that is not to be relied on: {doubt}."
+        return [told, f"Who is sure all the same: {agree if look.winner else choose}."]
     if look.winner:
         return [f"{look.winner} is recommended: agree with {agree}."]
     return [f"Several arms are better: choose with {choose}."]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection
@@ -13,6 +15,8 @@ from sqlalchemy import Connection
 from tasks import markdown
 from tasks.database import load_queries
 from tasks.errors import InputError
+from tasks.experiments.quality.checks.calibration import BROKEN, judge_calibrations
+from tasks.experiments.quality.facts import Calibrated
 from tasks.experiments.reporting.advice import next_steps
 from tasks.experiments.reporting.bandits import read_bandits
 from tasks.experiments.reporting.bandits_page import BanditFacts, bandit_line
@@ -20,6 +24,7 @@ from tasks.experiments.reporting.look import StoredLook, stored_look
 from tasks.experiments.reporting.words import NONE, day, share
 
 QUERIES = load_queries(__package__)
+CHECKS = load_queries("tasks.experiments.quality")
 STATUSES = ("active", "paused", "draft", "completed", "archived")
 _DAY = timedelta(days=1)
 _LONGEST_DAYS = 3650
@@ -49,6 +54,7 @@ class DashboardRow(BaseModel):
     sentence: str
     nearest: str | None
     failed_checks: tuple[str, ...]
+    is_calibration_broken: bool  # by the latest calibration, also one after the last look
     failed_metrics: tuple[str, ...]
     looked_at: datetime | None
     next_steps: tuple[str, ...]
@@ -93,19 +99,35 @@ class Dashboard(BaseModel):
 
 
 def read_dashboard(connection: Connection) -> Dashboard:
-    """Read where every experiment stands, in three statements; those that run come first."""
+    """Read where every experiment stands, in four statements; those that run come first."""
     rows = connection.execute(QUERIES["dashboard"]).all()
+    calibrated = _calibrated(connection, rows)
     bandits = read_bandits(connection)
     found = Counter(row.status for row in rows)
     return Dashboard(
         as_of=rows[0].now if rows else None,
         counts={status: found.get(status, 0) for status in STATUSES},
-        experiments=tuple(_experiment(row, bandits.get(row.name)) for row in rows),
+        experiments=tuple(
+            _experiment(row, bandits.get(row.name), calibrated.get(row.id, ())) for row in rows
+        ),
     )
 
 
-def _experiment(row: Any, bandit: BanditFacts | None) -> DashboardRow:
+def _calibrated(connection: Connection, rows: Sequence[Any]) -> dict[UUID, list[Calibrated]]:
+    """The latest calibrations of each experiment: the last look may be older than they are."""
+    found: dict[UUID, list[Calibrated]] = {}
+    asked = {"experiment_ids": [row.id for row in rows]}
+    for row in connection.execute(CHECKS["calibrations"], asked).mappings():
+        fields = {name: row[name] for name in Calibrated.model_fields}
+        found.setdefault(row["experiment_id"], []).append(Calibrated.model_validate(fields))
+    return found
+
+
+def _experiment(
+    row: Any, bandit: BanditFacts | None, calibrated: Sequence[Calibrated]
+) -> DashboardRow:
     look, unread = _last_look(row)
+    calibration = judge_calibrations(row.name, calibrated)
     day_now, days, is_expected = _days(row)
     return DashboardRow(
         name=row.name,
@@ -128,8 +150,9 @@ def _experiment(row: Any, bandit: BanditFacts | None) -> DashboardRow:
         nearest=look.nearest if look else None,
         failed_checks=tuple(check.name for check in look.closed_checks) if look else (),
         failed_metrics=tuple(m.name for m in look.metrics if m.failure) if look else (),
+        is_calibration_broken=BROKEN in calibration.figures,
         looked_at=look.decided_at if look else None,
-        next_steps=tuple(next_steps(row, look)),
+        next_steps=tuple(next_steps(row, look, calibration)),
     )
 
 
@@ -181,7 +204,8 @@ def _cells(row: DashboardRow) -> tuple[str, ...]:
     planned = row.planned_sample
     sample = f"{row.sample:,} of {planned:,} ({share(row.sample / planned)})" if planned else NONE
     days = f" of {'about ' if row.is_end_expected else ''}{row.days}" if row.days else ""
-    failed = (*row.failed_checks, *(f"metric {name}" for name in row.failed_metrics))
+    broken = ("calibration broken",) if row.is_calibration_broken else ()
+    failed = (*row.failed_checks, *broken, *(f"metric {name}" for name in row.failed_metrics))
     return (
         row.name,
         row.status,

@@ -20,7 +20,7 @@ _TREND_HEAD = (
     "The effect",
     "First days",
     "Last days",
-    "Change",
+    "Change along the line",
     "Interval",
     "p",
     "p, adjusted",
@@ -37,8 +37,9 @@ _DAY_HEAD = (
 )
 NOTE = (
     "Day 0 is the first 24 hours after the assignment. All days are of the same units. *First* and "
-    "*last days* are the effect of a day over the first and the last third; *change* is that of a "
-    "straight line from the first day to the last. Its test compares the units' own lines, so that "
+    "*last days* are the effect of a day over the first and the last third. *Change along the "
+    "line* is not the one less the other: it is that of a straight line through all days, from the "
+    "first day to the last. Its test compares the units' own lines, so that "
     "units that do things in bursts do not look like a trend; Holm over the arms. *Steady* is said "
     "only where a change as large as the effect is excluded. What people do only once they hardly "
     "do on later days: its effect fades by nature."

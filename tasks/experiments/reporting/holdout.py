@@ -38,7 +38,9 @@ def read_holdout(connection: Connection, name: str) -> HoldoutReport:
     measured = measured_by(connection, names, found.metric_id)
     own = measured.get(found.id)
     shown = _shown(own, found.alpha)
-    completed = [_completed(row, measured.get(row.id), found) for row in rows]
+    asked = {"ids": [row.id for row in rows], "since": found.started_at, **until}
+    launches = {row.id: row for row in connection.execute(QUERIES["launches"], asked)}
+    completed = [_completed(row, measured.get(row.id), launches.get(row.id), found) for row in rows]
     before = connection.execute(QUERIES["assigned_before"], since).all()
     elsewhere = {"holdout_id": found.id} | since
     return HoldoutReport(
@@ -85,14 +87,21 @@ def _shown(own: Measured | None, alpha: float) -> Comparison:
     return compare_arm(own, own.treatments[0], alpha).found
 
 
-def _completed(row: Any, measured: Measured | None, holdout: Any) -> Completed:
-    fields = {"experiment": row.name, "completed_at": row.completed_at}
+def _completed(row: Any, measured: Measured | None, launch: Any, holdout: Any) -> Completed:
+    """One experiment; ``launch`` is what its winner reached, None where the control stays."""
+    fields = {
+        "experiment": row.name,
+        "completed_at": row.completed_at,
+        "has_won": launch is not None,
+        "is_launched": launch is not None and launch.is_launched,
+        "reach": launch.reach if launch else None,
+        "reaches_held_out": launch is not None and launch.reaches_held_out,
+    }
     if measured is None:
         problem = f"it does not measure {holdout.metric}"
-        return Completed(**fields, arm=row.winner, is_launched=False, problem=problem)
-    is_launched = row.winner is not None and row.winner != measured.control.name
-    arm = _told_arm(measured, row.winner if is_launched else None)
-    fields |= {"arm": arm, "is_launched": is_launched}
+        return Completed(**fields, arm=row.winner, problem=problem)
+    arm = _told_arm(measured, row.winner if launch else None)
+    fields |= {"arm": arm}
     problem = _why_not(row, arm) or measured.problem
     if problem or arm is None:
         return Completed(**fields, problem=problem)

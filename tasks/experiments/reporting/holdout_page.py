@@ -50,18 +50,23 @@ class HoldoutReport(BaseModel):
     @property
     def sentence(self) -> str:
         """What to make of it, in a sentence."""
-        if self.sums.agreement == "unknown":
+        if self.measured.value is None:
             return f"What the holdout shows of {self.metric} is not known yet."
-        if not self.sums.launched:
-            return "Nothing was launched yet that the holdout could confirm."
+        shown = (
+            f"Everybody else has {number(self.measured.value, sign=True)} of {self.metric} per "
+            "unit beside those held out"
+        )
+        if self.sums.agreement == "unknown":
+            why = self.sums.unknown_because or "the spread of its units is not known"
+            return f"{shown}. Whether that is what was promised cannot be told: {why}."
+        is_one = self.sums.launched == 1
         told = {
             "agrees": "as far as its units tell, that is what was promised",
-            "less": "the launches were promised to bring more",
-            "more": "that is more than the launches were promised to bring",
+            "less": f"{'it was' if is_one else 'they were'} promised to bring more",
+            "more": f"that is more than {'it was' if is_one else 'they were'} promised to bring",
         }
         return (
-            f"Everybody else has {number(self.measured.value, sign=True)} of {self.metric} per "
-            f"unit beside those held out, and the {self.sums.launched} launches add up to "
+            f"{shown}, and the {_launches(self.sums.launched)} {'adds' if is_one else 'add'} up to "
             f"{number(self.sums.total.value, sign=True)}: {told[self.sums.agreement]}."
         )
 
@@ -85,7 +90,7 @@ class HoldoutReport(BaseModel):
         """One row an experiment, then the sums and what the holdout shows."""
         rows = [
             _row("effect", each.experiment, each.shrunk)
-            | {"raw": each.raw.value, "is_launched": each.is_launched}
+            | {"raw": each.raw.value, "is_launched": each.is_launched, "reach": each.reach}
             for each in self.sums.effects
         ]
         sums = {
@@ -94,8 +99,12 @@ class HoldoutReport(BaseModel):
             "holdout": self.measured,
             "gap": self.sums.gap,
         }
-        empty = {"raw": None, "is_launched": None}
+        empty = {"raw": None, "is_launched": None, "reach": None}
         return [*rows, *(_row(name, "", found) | empty for name, found in sums.items())]
+
+
+def _launches(count: int) -> str:
+    return f"{count} {'launch' if count == 1 else 'launches'}"
 
 
 def _row(what: str, experiment: str, found: Figure) -> dict[str, Any]:
@@ -107,9 +116,9 @@ def _sums(report: HoldoutReport) -> str:
     sums = report.sums
     named = [
         ("The holdout: everybody else less those held out", report.measured),
-        (f"Sum of {sums.launched} launches, without their luck", sums.total),
-        ("Sum of the same as they were found", sums.raw_total),
-        ("The holdout less the sum without luck", sums.gap),
+        (f"Whole effects of {_launches(sums.launched)}, without luck", sums.total),
+        ("The same as they were found", sums.raw_total),
+        ("The holdout less the effects without luck", sums.gap),
     ]
     head = (f"{report.metric} per unit", "Value", f"{1 - report.alpha:.0%} interval", "p")
     rows = [
@@ -126,13 +135,24 @@ def _sums(report: HoldoutReport) -> str:
 
 def _effects(report: HoldoutReport) -> list[str]:
     effects = report.sums.effects
-    head = ("Experiment", "Arm", "Completed", "Launched", "As found", "Without luck", "", "Luck")
+    head = (
+        "Experiment",
+        "Arm",
+        "Completed",
+        "Launched",
+        "Reach",
+        "As found",
+        "Without luck",
+        "",
+        "Luck",
+    )
     rows = [
         (
             each.experiment,
             each.arm or NONE,
             day(each.completed_at),
-            "yes" if each.is_launched else "no",
+            "yes" if each.is_launched else "not yet" if each.has_won else "no",
+            NONE if each.reach is None else share(each.reach),
             number(each.raw.value, sign=True),
             number(each.shrunk.value, sign=True),
             interval(each.shrunk.lower, each.shrunk.upper),

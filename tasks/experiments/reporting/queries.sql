@@ -27,7 +27,7 @@ WHERE e.experiment_name = :name;
 -- name: dashboard
 -- Every experiment with its plan, its arms, how far it is and what its last look said; those that
 -- run come first. The sample is what was folded since; the verdict is the stored one.
-SELECT e.experiment_name AS name, e.status::text AS status, p.organization, e.started_at,
+SELECT e.id, e.experiment_name AS name, e.status::text AS status, p.organization, e.started_at,
        e.completed_at, p.starts_at, p.ends_at, e.winner_variant AS winner,
        COALESCE(p.minimum_weeks, 0) AS minimum_weeks, COALESCE(p.method, 'none') AS method,
        COALESCE(p.policy, 'select') AS policy, em.name AS metric, em.kind, em.planned_sample_size,

@@ -62,7 +62,7 @@ def plan_segment(
         raise Refused(f"a segment of experiment {parent}", reasons)
     share = found.level_units / found.units
     size = sample_size or ceil(stored.plan.planned_sample_size * share)
-    _check_size(stored, size, share)
+    _check_size(stored, size, None if sample_size else share)
     plan = _cut(stored, asked, found.held, name or f"{parent}, {dimension} {level}", size)
     if plan.bandit is not None:
         plan = _as_it_began(connection, stored, plan)
@@ -96,15 +96,19 @@ def _refusals(
         yield Reason("no-level", f"{dimension} holds lists or objects, which no rule can name")
 
 
-def _check_size(stored: StoredExperiment, size: int, share: float) -> None:
-    """Raise Refused where no verdict would ever be possible."""
+def _check_size(stored: StoredExperiment, size: int, share: float | None) -> None:
+    """Raise Refused where no verdict would ever be possible; without share the size was given."""
     arms = sum(arm.weight > 0 for arm in stored.plan.variants)
     least = arms * stored.plan.minimum_sample_size
     if size < least:
+        if share is None:
+            told, hint = f"the sample is to be {size:,}", f"say --sample-size {least} or more"
+        else:
+            told = f"{share:.1%} of the units is {size:,} of {stored.plan.planned_sample_size:,}"
+            hint = f"say --sample-size {least} or more, and wait longer"
         message = (
-            f"{share:.1%} of the units is {size:,} of {stored.plan.planned_sample_size:,}, and "
-            f"{arms} arms need {stored.plan.minimum_sample_size:,} each before any verdict; "
-            "say --sample-size, and wait longer"
+            f"{told}, and {arms} arms need {stored.plan.minimum_sample_size:,} each before any "
+            f"verdict; {hint}"
         )
         raise Refused(f"a segment of experiment {stored.name}", [Reason("too-small", message)])
 

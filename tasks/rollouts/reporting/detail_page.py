@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from tasks import markdown
+from tasks.rollouts.definition.state import State
 from tasks.rollouts.health.measured import Health
 from tasks.rollouts.reporting.detail import LastCheck, RolloutDetail
 from tasks.rollouts.reporting.report import picture
@@ -91,10 +92,16 @@ def _plan(detail: RolloutDetail) -> Iterator[tuple[str, str]]:
         "requests an hour": rollout.requests_per_hour and f"{rollout.requests_per_hour:g}",
         "fails closed": rollout.is_fail_closed and f"after 2 × {rollout.tick_seconds:g} s",
         "freezes": "; ".join(map(str, rollout.policy.freezes)),
-        "respects holdouts": rollout.respects_holdouts and "those that ran when it began",
+        "respects holdouts": rollout.respects_holdouts and _holdouts_asked(rollout.state),
         "experiment": origin and f"{origin.experiment}, variant {origin.variant}",
     }
     yield from ((field, str(value)) for field, value in given.items() if value)
+
+
+def _holdouts_asked(state: State) -> str:
+    if state in {State.DRAFT, State.SCHEDULED}:
+        return "those that run when it begins"
+    return "those that ran when it began"
 
 
 def _health(detail: RolloutDetail) -> str:
