@@ -51,7 +51,7 @@ def test_in_two_days_the_traffic_goes_to_the_best_arm_and_no_arm_starves(databas
     facts = read(database)
     weights = [{arm.name: arm.weight for arm in epoch.arms} for epoch in facts.epochs]
 
-    # It warms up with equal shares, then goes to b, and stays there.
+    # It warms up with the split that was planned, then goes to b, and stays there.
     first = next(number for number, each in enumerate(updates) if each.code != "warming-up")
     assert 0 < first < 10
     assert max(weights[-1], key=lambda name: weights[-1][name]) == "b"

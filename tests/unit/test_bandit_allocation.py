@@ -24,6 +24,7 @@ from tasks.experiments.bandits.evidence import (
 from tasks.experiments.quality.model import QualityCheck
 
 PASSED = QualityCheck(name="srm", outcome="passed")
+MISLED = QualityCheck(name="missing-metric", outcome="failed", figures={"primary": 1})
 BROKEN = QualityCheck(name="calibration", outcome="passed", figures={"broken": 1})
 UNBOUNDED = {"floor": 0.0, "maximum_step": 1.0, "minimum_change": 0.0}
 
@@ -83,14 +84,17 @@ def test_every_open_arm_keeps_the_floor() -> None:
     assert weights(verdict) == pytest.approx([0.01, 0.99], abs=1e-9)
 
 
-def test_all_arms_get_the_same_until_each_is_warm() -> None:
-    cold = rate("green", 9, 99, weight=0.1)
-    verdict = allocate_traffic(bandit(RED, BLUE, cold))
-    assert (verdict.verdict, codes(verdict)) == ("changed", ["warming-up"])
-    assert weights(verdict) == pytest.approx([1 / 3] * 3)
-    assert "green has 99 units" in verdict.reasons[0].message
-    equal = (rate("red", 100, 99), rate("blue", 12, 100))
-    assert allocate_traffic(bandit(*equal)).verdict == "held"
+def test_the_split_stays_until_every_arm_is_warm_and_then_moves_in_steps() -> None:
+    red, cold = rate("red", 100, weight=0.9), rate("blue", 20, 99, weight=0.1)
+    verdict = allocate_traffic(bandit(red, cold, maximum_step=0.1))
+    assert (verdict.verdict, codes(verdict)) == ("held", ["warming-up"])
+    assert weights(verdict) == [0.9, 0.1]
+    assert "blue has 99 units" in verdict.reasons[0].message
+    assert [row["target"] for row in verdict.details["arms"]] == [None, None]
+    warm = rate("blue", 20, 100, weight=0.1)
+    assert weights(allocate_traffic(bandit(red, warm, maximum_step=0.1))) == pytest.approx(
+        [0.8, 0.2]
+    )
 
 
 @pytest.mark.parametrize(("hours", "code"), [(23.9, "warming-up"), (None, "warming-up"), (24, "")])
@@ -114,6 +118,7 @@ def test_a_change_that_is_not_worth_an_epoch_is_left() -> None:
         ({"checks": (PASSED, QualityCheck(name="srm", outcome="failed"))}, "quality-failed"),
         ({"checks": (QualityCheck(name="lag", outcome="unknown"),)}, "quality-unknown"),
         ({"checks": (PASSED, BROKEN)}, "calibration-broken"),
+        ({"checks": (PASSED, MISLED), "is_higher_better": False}, "quality-failed"),
         ({"problem": "its events are missing"}, "metric-missing"),
         ({"algorithm": "tompson"}, "unknown-algorithm"),
         ({"arms": (RED,)}, "no-choice"),
@@ -139,6 +144,11 @@ def test_the_failed_check_is_named() -> None:
     verdict = allocate_traffic(bandit(RED, BLUE, checks=(unknown, failed, PASSED)))
     expected = "Held by the check srm (1 more have not passed): The split is off."
     assert verdict.reasons[0].message == expected
+
+
+def test_a_guardrail_without_events_stops_no_traffic() -> None:
+    unhurt = QualityCheck(name="missing-metric", outcome="failed", figures={"metrics": 1})
+    assert codes(allocate_traffic(bandit(RED, BLUE, checks=(unhurt, PASSED)))) == ["stepped"]
 
 
 @pytest.mark.parametrize("algorithm", ["top_two", "top_two_sampling"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from tasks.experiments.decision.evidence import Terms as MethodTerms
 from tasks.experiments.decision.futility import Futility
 from tasks.experiments.decision.standing import stand
 from tasks.experiments.decision.winner import decide_winner
+from tasks.experiments.quality.checks.calibration import judge_calibrations
+from tasks.experiments.quality.facts import Calibrated
 from tasks.experiments.quality.model import QualityCheck
 from tests.unit.decisions import PASSED, arm, evidence
 
@@ -160,6 +163,19 @@ def test_the_same_seed_draws_the_same_arms() -> None:
 BROKEN = QualityCheck(
     name="calibration", outcome="passed", message="spend broke its promise", figures={"broken": 1}
 )
+
+
+def test_a_bandit_is_told_that_its_split_stays_and_how_to_free_it() -> None:
+    found = Calibrated(
+        metric="spend",
+        verdict="broken",
+        calibrated_at=datetime(2026, 1, 2, tzinfo=UTC),
+        reason="it finds 9 % of nothing",
+    )
+    check = judge_calibrations("buttons", [found], is_bandit=True)
+    assert "Until a calibration is kept its split stays as it is" in check.message
+    assert "`headway experiment edit buttons --weight ARM=SHARE`" in check.message
+    assert "split stays" not in judge_calibrations("buttons", [found]).message
 
 
 def test_a_winner_by_a_broken_metric_is_named_and_nothing_is_done() -> None:

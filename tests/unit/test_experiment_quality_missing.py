@@ -106,6 +106,26 @@ def test_a_bandit_turns_from_an_arm_by_itself_but_never_from_its_control() -> No
     assert judged("control", is_bandit=True).outcome == "failed"
 
 
+def test_the_figures_say_whether_traffic_would_follow_what_is_missing() -> None:
+    crash = metric(name="crashed", event_type="crash", missing="zero", role="guardrail")
+    spend = metric(missing="zero")
+    calm = [count(arm, metric="crashed", n=1000, **NOTHING) for arm in ARMS]
+
+    def found(spent: tuple[Any, Any]) -> QualityCheck:
+        return run_check("missing-metric", facts(metrics=(crash, spend), counts=(*calm, *spent)))
+
+    alone = found((count("control", n=1000, mean=0.1), count("red", n=1000, mean=0.1)))
+    assert (alone.outcome, alone.figures) == ("failed", {"metrics": 1})
+    both = found((count("control", n=1000, **NOTHING), count("red", n=1000, **NOTHING)))
+    assert (both.outcome, both.figures) == ("failed", {"metrics": 2, "primary": 1})
+    assert both.message.startswith("spend: none of 2000 units")
+    lower = judged(is_bandit=True, is_higher_better=False)
+    assert (lower.outcome, lower.figures) == ("failed", {"metrics": 1, "primary": 1})
+    # Nobody wins against a control that may be lost, but traffic turns from it by itself.
+    control = judged("control", is_bandit=True)
+    assert (control.outcome, control.figures) == ("failed", {"metrics": 1})
+
+
 def test_an_arm_that_is_switched_off_holds_up_nobody_unless_all_are_compared_with_it() -> None:
     found = judged(shares=OFF, is_higher_better=False)
     assert (found.outcome, "it is switched off" in found.message) == ("passed", True)

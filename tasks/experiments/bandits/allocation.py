@@ -1,7 +1,7 @@
 """Where should the next units go? The rule of bandits: one update of the split.
 
 In this order: gates (paused, no choice, no figures, data that were not found sound) leave the split
-as it is; until every arm is warm all get the same; then the algorithm says what each arm
+as it is, and so does the time until every arm is warm; then the algorithm says what each arm
 should have. No arm without a conversion gets more than an equal share, every arm gets the floor,
 changes too small for an epoch are left, and large ones are made in steps.
 """
@@ -29,7 +29,7 @@ _DECIMALS = 9
 _SAME = 1e-9
 
 
-@rule("traffic-allocation", version=1)
+@rule("traffic-allocation", version=2)
 def allocate_traffic(evidence: AllocationEvidence) -> Verdict:
     """Say "changed" or "held"; details.weights is the split that holds from now on."""
     return allocate_many([evidence])[0]
@@ -47,9 +47,7 @@ def _judge(evidence: AllocationEvidence, standing: Standing | None) -> Verdict:
         return _verdict(evidence, standing, None, None, [closed] if closed else [])
     warming = warming_up(evidence)
     if warming is not None:
-        equal = np.full(len(evidence.open_arms), 1 / len(evidence.open_arms))
-        weights = equal if _largest_change(evidence, equal) >= _least_change(evidence) else None
-        return _verdict(evidence, standing, equal, weights, [warming])
+        return _verdict(evidence, standing, None, None, [warming])
     wanted, notes = _wanted(evidence, standing)
     if _largest_change(evidence, wanted) < _least_change(evidence):
         return _verdict(evidence, standing, wanted, None, [_too_small(evidence), *notes])

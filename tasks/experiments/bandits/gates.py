@@ -7,7 +7,8 @@ from tasks.experiments.bandits.algorithms import algorithms
 from tasks.experiments.bandits.evidence import AllocationEvidence
 from tasks.experiments.bandits.standing import is_usable
 from tasks.experiments.quality.checks.calibration import BROKEN, CALIBRATION
-from tasks.experiments.quality.model import closing
+from tasks.experiments.quality.checks.missing import MISSING, PRIMARY
+from tasks.experiments.quality.model import QualityCheck, closing
 
 
 def closed_gate(evidence: AllocationEvidence) -> Reason | None:
@@ -40,20 +41,30 @@ def warming_up(evidence: AllocationEvidence) -> Reason | None:
         seen = f"{since} passed since the start, {policy.warm_up_hours:g} are needed"
     else:
         return None
-    return Reason("warming-up", f"All arms get the same until the split may follow: {seen}.")
+    return Reason("warming-up", f"The split stays as it is until it may follow: {seen}.")
+
+
+def looked_at(check: QualityCheck) -> tuple[object, ...]:
+    """What these gates ask of a check: nothing is new where all of it is as it was."""
+    return check.name, check.outcome, *(bool(check.figures.get(each)) for each in (BROKEN, PRIMARY))
 
 
 def _quality(evidence: AllocationEvidence) -> Reason | None:
     """Every check of the data has passed; one that could not be made is no better than failed."""
     if not evidence.checks:
         return Reason("quality-unknown", "Held: the data were not checked.")
-    closed = closing(evidence.checks)
+    closed = [check for check in closing(evidence.checks) if _holds_traffic(check)]
     if not closed:
         return _calibration(evidence)
     check, others = closed[0], len(closed) - 1
     more = f" ({others} more have not passed)" if others else ""
     told = check.message.rstrip(".") or "it says no more"
     return Reason(f"quality-{check.outcome}", f"Held by the check {check.name}{more}: {told}.")
+
+
+def _holds_traffic(check: QualityCheck) -> bool:
+    """Traffic follows the primary metric alone: a guardrail without events stops no traffic."""
+    return check.name != MISSING or bool(check.figures.get(PRIMARY))
 
 
 def _calibration(evidence: AllocationEvidence) -> Reason | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.experiments.bandits.evidence import AllocationEvidence
+from tasks.experiments.bandits.gates import looked_at
 
 _DIGITS = 9  # sums of doubles depend on the order in which Postgres reads the rows
 
@@ -28,7 +29,7 @@ def _known(evidence: AllocationEvidence) -> dict[str, Any]:
         "arms": [
             (arm.name, arm.n, _cut(arm.mean), _cut(arm.m2), arm.is_open) for arm in evidence.arms
         ],
-        "checks": [(check.name, check.outcome) for check in evidence.checks],
+        "checks": [looked_at(check) for check in evidence.checks],
         "is_paused": evidence.is_paused,
         "is_late_enough": evidence.hours is not None and evidence.hours >= wanted,
     }

@@ -20,22 +20,39 @@ MISSING_ALPHA = 1e-4
 HEARD_SHARE = 0.5
 """Of the rate at which the other arms send another event: an arm that does as often is heard of."""
 
+MISSING = "missing-metric"
+PRIMARY = "primary"
+"""The figure that is 1 where traffic that follows the primary metric would follow what is missing.
+
+Not where a 0 makes every arm without events the worst one: traffic turns from it by itself.
+"""
+
+_TURNS_AWAY = "turns_away"
 _MANY_UNITS = 100
 _Counts = Mapping[str, Count]
 
 
-@quality_checks.register("missing-metric")
+@quality_checks.register(MISSING)
 def missing_metric(facts: ExperimentFacts) -> QualityCheck:
     """Arms, or the whole experiment, without any unit or event of a metric."""
     if not need(facts.metrics):
         return unknown("the experiment has no metric")
-    checks = [_judge_metric(facts, metric) for metric in need(facts.metrics)]
+    judged = [(metric, _judge_metric(facts, metric)) for metric in need(facts.metrics)]
+    misled = [check for metric, check in judged if _misleads(metric, check)]
     for outcome in ("failed", "unknown"):
-        messages = [check.message for check in checks if check.outcome == outcome]
-        if messages:
+        found = [check for _, check in judged if check.outcome == outcome]
+        if found:
             say = failed if outcome == "failed" else unknown
-            return say("; ".join(messages), metrics=len(messages))
-    return passed("; ".join(check.message for check in checks if check.message))
+            told = [*misled, *(check for check in found if check not in misled)]
+            primary = {PRIMARY: 1} if misled else {}
+            return say("; ".join(check.message for check in told), metrics=len(told), **primary)
+    return passed("; ".join(check.message for _, check in judged if check.message))
+
+
+def _misleads(metric: Metric, check: QualityCheck) -> bool:
+    """Whether traffic that follows this metric would follow what is missing."""
+    is_closed = metric.role == "primary" and check.outcome != "passed"
+    return is_closed and not check.figures.get(_TURNS_AWAY)
 
 
 def _judge_metric(facts: ExperimentFacts, metric: Metric) -> QualityCheck:
@@ -98,11 +115,13 @@ def _empty_arms(
     missing = [arm for arm in silent if arm not in excused]
     none = f"has no event {metric.event_type!r}"
     if missing and metric.role != "secondary":
+        turns_away = {_TURNS_AWAY: 1} if _are_worst(facts, metric, missing, empty) else {}
         return failed(
             f"{metric.name}: {', '.join(missing)} {none} though others do, which is no chance. See "
             "whether that arm's events are sent and loaded. If they are, switch that arm off "
             "(its weight 0), or choose by hand (`headway experiment select-winner "
-            f"{facts.experiment} --variant ARM --force`)"
+            f"{facts.experiment} --variant ARM --force`)",
+            **turns_away,
         )
     told = [
         f"{arm} {none} though others do, and holds up nobody: {excused[arm]}" for arm in excused
@@ -110,6 +129,16 @@ def _empty_arms(
     quiet = [arm for arm in empty if arm not in excused]
     told += [f"{', '.join(quiet)} {none} yet"] if quiet else []
     return passed(f"{metric.name}: {'; '.join(told)}" if told else "")
+
+
+def _are_worst(
+    facts: ExperimentFacts, metric: Metric, missing: list[str], empty: list[str]
+) -> bool:
+    """Whether a 0, which is what the missing arms have, is worse than the value of all others."""
+    counts = facts.whole_arms(metric.name)
+    sign = 1 if metric.is_higher_better else -1
+    others = [count for name, count in counts.items() if name not in empty and count.n]
+    return all(counts[arm].n for arm in missing) and all(sign * each.mean > 0 for each in others)
 
 
 def _excuse(facts: ExperimentFacts, metric: Metric, arm: str) -> str:
