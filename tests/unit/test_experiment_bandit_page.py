@@ -96,8 +96,16 @@ def test_the_page_shows_what_people_named_as_text() -> None:
     odd = arm("<b>|x", is_open=False, chance_best=None, value=None, target=None)
     page = "\n".join(bandit_parts(facts(odd, outcome="held", sentence="a | b"), START))
     assert "&lt;b&gt;\\|x (switched off)" in page
-    assert re.search(r"\| – \| 1,200 \| – \| –", page)
+    assert re.search(r"\| – \| 1,100 \| – \| –", page)
     assert "Regret unknown" in page
+
+
+def test_the_page_says_as_of_when_its_figures_are() -> None:
+    page = "\n".join(
+        bandit_parts(facts(arm("a"), updated_at=START, regret=1, uniform_regret=2), START)
+    )
+    assert "as of the last update, 2026-01-01 00:00 UTC, of 1,100 units" in page
+    assert "1,200 have come by now" in page
 
 
 def evidence(**changes: object) -> AllocationEvidence:
@@ -131,6 +139,7 @@ def test_regret_is_that_of_the_formula_by_hand() -> None:
         ({"hours": 9.0}, True),  # nothing waits for hours
         ({"checks": (QualityCheck(name="srm", outcome="passed", message="p = 0.3"),)}, True),
         ({"checks": (QualityCheck(name="srm", outcome="failed"),)}, False),
+        ({"checks": (QualityCheck(name="srm", outcome="passed", figures={"broken": 1}),)}, False),
         ({"is_paused": True}, False),
         ({"policy": BanditPolicy(floor=0.2)}, False),
         ({"problem": "gone"}, False),

@@ -36,13 +36,32 @@ def read_bandit(connection: Connection, name: str) -> BanditFacts | None:
 
 def _read(connection: Connection, name: str | None) -> dict[str, BanditFacts]:
     rows = connection.execute(QUERIES["bandits"], {"name": name}).all()
-    asked = {"experiment_ids": [str(row.id) for row in rows]}
-    counted = connection.execute(QUERIES["bandit_units"], asked).all() if rows else []
-    units = {key: list(group) for key, group in groupby(counted, lambda row: row.experiment_id)}
-    return {row.name: _facts(row, units.get(row.id, [])) for row in rows}
+    updates = {row.id: _evidence(row) for row in rows}
+    asked = {
+        "experiment_ids": [str(row.id) for row in rows],
+        "counted": [_counted(updates[row.id]) for row in rows],
+    }
+    found = connection.execute(QUERIES["bandit_units"], asked).all() if rows else []
+    units = {key: list(group) for key, group in groupby(found, lambda row: row.experiment_id)}
+    return {row.name: _facts(row, updates[row.id], units.get(row.id, [])) for row in rows}
 
 
-def _facts(row: Any, units: Sequence[Any]) -> BanditFacts:
+def _evidence(row: Any) -> AllocationEvidence | None:
+    """What the last update was made of; None where there is none that can be read."""
+    if row.decision_id is None:
+        return None
+    try:
+        return AllocationEvidence.model_validate(row.inputs)
+    except ValidationError:
+        return None
+
+
+def _counted(evidence: AllocationEvidence | None) -> int:
+    """Units that the last update knew of."""
+    return 0 if evidence is None else sum(arm.n for arm in evidence.arms)
+
+
+def _facts(row: Any, evidence: AllocationEvidence | None, units: Sequence[Any]) -> BanditFacts:
     facts = BanditFacts(
         experiment_id=str(row.id), metric=row.metric or "", policy=row.policy, note=_NO_UPDATE
     )
@@ -55,16 +74,15 @@ def _facts(row: Any, units: Sequence[Any]) -> BanditFacts:
         "sentence": " ".join(reason["message"] for reason in row.reasons),
         "note": "",
     }
-    try:
-        evidence = AllocationEvidence.model_validate(row.inputs)
-    except ValidationError:
+    if evidence is None:
         return facts.model_copy(update=told | {"note": _OLD_UPDATE})
-    told["arms"] = _arms(evidence, row.details["arms"], units)
-    values = values_of(evidence)
+    arms = _arms(evidence, row.details["arms"], units)
+    told["arms"] = arms
+    values = {arm.name: arm.value for arm in arms if arm.value is not None}
     if values and units:
         lost = regret(
             values,
-            {each.name: each.units for each in units},
+            {arm.name: arm.n for arm in arms},
             {each.name: each.uniform_units for each in units},
             is_higher_better=evidence.is_higher_better,
         )

@@ -15,23 +15,27 @@ LEFT JOIN LATERAL (
 WHERE CAST(:name AS text) IS NULL OR e.experiment_name = :name;
 
 -- name: bandit_units
--- Units of each arm, and those that it would have had by now, had the arms that were open in each
--- epoch shared its units equally.
+-- Units of each arm by now; and of the first units, as many as the last update had counted, those
+-- that it would have had, had the arms that were open in each epoch shared its units equally.
 WITH cell AS (
     SELECT w.experiment_id, w.epoch, w.variant_id, w.weight > 0 AS is_open,
-           COALESCE(s.assigned, 0) AS units
-    FROM experiment_metric em
+           COALESCE(s.assigned, 0) AS units, asked.counted
+    FROM unnest(CAST(:experiment_ids AS uuid[]), CAST(:counted AS bigint[])) asked (id, counted)
+    JOIN experiment_metric em ON em.experiment_id = asked.id AND em.role = 'primary'
     JOIN allocation_weight w ON w.experiment_id = em.experiment_id
     LEFT JOIN moment_statistic s
         ON s.experiment_id = em.experiment_id AND s.metric_id = em.metric_id
        AND s.variant_id = w.variant_id AND s.dimension = 'epoch' AND s.level = w.epoch::text
-    WHERE em.experiment_id = ANY(CAST(:experiment_ids AS uuid[])) AND em.role = 'primary'
 ), shared AS (
     SELECT experiment_id, variant_id, units,
-           CASE WHEN is_open THEN sum(units) OVER split
-                / count(*) FILTER (WHERE is_open) OVER split ELSE 0 END AS uniform_units
+           CASE WHEN is_open
+                THEN GREATEST(0, LEAST(sum(units) OVER split,
+                                       counted - sum(units) OVER until + sum(units) OVER split))
+                     / count(*) FILTER (WHERE is_open) OVER split
+                ELSE 0 END AS uniform_units
     FROM cell
-    WINDOW split AS (PARTITION BY experiment_id, epoch)
+    WINDOW split AS (PARTITION BY experiment_id, epoch),
+           until AS (PARTITION BY experiment_id ORDER BY epoch)
 )
 SELECT shared.experiment_id, v.variant_name AS name, v.traffic_weight AS weight,
        sum(shared.units)::bigint AS units,

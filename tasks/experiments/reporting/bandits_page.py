@@ -15,10 +15,10 @@ from tasks.experiments.reporting.words import NONE, day, number
 _MOST_EPOCHS = 60
 NOTE = (
     "*Chance to be best* and *expected loss* (what a unit loses on average if this arm is chosen "
-    "and another one is better) follow from all units so far; they decide where new units go, and "
+    "and another one is better) follow from the counted units; they decide where new units go, and "
     "name no winner: that takes the test of the looks. *Regret* is estimated by the same figures: "
-    "what all units would have brought more on the arm that looks best now; beside it what it "
-    "would be, had the open arms shared the traffic equally."
+    "what the counted units would have brought more on the arm that looked best then; beside it "
+    "what it would be, had the open arms shared the traffic equally."
 )
 
 
@@ -101,9 +101,19 @@ def bandit_parts(facts: BanditFacts, as_of: datetime) -> list[str]:
     counted = [f"{cost[0].upper()}{cost[1:]}, in units of {markdown.plain(facts.metric)}.", NOTE]
     return [
         *head,
-        *([_arms_table(facts), *counted] if facts.arms else []),
+        *([_as_of(facts), _arms_table(facts), *counted] if facts.arms else []),
         *(_over_time(facts, as_of) if facts.epochs else []),
     ]
+
+
+def _as_of(facts: BanditFacts) -> str:
+    """Of which moment the figures are, and how many units that leaves out."""
+    counted, units = (sum(getattr(arm, name) for arm in facts.arms) for name in ("n", "units"))
+    return (
+        f"*New units* is the split of now. All else is as of the last update, "
+        f"{day(facts.updated_at)} UTC, of {counted:,} units whose outcome was known then; "
+        f"{units:,} have come by now."
+    )
 
 
 def _regret(facts: BanditFacts) -> str:
@@ -116,13 +126,13 @@ def _regret(facts: BanditFacts) -> str:
 
 
 def _arms_table(facts: BanditFacts) -> str:
-    head = ("Arm", "New units", "Should get", "Units so far", "Value", "Chance to be best")
+    head = ("Arm", "New units", "Should get", "Units counted", "Value", "Chance to be best")
     rows = [
         (
             arm.name if arm.is_open else f"{arm.name} (switched off)",
             _percent(arm.weight),
             _percent(arm.target),
-            f"{arm.units:,}",
+            f"{arm.n:,}",
             number(arm.value),
             _percent(arm.chance_best),
             _percent(arm.chance_second),
