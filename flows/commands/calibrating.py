@@ -36,9 +36,11 @@ def calibrate(
 def calibrations(name: str | None, as_json: bool) -> None:
     """List the latest calibration of every metric, or of those of NAME; broken ones first."""
     from tasks.database import control_engine
-    from tasks.experiments.calibration.reading import read_calibrations
+    from tasks.experiments.calibration.reading import metrics_of, read_calibrations
 
     with control_engine().connect() as connection:
+        if name is not None:
+            metrics_of(connection, name)  # whose name is misspelt is told so
         found = read_calibrations(connection, name)
     rows = [list(each.row.values()) for each in found]
     text = table(list(found[0].row), rows) if found else "nothing has been calibrated yet"

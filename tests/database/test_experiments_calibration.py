@@ -335,6 +335,11 @@ def test_the_commands_calibrate_and_list(database: Engine, command_line: Command
     with database.begin() as connection:
         calibrated.build(connection, 400, RATE, kind="proportion")
     assert "nothing has been calibrated yet" in command_line("experiment", "calibrations").out
+    unknown = command_line("experiment", "calibrate", "buttons", "--metric", "spend")
+    assert "experiment 'buttons' has no metric 'spend'; it has: buttons-metric" in unknown.err
+    for words in (("calibrate", "nosuch", "--metric", "spend"), ("calibrations", "nosuch")):
+        nobody = command_line("experiment", *words)
+        assert (nobody.code, "no experiment is called 'nosuch'" in nobody.err) == (2, True)
     made = command_line("experiment", "calibrate", "buttons", "--draws", "1000", "--json")
     (result,) = made.document["result"]
     assert (made.code, result["verdict"], result["draws"]) == (0, "kept", 1000)
@@ -343,8 +348,3 @@ def test_the_commands_calibrate_and_list(database: Engine, command_line: Command
     assert "± " in listed.out
     assert command_line("experiment", "calibrate").out.startswith("nothing to do")
     assert command_line("experiment", "calibrate", "--metric", "spend").code == 2
-    unknown = command_line("experiment", "calibrate", "buttons", "--metric", "spend")
-    assert "experiment 'buttons' has no metric 'spend'; it has: buttons-metric" in unknown.err
-    for words in (("calibrate", "nosuch", "--metric", "spend"), ("calibrations", "nosuch")):
-        nobody = command_line("experiment", *words)
-        assert (nobody.code, "no experiment is called 'nosuch'" in nobody.err) == (2, True)

@@ -135,5 +135,6 @@ def _checked(
             raise InputError(f"the weight of {name!r} lies between 0 and 1, not {weight!r}")
     total = sum(weights.values())
     if not isclose(total, 1, abs_tol=1e-6):
-        raise InputError(f"the weights must add up to 1, not {total:g}")
+        told = ", ".join(f"{name} {weights[name]:g}" for name in known)
+        raise InputError(f"the weights must add up to 1, not {total:g}: {told}")
     return {name: abs(float(weights[name])) for name in known}  # -0.0 is 0

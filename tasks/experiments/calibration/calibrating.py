@@ -19,7 +19,7 @@ from tasks.experiments.calibration.judging import (
     judge_calibration,
 )
 from tasks.experiments.calibration.measuring import Terms, promised_alpha, tally
-from tasks.experiments.calibration.reading import read_calibrations
+from tasks.experiments.calibration.reading import metrics_of, read_calibrations
 from tasks.experiments.calibration.results import CalibratedMetric, Calibration
 from tasks.experiments.decision.evidence import Terms as MethodTerms
 
@@ -34,15 +34,16 @@ _REDRAWN = 3  # times as many draws where the first ones look broken: chance wou
 def list_due(tx: Connection, experiment: str | None, metric: str | None) -> list[CalibratedMetric]:
     """The metrics to calibrate: those with new figures, or those of one experiment.
 
-    Raises NotFound where an experiment is named and has no metric (of that name).
+    Raises NotFound where an experiment is named that is not there, or has no metric (of that name).
     """
     rows = tx.execute(
         QUERIES["due_metrics"], {"experiment": experiment, "metric": metric}
     ).mappings()
     found = [CalibratedMetric.model_validate(dict(row)) for row in rows]
     if experiment is not None and not found:
+        known = ", ".join(metrics_of(tx, experiment)) or "none"
         what = "metric" if metric is None else f"metric {metric!r}"
-        raise NotFound(f"no experiment called {experiment!r} has a {what}")
+        raise NotFound(f"experiment {experiment!r} has no {what}; it has: {known}")
     return found
 
 

@@ -31,6 +31,16 @@ WHERE CASE
   AND (CAST(:metric AS text) IS NULL OR m.name = :metric)
 ORDER BY e.experiment_name, em.role, m.name;
 
+-- name: metrics_of
+-- The metrics of one experiment; no row where there is no such experiment.
+SELECT ARRAY(
+           SELECT m.name FROM experiment_metric em JOIN metric m ON m.id = em.metric_id
+           WHERE em.experiment_id = e.id
+           ORDER BY em.role, m.name
+       ) AS metrics
+FROM ab_experiments e
+WHERE e.experiment_name = :experiment;
+
 -- name: lock_metric
 -- One calibration of a metric at a time; and what tells whether the control's figures have changed,
 -- but for the last digits, which depend on the order of adding up.

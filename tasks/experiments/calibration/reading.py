@@ -7,9 +7,18 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from tasks.database import load_queries
+from tasks.errors import NotFound
 from tasks.experiments.calibration.results import Calibration
 
 QUERIES = load_queries(__package__)
+
+
+def metrics_of(connection: Connection, experiment: str) -> list[str]:
+    """The names of an experiment's metrics; raises NotFound where there is no such experiment."""
+    found = connection.execute(QUERIES["metrics_of"], {"experiment": experiment}).first()
+    if found is None:
+        raise NotFound(f"no experiment is called {experiment!r}")
+    return list(found.metrics)
 
 
 def read_calibrations(

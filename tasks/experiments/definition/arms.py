@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isclose
 from typing import Annotated
 
@@ -31,11 +31,12 @@ class VariantPlan(Planned):
     )
 
 
-def check_weights(weights: Sequence[float]) -> None:
-    """Raise ValueError unless the shares of the traffic add up to 1."""
-    total = sum(weights)
+def check_weights(weights: Mapping[str, float]) -> None:
+    """Raise ValueError unless the shares of the traffic, by arm, add up to 1."""
+    total = sum(weights.values())
     if not isclose(total, 1, abs_tol=1e-6):
-        raise ValueError(f"the weights must add up to 1, not {total:g}")
+        told = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
+        raise ValueError(f"the weights must add up to 1, not {total:g}: {told}")
 
 
 def check_arms(variants: Sequence[VariantPlan]) -> None:
@@ -51,7 +52,7 @@ def check_arms(variants: Sequence[VariantPlan]) -> None:
     controls = sum(variant.is_control for variant in variants)
     if controls != 1:
         raise ValueError(f"exactly one variant must be the control, not {controls}")
-    check_weights([variant.weight for variant in variants])
+    check_weights({variant.name: variant.weight for variant in variants})
     closed = [variant.name for variant in variants if variant.is_control and variant.weight == 0]
     if closed:
         raise ValueError(f"the control {closed[0]!r} has no traffic: nothing can be compared")
