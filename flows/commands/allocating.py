@@ -45,7 +45,8 @@ def _preview(name: str | None, as_json: bool) -> None:
     from tasks.experiments.traffic.previewing import preview
 
     found = preview(name)
-    emit(found, as_json, "" if as_json else "\n".join(map(_in_words, found)) or "nothing to do")
+    document = {"run_id": None, "mode": "dry-run", "result": found}  # as a run gives it
+    emit(document, as_json, "" if as_json else "\n".join(map(_in_words, found)) or "nothing to do")
 
 
 def _in_words(update: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from uuid import UUID
 
 import numpy as np
@@ -43,11 +42,13 @@ def test_a_dry_run_says_what_an_update_then_does_and_writes_nothing(
     assert planned.code == 0
     assert rows_of(database, WRITTEN) == before
     done = command_line("experiment", "allocate", "greeting", "--json")
-    (wanted,), (found,) = json.loads(planned.out), json.loads(done.out)["result"]
+    assert planned.document | {"result": 0} == {"run_id": None, "mode": "dry-run", "result": 0}
+    assert planned.document.keys() == done.document.keys()
+    (wanted,), (found,) = planned.document["result"], done.document["result"]
     assert (wanted["outcome"], wanted["decision_id"], wanted["epoch"]) == ("changed", None, None)
     assert (wanted["weights"], wanted["arms"]) == (found["weights"], found["arms"])
     assert found["epoch"] == 2
-    (again,) = command_line("experiment", "allocate", "--dry-run", "--json").document
+    (again,) = command_line("experiment", "allocate", "--dry-run", "--json").document["result"]
     assert (again["outcome"], again["code"], again["decision_id"]) == (
         "skipped",
         "nothing-new",
