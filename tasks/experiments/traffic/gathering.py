@@ -23,13 +23,6 @@ from tasks.experiments.statistics.ratios import JointMoments, ratio_of_means
 
 QUERIES = load_queries(__package__)
 
-_NOT_ASKED = {"missing-metric"}
-"""Checks that would hold a bandit where it should move.
-
-An arm without any event should get fewer units, whether nobody buys there or its events are lost:
-to hold would send it everybody's share until somebody looks.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
@@ -89,7 +82,7 @@ def _gathered(
         policy=_policy(row),
         arms=tuple(_arm(arm, weights[arm.name], left.get(arm.name, False)) for arm in arms),
         hours=row.hours,
-        checks=tuple(check for check in checks if check.name not in _NOT_ASKED),
+        checks=checks,
         is_paused=row.status == "paused",
         problem=_problem(row, arms),
     )
