@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from tasks.experiments.traffic.allocating import allocate
 from tasks.experiments.traffic.results import Allocated
 from tasks.rules import load_rules
 from tests.database.bandits import RATES, later, set_policy, start_bandit, visit
-from tests.database.experiments import PASSED, fold_now, look, new_run, start
+from tests.database.experiments import PASSED, fold_now, look, metric, new_run, start
 from tests.rows import rows_of
 
 EPOCHS = "SELECT count(*) FROM allocation"
@@ -68,6 +69,34 @@ def test_a_second_update_on_the_same_figures_moves_nothing(database: Engine) -> 
     assert rows_of(database, DECISIONS) == [(1,)]
     visit(draw(), 300, prefix="later")
     assert update(bandit).epoch == 3
+
+
+def test_an_arm_that_had_its_traffic_in_good_times_is_no_better_for_it(database: Engine) -> None:
+    """Alike throughout; pooled over the epochs the second arm would be the best for certain."""
+    bandit = start_bandit(rates={"control": 0.3, "a": 0.3}, policy={"warm_up_units": 50})
+    random = draw()
+    visit(random, 600, rates={"control": 0.3, "a": 0.3})
+    update(bandit)
+    with database.begin() as tx:
+        reallocate(tx, UUID(bandit), {"control": 0.9, "a": 0.1}, "ada", "more of what is known")
+    visit(random, 1_200, rates={"control": 0.08, "a": 0.08}, prefix="later")
+    update(bandit)
+    arms = {arm["name"]: arm for arm in _last_details(database)["arms"]}
+    assert arms["a"]["n"] + arms["control"]["n"] == 1_800
+    assert 0.02 < arms["a"]["chance_best"] < 0.98
+    ((whole,),) = rows_of(database, _POOLED)
+    assert whole > 0.08
+
+
+_POOLED = """
+    SELECT max(mean) - min(mean) FROM moment_statistic WHERE dimension = '' AND level = ''
+"""
+
+
+def _last_details(database: Engine) -> dict[str, Any]:
+    last = "SELECT details FROM headway.decision WHERE rule = 'traffic-allocation' "
+    ((details,),) = rows_of(database, f"{last} ORDER BY id DESC LIMIT 1")
+    return dict(details)
 
 
 def test_updates_at_the_same_time_are_one(database: Engine) -> None:
@@ -145,6 +174,19 @@ def test_an_arm_where_nobody_converts_gets_less_and_holds_nothing_up(database: E
     assert decided is not None
     (check,) = (each for each in decided.details["checks"] if each["name"] == "missing-metric")
     assert (check["outcome"], "b has no event 'buy'" in check["message"]) == ("passed", True)
+
+
+def test_where_lower_is_better_an_arm_whose_events_are_missing_gets_no_more(
+    database: Engine,
+) -> None:
+    rates = {"control": 0.3, "b": 0.0}
+    crashed = metric(name="crashed", kind="proportion", aggregation="any", missing="zero")
+    bandit = start_bandit(rates=rates, metric=crashed | {"is_higher_better": False})
+    assert update(bandit).outcome == "held"  # nobody has come
+    visit(draw(), 400, rates=rates)
+    found = update(bandit)
+    assert (found.outcome, found.code) == ("held", "quality-failed")
+    assert "missing-metric: crashed: b has no event 'buy' though others do" in found.message
 
 
 def test_an_arm_that_is_switched_off_stays_at_nothing(database: Engine) -> None:
