@@ -15,9 +15,11 @@ from tasks.decisions import Verdict
 from tasks.experiments.bandits.allocation import allocate_many
 from tasks.experiments.bandits.evidence import AllocationEvidence, BanditArm, BanditPolicy
 from tasks.experiments.quality.model import QualityCheck
+from tasks.experiments.statistics.fixed_effects import ArmUnits, Equations
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 HOURS, UNITS_AN_HOUR = 336, 250  # two weeks
 HOURS_A_WEEK = 168
@@ -34,6 +36,7 @@ class Bandit:
     deviation: float | None = None  # of a unit's value; None: a rate
     window_hours: int = 0  # until a unit's outcome is known
     swing: float = 0.0  # by which part all values go up and down in a week
+    rise: float = 0.0  # by which part all values have grown at the end
     hours: int = HOURS
 
 
@@ -57,19 +60,36 @@ class Course:
 
 @dataclass
 class _Known:
-    """Moments of every arm, runs x arms."""
+    """Every arm, runs x arms: in the epoch that is going on, and in those before."""
 
-    n: Ints
-    mean: Floats
-    m2: Floats
+    whole: ArmUnits
+    epoch: ArmUnits
+    before: Equations
 
-    def add(self, other: _Known) -> None:
-        """Merge what came since (Chan, Golub and LeVeque 1979)."""
-        n = self.n + other.n
-        gap, share = other.mean - self.mean, other.n / np.maximum(n, 1)
-        self.m2 = self.m2 + other.m2 + gap**2 * self.n * share
-        self.mean = self.mean + gap * share
-        self.n = n
+    @classmethod
+    def nothing(cls, nobody: ArmUnits) -> _Known:
+        """Nobody has come yet."""
+        return cls(nobody, nobody, Equations.of(nobody))
+
+    def add(self, came: ArmUnits, begins: Bools) -> None:
+        """Add units; ``begins`` says in which runs they are the first of an epoch."""
+        ended = _where(begins, self.epoch, _nobody(came))
+        self.before += Equations.of(ended)
+        self.epoch = _where(begins, _nobody(came), self.epoch) + came
+        self.whole += came
+
+    def compared(self) -> ArmUnits:
+        """The arms as an update sees them."""
+        return (self.before + Equations.of(self.epoch)).solve()
+
+
+def _where(rows: Bools, first: ArmUnits, second: ArmUnits) -> ArmUnits:
+    pairs = zip(*((each.n, each.mean, each.m2) for each in (first, second)), strict=True)
+    return ArmUnits(*(np.where(rows[:, None], one, other) for one, other in pairs))
+
+
+def _nobody(like: ArmUnits) -> ArmUnits:
+    return ArmUnits(*(np.zeros_like(like.n),) * 3)
 
 
 def run(bandit: Bandit, runs: int, seed: int) -> Course:
@@ -77,18 +97,21 @@ def run(bandit: Bandit, runs: int, seed: int) -> Course:
     rng = np.random.default_rng(seed)
     arms = len(bandit.values)
     weights, units = np.full((runs, arms), 1 / arms), np.zeros((runs, arms), np.int64)
-    known, waiting = _nothing(units), [_nothing(units)] * bandit.window_hours
+    nobody = ArmUnits(*(np.zeros(units.shape),) * 3)
+    begins = np.ones(runs, bool)
+    known, waiting = _Known.nothing(nobody), [(nobody, begins)] * bandit.window_hours
     changes, likely = np.zeros(runs, np.int64), np.zeros(runs)
     for hour in range(bandit.hours):
         added = rng.multinomial(UNITS_AN_HOUR, weights)
         units += added
-        waiting.append(_drawn(bandit, added, hour, rng))
-        known.add(waiting.pop(0))
+        waiting.append((_drawn(bandit, added, hour, rng), begins))
+        known.add(*waiting.pop(0))
         verdicts = allocate_many(_evidence(bandit, known, weights, hour + 1))
         weights = np.array([list(verdict.details["weights"].values()) for verdict in verdicts])
-        changes += [verdict.verdict == "changed" for verdict in verdicts]
+        begins = np.array([verdict.verdict == "changed" for verdict in verdicts])
+        changes += begins
         likely = np.maximum(likely, [_likeliest(verdict) for verdict in verdicts])
-    return Course(bandit, units, weights, known.mean.argmax(axis=1), changes, likely)
+    return Course(bandit, units, weights, known.compared().mean.argmax(axis=1), changes, likely)
 
 
 def untouched(bandit: Bandit) -> Bandit:
@@ -101,26 +124,25 @@ def mean_and_error(values: Floats) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) / sqrt(len(values)))
 
 
-def _nothing(units: Ints) -> _Known:
-    return _Known(np.zeros_like(units), np.zeros(units.shape), np.zeros(units.shape))
-
-
-def _drawn(bandit: Bandit, added: Ints, hour: int, rng: np.random.Generator) -> _Known:
+def _drawn(bandit: Bandit, added: Ints, hour: int, rng: np.random.Generator) -> ArmUnits:
     """Outcomes of the units that came in one hour."""
-    values = np.array(bandit.values) * (1 + bandit.swing * sin(2 * pi * hour / HOURS_A_WEEK))
+    mood = 1 + bandit.swing * sin(2 * pi * hour / HOURS_A_WEEK) + bandit.rise * hour / bandit.hours
+    values = np.array(bandit.values) * mood
     if bandit.deviation is None:
         mean = rng.binomial(added, values) / np.maximum(added, 1)
-        return _Known(added, mean, added * mean * (1 - mean))
+        return ArmUnits(added.astype(float), mean, added * mean * (1 - mean))
     known = np.maximum(added, 1)
     mean = np.where(added > 0, rng.normal(values, bandit.deviation / np.sqrt(known)), 0.0)
     squares = rng.chisquare(np.maximum(added - 1, 1)) * bandit.deviation**2
-    return _Known(added, mean, np.where(added > 1, squares, 0.0))
+    return ArmUnits(added.astype(float), mean, np.where(added > 1, squares, 0.0))
 
 
 def _evidence(
     bandit: Bandit, known: _Known, weights: Floats, hours: int
 ) -> list[AllocationEvidence]:
-    rows = zip(known.n, known.mean, known.m2, weights, strict=True)
+    found = known.compared()
+    mean = np.clip(found.mean, 0, 1) if bandit.deviation is None else found.mean
+    rows = zip(known.whole.n, mean, found.m2, np.floor(found.n + 1e-9), weights, strict=True)
     return [
         AllocationEvidence(
             experiment="drawn",
@@ -128,8 +150,10 @@ def _evidence(
             is_rate=bandit.deviation is None,
             policy=bandit.policy,
             arms=tuple(
-                BanditArm(name=str(arm), n=n, mean=mean, m2=m2, weight=weight)
-                for arm, (n, mean, m2, weight) in enumerate(
+                BanditArm(
+                    name=str(arm), n=int(n), mean=mean, m2=m2, effective_n=int(sure), weight=weight
+                )
+                for arm, (n, mean, m2, sure, weight) in enumerate(
                     zip(*(each.tolist() for each in row), strict=True)
                 )
             ),

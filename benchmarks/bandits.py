@@ -50,6 +50,7 @@ def others() -> Iterator[tuple[str, Bandit]]:
     """Thompson on the first five arms, under other circumstances."""
     yield "known after a day", Bandit(FIVE, window_hours=24)
     yield "a week that swings by half", Bandit(FIVE, swing=0.5)
+    yield "rates that double meanwhile", Bandit(FIVE, rise=1.0)
     yield "warm-up of a day", Bandit(FIVE, BanditPolicy(warm_up_hours=24))
     yield "small steps", Bandit(FIVE, BanditPolicy(maximum_step=0.05))
     free = BanditPolicy(maximum_step=1, minimum_change=0, warm_up_units=0)

@@ -41,7 +41,9 @@ class BanditArm(_Frozen):
     """One arm by the metric that the bandit follows.
 
     Counted are units whose attribution window is over, over all epochs. A metric of another shape
-    (a ratio, a quantile) gives its value as mean, and m2 = n (n - 1) × standard error².
+    (a ratio, a quantile) gives its value as mean, and m2 = n (n - 1) × standard error². Where the
+    split has moved, ``mean`` is that of arms compared within its epochs, as sure as that of
+    ``effective_n`` units of one epoch; m2 is theirs.
     """
 
     name: str
@@ -49,12 +51,19 @@ class BanditArm(_Frozen):
     n: Annotated[int, Field(ge=0)]
     mean: float = 0.0
     m2: float = 0.0
+    effective_n: Annotated[int, Field(ge=0)] | None = None  # None: n
     is_open: bool = True  # False: switched off; it gets nobody and takes no part
 
     @property
+    def sure_n(self) -> int:
+        """Units that its value is as sure as."""
+        return self.n if self.effective_n is None else self.effective_n
+
+    @property
     def conversions(self) -> int:
-        """Of a rate, from its moments."""
-        return min(self.n, max(0, round(self.mean * self.n)))
+        """Of a rate, from its moments: of so many units as it is as sure as."""
+        least = 1 if self.mean > 0 else 0
+        return min(self.sure_n, max(least, round(self.mean * self.sure_n)))
 
 
 class AllocationEvidence(_Frozen):

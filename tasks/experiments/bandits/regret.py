@@ -1,4 +1,4 @@
-"""What following the figures has cost so far, against sharing the traffic equally. Pure."""
+"""What following the figures has cost, against sharing the traffic equally. Pure."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def regret(
     """Estimate the regret: units × (best value − the arm's value), summed over the arms.
 
     Args:
-        values: of each arm, as known now.
-        units: that each arm got, over all epochs.
+        values: of each arm, as known at some moment.
+        units: that each arm had until then, over all epochs.
         uniform_units: that it would have got had the open arms of each epoch shared equally.
         is_higher_better: which value is the best.
     """
@@ -46,4 +46,4 @@ def values_of(evidence: AllocationEvidence) -> dict[str, float]:
 
 
 def _value(arm: BanditArm, *, is_rate: bool) -> float:
-    return (arm.conversions + 1) / (arm.n + 2) if is_rate else arm.mean
+    return (arm.conversions + 1) / (arm.sure_n + 2) if is_rate else arm.mean

@@ -56,7 +56,7 @@ def _stand(bandits: Sequence[AllocationEvidence]) -> list[Standing]:
 
 def _posteriors(bandits: Sequence[AllocationEvidence]) -> BetaArms | NormalArms:
     arms = [bandit.open_arms for bandit in bandits]
-    n = np.array([[arm.n for arm in row] for row in arms], float)
+    n = np.array([[arm.sure_n for arm in row] for row in arms], float)
     if bandits[0].is_rate:
         return beta_arms(n, [[arm.conversions for arm in row] for row in arms])
     means, m2 = ([[getattr(arm, name) for arm in row] for row in arms] for name in ("mean", "m2"))

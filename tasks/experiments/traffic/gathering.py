@@ -20,6 +20,7 @@ from tasks.experiments.metrics import metrics
 from tasks.experiments.quality import gathering as quality
 from tasks.experiments.quality.model import QualityCheck, SuiteFindings
 from tasks.experiments.statistics.ratios import JointMoments, ratio_of_means
+from tasks.experiments.traffic.comparing import Figures, compare_arms, read_epochs
 
 QUERIES = load_queries(__package__)
 
@@ -50,12 +51,19 @@ def gather(
     asked = {"experiment_ids": [str(row.id) for row in due]}
     found = with_quantiles(tx, tx.execute(QUERIES["bandit_arms"], asked).all()) if due else []
     arms = {key: list(group) for key, group in groupby(found, lambda row: row.experiment_id)}
+    epochs = read_epochs(tx, asked["experiment_ids"]) if due else {}
     checks = quality.gather(tx, [row.id for row in due], suites) if due else {}
     subjects = {"subjects": [subject_of(row.name) for row in due]}
     last = {row.subject: row for row in tx.execute(QUERIES["last_allocations"], subjects)}
     ids = {row.id for row in due}
     return [
-        _gathered(row, arms.get(row.id, []), checks.get(row.id, ()), last.get(subject_of(row.name)))
+        _gathered(
+            row,
+            arms.get(row.id, []),
+            epochs.get(row.id, ()),
+            checks.get(row.id, ()),
+            last.get(subject_of(row.name)),
+        )
         if row.id in ids
         else Gathered(row, None, None)
         for row in rows
@@ -68,19 +76,28 @@ def subject_of(experiment: str) -> str:
 
 
 def _gathered(
-    row: Any, arms: Sequence[Any], checks: tuple[QualityCheck, ...], last: Any
+    row: Any,
+    arms: Sequence[Any],
+    epochs: Sequence[Any],
+    checks: tuple[QualityCheck, ...],
+    last: Any,
 ) -> Gathered:
     earlier = _earlier(last)
     weights = _weights(arms)
     left = {} if earlier is None else _left_at_zero(earlier, last.weights, weights)
+    is_rate = bool(row.kind) and metrics.get(row.kind).is_rate
+    compared = compare_arms(arms, epochs, is_rate=is_rate)
     evidence = AllocationEvidence(
         experiment=row.name,
         experiment_id=str(row.id),
         metric=row.metric or "",
-        is_rate=bool(row.kind) and metrics.get(row.kind).is_rate,
+        is_rate=is_rate,
         is_higher_better=row.is_higher_better is not False,
         policy=_policy(row),
-        arms=tuple(_arm(arm, weights[arm.name], left.get(arm.name, False)) for arm in arms),
+        arms=tuple(
+            _arm(arm, compared.get(arm.name), weights[arm.name], left.get(arm.name, False))
+            for arm in arms
+        ),
         hours=row.hours,
         checks=checks,
         is_paused=row.status == "paused",
@@ -126,10 +143,13 @@ def _left_at_zero(
     return {arm.name: arm.is_open for arm in earlier.arms}
 
 
-def _arm(row: Any, weight: float, is_left_open: bool) -> BanditArm:
+def _arm(row: Any, compared: Figures | None, weight: float, is_left_open: bool) -> BanditArm:
     n, mean, m2 = _moments(row)
-    is_open = weight > 0 or is_left_open
-    return BanditArm(name=row.name, weight=weight, n=n, mean=mean, m2=m2, is_open=is_open)
+    arm = BanditArm(name=row.name, weight=weight, n=n, mean=mean, m2=m2)
+    if compared is not None and n:
+        update = {"mean": compared.mean, "m2": compared.m2, "effective_n": compared.n}
+        arm = arm.model_copy(update=update)
+    return arm.model_copy(update={"is_open": weight > 0 or is_left_open})
 
 
 def _moments(row: Any) -> tuple[int, float, float]:

@@ -48,6 +48,24 @@ LEFT JOIN moment_statistic s
    AND s.dimension = '' AND s.level = ''
 ORDER BY v.experiment_id, v.is_control DESC, v.variant_name COLLATE "C";
 
+-- name: bandit_epochs
+-- The same by the epoch of the split that chose them, in arrays.
+SELECT s.experiment_id, v.variant_name AS name,
+       array_agg(s.level::integer ORDER BY s.level) AS epochs,
+       array_agg(s.n ORDER BY s.level) AS n,
+       array_agg(s.mean ORDER BY s.level) AS mean,
+       array_agg(s.m2 ORDER BY s.level) AS m2,
+       array_agg(s.denominator_mean ORDER BY s.level) AS denominator_mean,
+       array_agg(s.denominator_m2 ORDER BY s.level) AS denominator_m2,
+       array_agg(s.denominator_c2 ORDER BY s.level) AS denominator_c2
+FROM experiment_metric em
+JOIN moment_statistic s
+    ON s.experiment_id = em.experiment_id AND s.metric_id = em.metric_id AND s.dimension = 'epoch'
+JOIN ab_variants v ON v.id = s.variant_id
+WHERE em.experiment_id = ANY(CAST(:experiment_ids AS uuid[])) AND em.role = 'primary' AND s.n > 0
+GROUP BY s.experiment_id, v.id
+ORDER BY s.experiment_id;
+
 -- name: last_allocations
 -- The last update of each: what it was made of, and the split that it left.
 SELECT asked.subject, last.inputs, last.details -> 'weights' AS weights
