@@ -127,7 +127,7 @@ def _experiment(
     row: Any, bandit: BanditFacts | None, calibrated: Sequence[Calibrated]
 ) -> DashboardRow:
     look, unread = _last_look(row)
-    calibration = judge_calibrations(row.name, calibrated)
+    calibration = judge_calibrations(row.name, calibrated, is_bandit=bandit is not None)
     day_now, days, is_expected = _days(row)
     return DashboardRow(
         name=row.name,
