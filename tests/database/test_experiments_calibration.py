@@ -331,20 +331,20 @@ def test_a_secondary_metric_holds_nothing_back(database: Engine, tmp_path: Path)
 # Commands -----------------------------------------------------------------------------------------
 
 
-def test_the_commands_calibrate_and_list(database: Engine, command_line: CommandLine) -> None:
-    with database.begin() as connection:
-        calibrated.build(connection, 400, RATE, kind="proportion")
+def test_the_commands_calibrate_the_newest_events_and_list(
+    database: Engine, tmp_path: Path, command_line: CommandLine
+) -> None:
+    start()
+    load(tmp_path, arms(LOW, HIGH))  # and nobody has analyzed them
     assert "nothing has been calibrated yet" in command_line("experiment", "calibrations").out
-    unknown = command_line("experiment", "calibrate", "buttons", "--metric", "spend")
-    assert "experiment 'buttons' has no metric 'spend'; it has: buttons-metric" in unknown.err
+    unknown = command_line("experiment", "calibrate", "buttons", "--metric", "clicks")
+    assert "experiment 'buttons' has no metric 'clicks'; it has: spend" in unknown.err
     for words in (("calibrate", "nosuch", "--metric", "spend"), ("calibrations", "nosuch")):
         nobody = command_line("experiment", *words)
         assert (nobody.code, "no experiment is called 'nosuch'" in nobody.err) == (2, True)
     made = command_line("experiment", "calibrate", "buttons", "--draws", "1000", "--json")
     (result,) = made.document["result"]
-    assert (made.code, result["verdict"], result["draws"]) == (0, "kept", 1000)
-    listed = command_line("experiment", "calibrations", "buttons")
-    assert "buttons-metric" in listed.out
-    assert "± " in listed.out
+    assert (made.code, result["verdict"], result["units"]) == (0, "kept", 100)
+    assert "± " in command_line("experiment", "calibrations", "buttons").out
     assert command_line("experiment", "calibrate").out.startswith("nothing to do")
     assert command_line("experiment", "calibrate", "--metric", "spend").code == 2

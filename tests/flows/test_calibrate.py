@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from sqlalchemy import Engine, text
 from flows.calibrate import calibrate_experiments
 from tasks.errors import InputError, ItemsFailed
 from tests.database import calibrated
-from tests.database.experiments import arms, load, start
 
 RATE = "(random() < 0.3)::integer::float8"
 
@@ -44,15 +42,6 @@ def test_one_that_fails_stops_no_other_and_all_are_told_of(database: Engine) -> 
     with database.connect() as connection:
         kept = connection.execute(text("SELECT verdict FROM calibration ORDER BY 1")).scalars()
         assert list(kept) == ["kept", "unknown"]
-
-
-def test_one_that_is_named_is_calibrated_on_its_newest_events(
-    database: Engine, tmp_path: Path
-) -> None:
-    start()
-    load(tmp_path, arms([10.0 + number % 7 for number in range(100)], [11.0]))
-    (found,) = calibrate_experiments(experiment="buttons", draws=1_000)
-    assert found.units == 100
 
 
 def test_a_metric_needs_its_experiment(database: Engine) -> None:
