@@ -330,7 +330,9 @@ def test_an_ended_experiment_changes_only_in_words(database: Engine) -> None:
 
 def test_an_edit_that_does_not_fit_is_refused_with_its_reason(database: Engine) -> None:
     start()
-    with pytest.raises(Refused, match="must add up to 1, not 0.9: control 0.5, red 0.4") as refusal:
+    with pytest.raises(
+        Refused, match=r"must add up to 1, not 0\.9: control 0\.5, red 0\.4"
+    ) as refusal:
         act("buttons", "edit", weights={"red": 0.4})
     assert codes(refusal) == {"invalid-plan"}
     for name, action, edit, message in (
