@@ -11,8 +11,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.allocating import Known
 from tasks.experiments.bandits.evidence import BanditPolicy
 from tasks.experiments.bandits.shares import capped, floored
+from tasks.experiments.statistics.fixed_effects import ArmUnits
 from tasks.experiments.statistics.moments import EMPTY, SampleMean
 from tasks.experiments.statistics.posteriors import beta_arms
 from tasks.experiments.statistics.stratified import Stratified, stratify
@@ -76,30 +78,43 @@ def draw(world: World, runs: int, seed: int, looks: int = 28) -> Course:
     n = np.zeros((runs, world.steps + 1, arms), dtype=np.int64)
     successes, z, fractions = np.zeros_like(n), [], []
     weights, epoch = np.full((runs, arms), 1 / arms), np.zeros(runs, dtype=np.int64)
+    known, begins = Known.nothing(runs, arms), np.ones(runs, dtype=np.bool_)
     for step in range(world.steps):
         added = rng.multinomial(world.units, weights)
+        converted = rng.binomial(added, world.rates_at(step))
         n[every, epoch] += added
-        successes[every, epoch] += rng.binomial(added, world.rates_at(step))
+        successes[every, epoch] += converted
+        known.add(of_rates(added, converted), begins)
         if (step + 1) * looks % world.steps < looks:
             last = int(epoch.max()) + 1
             z.append(deviates(n[:, :last], successes[:, :last]))
             fractions.append((step + 1) / world.steps)
-        moved = reallocated(world.policy, n.sum(axis=1), successes.sum(axis=1), weights)
-        epoch += (moved != weights).any(axis=1)
+        moved = reallocated(world.policy, known, weights)
+        begins = (moved != weights).any(axis=1)
+        epoch += begins
         weights = moved
     return Course(world, n, successes, np.stack(z, axis=1), np.array(fractions))
 
 
-def reallocated(policy: BanditPolicy, n: Ints, successes: Ints, weights: Floats) -> Floats:
+def of_rates(n: Ints, successes: Ints) -> ArmUnits:
+    """Units of a rate, as moments."""
+    rate = successes / np.maximum(n, 1)
+    return ArmUnits(n.astype(float), rate, n * rate * (1 - rate))
+
+
+def reallocated(policy: BanditPolicy, known: Known, weights: Floats) -> Floats:
     """What the rule of allocation does to the weights, runs x arms, without its words."""
-    best = chances(beta_arms(n, successes)).best
+    found, is_barren = known.compared(), known.whole.mean == 0
+    n = np.floor(found.n + 1e-9)
+    rate = np.where(is_barren, 0.0, np.clip(found.mean, 0.0, 1.0))
+    best = chances(beta_arms(n, np.rint(n * rate))).best
     shares = best / best.sum(axis=1, keepdims=True)
-    for run in np.flatnonzero((successes == 0).any(axis=1)):
-        shares[run] = capped(shares[run], successes[run] == 0)
+    for run in np.flatnonzero(is_barren.any(axis=1)):
+        shares[run] = capped(shares[run], is_barren[run])
     wanted = np.array([floored(row, policy.floor) for row in shares])
     change = np.abs(wanted - weights).max(axis=1, keepdims=True)
     is_moved = (change >= policy.minimum_change) & (
-        n.min(axis=1, keepdims=True) >= policy.warm_up_units
+        known.whole.n.min(axis=1, keepdims=True) >= policy.warm_up_units
     )
     part = np.minimum(1.0, policy.maximum_step / np.maximum(change, 1e-12))
     return np.where(is_moved, weights + part * (wanted - weights), weights)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from benchmarks.adaptive_courses import reallocated
+from benchmarks.adaptive_courses import of_rates, reallocated
 from benchmarks.adaptive_simulations import (
     ALPHA,
     LEAST_POOLED_BIAS,
@@ -28,6 +28,7 @@ from benchmarks.adaptive_simulations import (
     in_errors,
     most_errors,
 )
+from benchmarks.allocating import Known
 from tasks.experiments.bandits.evidence import BanditPolicy
 from tasks.experiments.decision.evidence import Cell, Epoch
 from tasks.experiments.exposure.evidence import ExposedArm, Intake
@@ -91,13 +92,17 @@ def draw_segments(world: Segmented, runs: int, seed: int) -> tuple[Ints, Ints]:
     n = np.zeros((runs, world.steps + 1, len(world.shares), world.arms), dtype=np.int64)
     successes = np.zeros_like(n)
     weights, epoch = np.full((runs, world.arms), 1 / world.arms), np.zeros(runs, dtype=np.int64)
+    known, begins = Known.nothing(runs, world.arms), np.ones(runs, dtype=np.bool_)
     for step in range(world.steps):
         came = rng.multinomial(world.units, world.shares, size=runs)
         added = rng.multinomial(came, weights[:, None])
+        converted = rng.binomial(added, world.rates_at(step))
         n[every, epoch] += added
-        successes[every, epoch] += rng.binomial(added, world.rates_at(step))
-        moved = reallocated(world.policy, n.sum(axis=(1, 2)), successes.sum(axis=(1, 2)), weights)
-        epoch += (moved != weights).any(axis=1)
+        successes[every, epoch] += converted
+        known.add(of_rates(added.sum(axis=1), converted.sum(axis=1)), begins)
+        moved = reallocated(world.policy, known, weights)
+        begins = (moved != weights).any(axis=1)
+        epoch += begins
         weights = moved
     return n, successes
 

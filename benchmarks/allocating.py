@@ -59,7 +59,7 @@ class Course:
 
 
 @dataclass
-class _Known:
+class Known:
     """Every arm, runs x arms: in the epoch that is going on, and in those before."""
 
     whole: ArmUnits
@@ -67,8 +67,9 @@ class _Known:
     before: Equations
 
     @classmethod
-    def nothing(cls, nobody: ArmUnits) -> _Known:
+    def nothing(cls, runs: int, arms: int) -> Known:
         """Nobody has come yet."""
+        nobody = ArmUnits(*(np.zeros((runs, arms)),) * 3)
         return cls(nobody, nobody, Equations.of(nobody))
 
     def add(self, came: ArmUnits, begins: Bools) -> None:
@@ -99,7 +100,7 @@ def run(bandit: Bandit, runs: int, seed: int) -> Course:
     weights, units = np.full((runs, arms), 1 / arms), np.zeros((runs, arms), np.int64)
     nobody = ArmUnits(*(np.zeros(units.shape),) * 3)
     begins = np.ones(runs, bool)
-    known, waiting = _Known.nothing(nobody), [(nobody, begins)] * bandit.window_hours
+    known, waiting = Known.nothing(runs, arms), [(nobody, begins)] * bandit.window_hours
     changes, likely = np.zeros(runs, np.int64), np.zeros(runs)
     for hour in range(bandit.hours):
         added = rng.multinomial(UNITS_AN_HOUR, weights)
@@ -138,7 +139,7 @@ def _drawn(bandit: Bandit, added: Ints, hour: int, rng: np.random.Generator) -> 
 
 
 def _evidence(
-    bandit: Bandit, known: _Known, weights: Floats, hours: int
+    bandit: Bandit, known: Known, weights: Floats, hours: int
 ) -> list[AllocationEvidence]:
     found = known.compared()
     mean = np.clip(found.mean, 0, 1) if bandit.deviation is None else found.mean

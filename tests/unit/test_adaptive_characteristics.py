@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.adaptive_courses import Course, World, draw, reallocated
+from benchmarks.adaptive_courses import Course, World, draw, of_rates, reallocated
 from benchmarks.adaptive_simulations import (
     LEAST_POOLED_BIAS,
     MOST_BIAS,
@@ -18,6 +18,7 @@ from benchmarks.adaptive_simulations import (
     false_found,
     most_errors,
 )
+from benchmarks.allocating import Known
 from tasks.experiments.bandits.allocation import allocate_many
 from tasks.experiments.bandits.evidence import AllocationEvidence, BanditArm, BanditPolicy
 from tasks.experiments.quality.model import QualityCheck
@@ -72,7 +73,9 @@ def test_drawn_traffic_moves_as_the_rule_moves_it() -> None:
     successes = rng.binomial(n, 0.02)
     weights = rng.dirichlet((2, 2, 2), 60)
     policy = BanditPolicy()
-    moved = reallocated(policy, n, successes, weights)
+    known = Known.nothing(60, 3)
+    known.add(of_rates(n, successes), np.ones(60, dtype=np.bool_))
+    moved = reallocated(policy, known, weights)
     checks = (QualityCheck(name="srm", outcome="passed"),)
     ruled = allocate_many(
         [
