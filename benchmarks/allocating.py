@@ -69,14 +69,14 @@ class Known:
     @classmethod
     def nothing(cls, runs: int, arms: int) -> Known:
         """Nobody has come yet."""
-        nobody = ArmUnits(*(np.zeros((runs, arms)),) * 3)
+        nobody = _nobody((runs, arms))
         return cls(nobody, nobody, Equations.of(nobody))
 
     def add(self, came: ArmUnits, begins: Bools) -> None:
         """Add units; ``begins`` says in which runs they are the first of an epoch."""
-        ended = _where(begins, self.epoch, _nobody(came))
-        self.before += Equations.of(ended)
-        self.epoch = _where(begins, _nobody(came), self.epoch) + came
+        nobody = _nobody(came.n.shape)
+        self.before += Equations.of(_where(begins, self.epoch, nobody))
+        self.epoch = _where(begins, nobody, self.epoch) + came
         self.whole += came
 
     def compared(self) -> ArmUnits:
@@ -89,8 +89,8 @@ def _where(rows: Bools, first: ArmUnits, second: ArmUnits) -> ArmUnits:
     return ArmUnits(*(np.where(rows[:, None], one, other) for one, other in pairs))
 
 
-def _nobody(like: ArmUnits) -> ArmUnits:
-    return ArmUnits(*(np.zeros_like(like.n),) * 3)
+def _nobody(shape: tuple[int, ...]) -> ArmUnits:
+    return ArmUnits(*(np.zeros(shape),) * 3)
 
 
 def run(bandit: Bandit, runs: int, seed: int) -> Course:
@@ -98,9 +98,8 @@ def run(bandit: Bandit, runs: int, seed: int) -> Course:
     rng = np.random.default_rng(seed)
     arms = len(bandit.values)
     weights, units = np.full((runs, arms), 1 / arms), np.zeros((runs, arms), np.int64)
-    nobody = ArmUnits(*(np.zeros(units.shape),) * 3)
-    begins = np.ones(runs, bool)
-    known, waiting = Known.nothing(runs, arms), [(nobody, begins)] * bandit.window_hours
+    known, begins = Known.nothing(runs, arms), np.ones(runs, bool)
+    waiting = [(known.whole, begins)] * bandit.window_hours
     changes, likely = np.zeros(runs, np.int64), np.zeros(runs)
     for hour in range(bandit.hours):
         added = rng.multinomial(UNITS_AN_HOUR, weights)
